@@ -1,0 +1,37 @@
+# tb_folder(NAME [LINK lib...] [PCH header...] [PROGRAM exe-name])
+#
+# One folder of src/ is one static library `tb_NAME` of its *.cc files, one test program `NAME_test` of its *_test.cc
+# files, and, with PROGRAM, one executable made of main.cc. LINK names the lower folders and libraries it uses.
+function(tb_folder name)
+  cmake_parse_arguments(arg "" "PROGRAM" "LINK;PCH;TEST_LINK" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
+  set(tests ${sources})
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "(_test|/main)\\.cc$")
+
+  set(lib tb_${name})
+  add_library(${lib} STATIC ${sources})
+  add_library(trustbridge::${name} ALIAS ${lib})
+  set_target_properties(${lib} PROPERTIES EXPORT_NAME ${name})
+  target_include_directories(${lib} PUBLIC "$<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/src>" "$<INSTALL_INTERFACE:include/trustbridge>")
+  target_compile_features(${lib} PUBLIC cxx_std_23)
+  target_link_libraries(${lib} PUBLIC ${arg_LINK} PRIVATE "$<BUILD_INTERFACE:tb_options>")
+  set(pch <algorithm> <array> <cstdint> <cstring> <expected> <functional> <map> <memory> <mutex> <optional> <span>
+      <string> <string_view> <thread> <utility> <variant> <vector> ${arg_PCH})
+  target_precompile_headers(${lib} PRIVATE ${pch})
+
+  if(arg_PROGRAM)
+    add_executable(${arg_PROGRAM} main.cc)
+    target_link_libraries(${arg_PROGRAM} PRIVATE ${lib} tb_options)
+    target_compile_definitions(${arg_PROGRAM} PRIVATE TB_VERSION="${PROJECT_VERSION}")
+  endif()
+
+  if(TB_TESTS AND tests)
+    add_executable(${name}_test ${tests})
+    target_link_libraries(${name}_test PRIVATE ${lib} tb_options ${arg_TEST_LINK} GTest::gmock GTest::gtest_main)
+    target_compile_definitions(${name}_test PRIVATE TB_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+    target_precompile_headers(${name}_test PRIVATE ${pch} <gtest/gtest.h> <gmock/gmock.h>)
+    add_test(NAME ${name} COMMAND ${name}_test)
+    set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 300)
+  endif()
+endfunction()

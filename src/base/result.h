@@ -1,0 +1,38 @@
+// Result<T>: a value or the project's Error. TRY unwraps in functions that return a Result; value_or_throw is the
+// bridge to the floors that throw.
+#pragma once
+
+#include <expected>
+#include <utility>
+
+#include "base/error.h"
+
+namespace tb {
+
+template <typename T = void>
+using Result = std::expected<T, Error>;
+
+/// `return fail("tag_mismatch", "chunk 3 does not verify");`
+inline std::unexpected<Error> fail(std::string_view reason, std::string message) {
+  return std::unexpected(Error(reason, std::move(message)));
+}
+inline std::unexpected<Error> fail(Error error) {
+  return std::unexpected(std::move(error));
+}
+
+template <typename T>
+T value_or_throw(Result<T>&& result) {
+  if (!result) throw std::move(result.error());
+  if constexpr (!std::is_void_v<T>) return std::move(*result);
+}
+
+}  // namespace tb
+
+/// Value of a Result expression, or return its error from the enclosing function (synchronous functions only: a
+/// statement expression must not hold a co_await).
+#define TRY(...)                                                         \
+  ({                                                                     \
+    auto tb_try_ = (__VA_ARGS__);                                        \
+    if (!tb_try_) return std::unexpected(std::move(tb_try_.error()));    \
+    std::move(tb_try_).value();                                          \
+  })
