@@ -1,0 +1,60 @@
+// Where bytes go: in order (a pipe, standard output) or straight into place (a file that several threads fill).
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/fs.h"
+#include "base/result.h"
+
+namespace tb::tbenc {
+
+/// Takes bytes in order, from one thread at a time.
+class Sink {
+ public:
+  virtual ~Sink() = default;
+  virtual Result<> write(ByteView bytes) = 0;
+};
+
+/// Takes bytes at any offset, from several threads at once; every byte is written once.
+class PlacedSink {
+ public:
+  virtual ~PlacedSink() = default;
+  virtual Result<> write_at(std::uint64_t offset, ByteView bytes) = 0;
+};
+
+/// A descriptor written in order: pipe, socket, terminal or file. It stays the caller's. A pipe is made 1 MiB deep
+/// where the system allows it.
+class FdSink final : public Sink {
+ public:
+  FdSink(int fd, std::string name);
+  Result<> write(ByteView bytes) override { return write_full(fd_, bytes, name_); }
+
+ private:
+  int fd_;
+  std::string name_;
+};
+
+/// A regular file written with pwrite(2). The descriptor stays the caller's.
+class FileSink final : public PlacedSink {
+ public:
+  FileSink(int fd, std::string name) : fd_(fd), name_(std::move(name)) {}
+  Result<> write_at(std::uint64_t offset, ByteView bytes) override { return pwrite_full(fd_, bytes, offset, name_); }
+
+ private:
+  int fd_;
+  std::string name_;
+};
+
+/// Appends to bytes of the caller's.
+class MemorySink final : public Sink {
+ public:
+  explicit MemorySink(Bytes& bytes) : bytes_(bytes) {}
+  Result<> write(ByteView bytes) override;
+
+ private:
+  Bytes& bytes_;
+};
+
+}  // namespace tb::tbenc
