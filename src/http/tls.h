@@ -1,0 +1,26 @@
+// TLS contexts of servers: TLS 1.2 and 1.3, the operator's certificate, optionally client certificates.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+typedef struct ssl_ctx_st SSL_CTX;
+typedef struct ssl_st SSL;
+
+namespace tb::http {
+
+struct TlsConfig {
+  std::string cert_path;       ///< PEM, the chain, leaf first
+  std::string key_path;        ///< PEM, 0600
+  std::string client_ca_path;  ///< PEM; if set, client certificates are asked for and verified against it
+  bool require_client_cert = false;
+};
+
+/// Throws "tls_config_invalid" naming the file, or the file's own error.
+std::shared_ptr<SSL_CTX> make_server_tls(const TlsConfig& config);
+
+/// Lower-case hex SHA-256 of the DER of the verified peer certificate; "" without one.
+std::string peer_cert_sha256(const SSL* ssl);
+
+}  // namespace tb::http
