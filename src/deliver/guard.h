@@ -1,0 +1,27 @@
+// Plaintext may stand in memory only: where, and whether memory can reach a disk.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+
+namespace tb::deliver {
+
+/// `path` (or, where it does not exist yet, its nearest existing parent) must lie on tmpfs or ramfs, by statfs:
+/// "plaintext_on_disk" names the path and the file system otherwise. Kubernetes `medium: Memory` is not everywhere what
+/// it says, so the name of a path proves nothing.
+Result<> require_memory(const std::string& path);
+
+/// "swap_enabled" if /proc/swaps names any device. `proc_swaps` is its text.
+Result<> require_no_swap(std::string_view proc_swaps);
+/// As above, reading /proc/swaps.
+Result<> require_no_swap();
+
+/// No core dumps (RLIMIT_CORE 0) and not ptraceable by the same user (PR_SET_DUMPABLE 0), for this process and what it
+/// starts as far as these are inherited. Cannot fail in a way that matters; says "internal" if it does.
+Result<> forbid_core_dumps();
+
+/// mlockall for present and future pages, best effort: false if the limits do not allow it.
+bool lock_memory() noexcept;
+
+}  // namespace tb::deliver
