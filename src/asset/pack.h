@@ -1,0 +1,72 @@
+// From what the provider has (one file, or a model directory) to the plaintext that is encrypted, in one pass.
+//
+// scan() walks the directory and reads no file: the tar's headers and every offset follow from names and sizes, so the
+// content index and the total are known before the first byte is encrypted. read() then gives headers, files and
+// padding in order, and refuses a file that is no longer what scan() saw. The same input gives the same bytes.
+// Normative: tbenc-v1 section 6.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "asset/content.h"
+#include "base/fs.h"
+#include "base/result.h"
+#include "tbenc/source.h"
+
+namespace tb::asset {
+
+/// More files than this make a manifest that readers refuse.
+inline constexpr std::size_t kMaxPackedFiles = 300'000;
+
+class PackSource final : public tbenc::PullSource {
+ public:
+  /// `path` is a file or a directory. `plaintext_hashes`: content() has SHA-256s once all was read.
+  /// "source_empty" (a directory without files), "source_kind_unsupported" (a socket, device, …), "link_outside",
+  /// "link_loop", "path_unsupported" (not UTF-8, control characters, too long), "too_many_files", and the errors of
+  /// open(2); all name the file. A directory's files are opened once here, so that an unreadable one is found early.
+  static Result<PackSource> scan(const std::string& path, bool plaintext_hashes = false);
+
+  /// The index; its SHA-256s are there after the end was read.
+  const Content& content() const { return content_; }
+  std::uint64_t plaintext_bytes() const { return total_; }
+  /// Relative paths of files in pickle-based formats: loading one runs whatever code is in it. See is_pickle_path().
+  std::vector<std::string> pickle_files() const;
+
+  /// "source_changed" (grew, shrank or was written to since scan) naming the file.
+  Result<std::size_t> read(MutableBytes out) override;
+  std::optional<std::uint64_t> size() const override { return total_; }
+  std::string name() const override { return root_; }
+
+ private:
+  struct Entry {
+    std::string real_path;  ///< without links
+    struct stat seen {};
+  };
+  PackSource() = default;
+  Result<> plan(bool plaintext_hashes);
+  Result<> open_next();
+  Result<> close_current();
+
+  std::string root_;
+  Content content_;
+  std::vector<Entry> entries_;        ///< one for each file of the content
+  std::uint64_t total_ = 0;
+  bool hashing_ = false;
+  std::optional<Sha256> whole_, part_;
+  std::uint64_t at_ = 0;              ///< in the plaintext
+  std::size_t file_ = 0;              ///< the file that is being read or comes next
+  Fd open_;
+  std::string header_;                ///< of that file and its directories, or the end of the archive
+  std::uint64_t header_offset_ = 0;   ///< where header_ stands in the plaintext
+};
+
+/// `.bin`, `.pt`, `.pth`, `.pkl`, `.ckpt` and the like, in either case.
+bool is_pickle_path(std::string_view path);
+
+}  // namespace tb::asset
