@@ -9,6 +9,11 @@ function(tb_folder name)
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(FILTER sources EXCLUDE REGEX "(_test|/main)\\.cc$")
 
+  if(NOT sources)  # a folder of headers only still is a target
+    file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/headers_only.cc" "")
+    set(sources "${CMAKE_CURRENT_BINARY_DIR}/headers_only.cc")
+  endif()
+
   set(lib tb_${name})
   add_library(${lib} STATIC ${sources})
   add_library(trustbridge::${name} ALIAS ${lib})
@@ -20,7 +25,7 @@ function(tb_folder name)
       <string> <string_view> <thread> <utility> <variant> <vector> ${arg_PCH})
   target_precompile_headers(${lib} PRIVATE ${pch})
 
-  if(arg_PROGRAM)
+  if(arg_PROGRAM AND EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/main.cc")
     add_executable(${arg_PROGRAM} main.cc)
     target_link_libraries(${arg_PROGRAM} PRIVATE ${lib} tb_options)
     target_compile_definitions(${arg_PROGRAM} PRIVATE TB_VERSION="${PROJECT_VERSION}")

@@ -65,6 +65,7 @@ class Json {
   const std::string& as_string() const { return std::get<std::string>(value_); }
   std::int64_t as_integer() const;
   double as_double() const;
+  const std::string& number_text() const { return std::get<Number>(value_).text; }  ///< as it stood in the document
   const Array& as_array() const { return std::get<Array>(value_); }
   Array& as_array() { return std::get<Array>(value_); }
   const Object& as_object() const { return std::get<Object>(value_); }

@@ -30,9 +30,12 @@ T value_or_throw(Result<T>&& result) {
 
 /// Value of a Result expression, or return its error from the enclosing function (synchronous functions only: a
 /// statement expression must not hold a co_await).
-#define TRY(...)                                                         \
-  ({                                                                     \
-    auto tb_try_ = (__VA_ARGS__);                                        \
-    if (!tb_try_) return std::unexpected(std::move(tb_try_.error()));    \
-    std::move(tb_try_).value();                                          \
+#define TRY(...) TB_TRY_NAMED(TB_TRY_JOIN(tb_try_, __COUNTER__), __VA_ARGS__)
+#define TB_TRY_JOIN(a, b) TB_TRY_JOIN2(a, b)
+#define TB_TRY_JOIN2(a, b) a##b
+#define TB_TRY_NAMED(name, ...)                                  \
+  ({                                                             \
+    auto name = (__VA_ARGS__);                                   \
+    if (!name) return std::unexpected(std::move(name.error()));  \
+    std::move(name).value();                                     \
   })
