@@ -23,7 +23,7 @@ class StreamReader {
   /// Reads and checks the header; `source` must outlive the reader. Errors of parse_header, check_header and Layout.
   static Result<StreamReader> open(const FileKey& key, PullSource& source, const Known& known = {});
 
-  /// The next chunk's plaintext, valid until the next call and wiped then; an empty view at the end of the stream.
+  /// The next chunk's plaintext, valid until the next call; an empty view at the end of the stream.
   /// "record_malformed" for a bad pt_len or a short record that is not the last, "record_truncated" for a cut in a
   /// record, "tag_mismatch", and with a known length "ciphertext_truncated" and "trailing_bytes".
   Result<ByteView> next();
@@ -37,13 +37,14 @@ class StreamReader {
  private:
   StreamReader(const FileKey& key, const Header& header, PullSource& source, std::optional<Layout> layout);
   Result<ByteView> read_record();
-  Result<> check_end();
+  Result<ByteView> end();
 
   ChunkCipher cipher_;
   PullSource* source_;
   std::optional<Layout> layout_;
   WipedBuffer record_;
-  std::size_t held_ = 0;  ///< bytes of the next record that were read already
+  std::array<std::uint8_t, kLengthBytes> ahead_{};  ///< the next record's length field
+  std::size_t held_ = 0;                            ///< bytes of it that were read already
   std::uint64_t index_ = 0;
   std::uint64_t plaintext_bytes_ = 0;
   bool ended_ = false;
