@@ -2,6 +2,12 @@
 #
 # One folder of src/ is one static library `tb_NAME` of its *.cc files, one test program `NAME_test` of its *_test.cc
 # files, and, with PROGRAM, one executable made of main.cc. LINK names the lower folders and libraries it uses.
+#
+# The tests of floors 0 to 2 carry the label `sanitized` and hang on the target of that name: what the asan and tsan
+# presets build.
+set(TB_SANITIZED_FOLDERS base tbenc async obs api jose tlog sqlite asset http store)
+add_custom_target(sanitized)
+
 function(tb_folder name)
   cmake_parse_arguments(arg "" "PROGRAM" "LINK;PCH;TEST_LINK" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
@@ -38,5 +44,9 @@ function(tb_folder name)
     target_precompile_headers(${name}_test PRIVATE ${pch} <gtest/gtest.h> <gmock/gmock.h>)
     add_test(NAME ${name} COMMAND ${name}_test)
     set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 300)
+    if(name IN_LIST TB_SANITIZED_FOLDERS)
+      set_tests_properties(${name} PROPERTIES LABELS "unit;sanitized")
+      add_dependencies(sanitized ${name}_test)
+    endif()
   endif()
 endfunction()
