@@ -30,7 +30,7 @@ struct AssetMetadata {
   std::string sha256_ciphertext;  ///< lower hex
 
   Json to_json() const;
-  /// Throws "bad_field" that names the field. Hex is accepted in either case.
+  /// Throws "field_invalid" that names the field. Hex is accepted in either case.
   static AssetMetadata from_json(const Json& json);
   bool operator==(const AssetMetadata&) const = default;
 };

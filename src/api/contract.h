@@ -15,7 +15,7 @@ inline constexpr std::size_t kMaxContractBytes = 262144;
 
 enum class ContractState { kActive, kSuspended, kRevoked };
 std::string_view contract_state_name(ContractState state);
-/// Throws "bad_field".
+/// Throws "field_invalid".
 ContractState contract_state_from(std::string_view name);
 
 struct Hardware {

@@ -9,7 +9,7 @@
 
 #include "base/json.h"
 #include "base/secret.h"
-#include "jose/jwk.h"
+#include "jose/p256.h"
 
 namespace tb::jose {
 

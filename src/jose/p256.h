@@ -1,5 +1,6 @@
 // EC P-256 keys in the form of RFC 7517, for the two places where a key travels: an asset key to the control plane,
-// and its release to a sentinel. Nothing else is a JWK here: other curves and key types are refused.
+// and its release to a sentinel. Nothing else is a JWK here: other curves and key types are refused. (Not
+// named jwk.h: that would hide libjose's own <jose/jwk.h>.)
 #pragma once
 
 #include <array>
