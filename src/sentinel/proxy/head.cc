@@ -1,0 +1,242 @@
+#include "sentinel/proxy/head.h"
+
+#include <algorithm>
+#include <optional>
+
+namespace tb::sentinel::proxy {
+namespace {
+
+constexpr Refusal bad(std::string_view message) {
+  return {400, "bad_request", message};
+}
+
+bool is_token_char(char c) {
+  if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) return true;
+  return std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+}
+
+bool is_token(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, is_token_char);
+}
+
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+}
+
+std::string_view trim(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+/// RFC 9110 5.5: visible characters, blanks, and bytes above ASCII; no control byte.
+bool is_field_value(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte == '\t' || (byte >= 0x20 && byte != 0x7f);
+  });
+}
+
+/// One line without its CRLF; the head always ends in an empty one.
+std::string_view take_line(std::string_view& rest) {
+  const std::size_t end = rest.find("\r\n");
+  const std::string_view line = rest.substr(0, end);
+  rest.remove_prefix(end + 2);
+  return line;
+}
+
+std::expected<Fields, Refusal> parse_fields(std::string_view rest) {
+  Fields fields;
+  while (true) {
+    const std::string_view line = take_line(rest);
+    if (line.empty()) break;
+    if (line.front() == ' ' || line.front() == '\t') return std::unexpected(bad("folded header lines are not taken"));
+    const std::size_t colon = line.find(':');
+    if (colon == std::string_view::npos || !is_token(line.substr(0, colon))) {
+      return std::unexpected(bad("a header line is malformed"));
+    }
+    const std::string_view value = trim(line.substr(colon + 1));
+    if (!is_field_value(value)) return std::unexpected(bad("a header value holds a control byte"));
+    if (fields.size() == kMaxFields) return std::unexpected(Refusal{431, "headers_too_large", "too many header lines"});
+    fields.push_back({std::string(line.substr(0, colon)), std::string(value)});
+  }
+  if (!rest.empty()) return std::unexpected(bad("bytes after the head"));
+  return fields;
+}
+
+std::size_t count_fields(const Fields& fields, std::string_view name) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(fields, [&](const Field& field) { return equal_fold(field.name, name); }));
+}
+
+/// Digits only, and few enough that no arithmetic on them can overflow.
+std::optional<std::uint64_t> parse_length(std::string_view text) {
+  if (text.empty() || text.size() > 18) return std::nullopt;
+  std::uint64_t value = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return std::nullopt;
+    value = value * 10 + static_cast<std::uint64_t>(c - '0');
+  }
+  return value;
+}
+
+struct Body {
+  Framing framing = Framing::kNone;
+  std::uint64_t length = 0;
+};
+
+std::expected<Body, Refusal> parse_framing(const Fields& fields, int minor) {
+  const std::size_t lengths = count_fields(fields, "content-length");
+  const std::size_t encodings = count_fields(fields, "transfer-encoding");
+  if (lengths > 0 && encodings > 0) return std::unexpected(bad("both a length and a transfer encoding"));
+  if (lengths > 1) return std::unexpected(bad("more than one content-length"));
+  if (encodings > 1) return std::unexpected(bad("more than one transfer-encoding"));
+  if (lengths == 1) {
+    const auto length = parse_length(find_field(fields, "content-length")->value);
+    if (!length) return std::unexpected(bad("content-length is not a number"));
+    return Body{Framing::kLength, *length};
+  }
+  if (encodings == 1) {
+    if (minor == 0) return std::unexpected(bad("a transfer encoding in HTTP/1.0"));
+    if (!equal_fold(find_field(fields, "transfer-encoding")->value, "chunked")) {
+      return std::unexpected(bad("a transfer encoding other than chunked"));
+    }
+    return Body{Framing::kChunked, 0};
+  }
+  return Body{};
+}
+
+bool wants_keep_alive(const Fields& fields, int minor) {
+  bool keep = minor == 1;
+  for (const std::string_view member : list_members(fields, "connection")) {
+    if (equal_fold(member, "close")) return false;
+    if (equal_fold(member, "keep-alive")) keep = true;
+  }
+  return keep;
+}
+
+bool is_host(std::string_view text) {
+  return text.size() <= 261 && std::ranges::all_of(text, [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                  std::string_view("-._:[]~").find(c) != std::string_view::npos;
+         });
+}
+
+std::optional<int> parse_version(std::string_view text) {
+  if (text == "HTTP/1.1") return 1;
+  if (text == "HTTP/1.0") return 0;
+  return std::nullopt;
+}
+
+std::optional<Refusal> check_request_fields(const RequestHead& head) {
+  const std::size_t hosts = count_fields(head.fields, "host");
+  if (hosts > 1 || (hosts == 0 && head.minor == 1)) return bad("exactly one host header is needed");
+  if (hosts == 1 && !is_host(find_field(head.fields, "host")->value)) return bad("the host header is malformed");
+  for (const std::string_view once : {"authorization", "x-api-key", "content-type", "content-encoding", "expect"}) {
+    if (count_fields(head.fields, once) > 1) return bad("a header that may stand once stands twice");
+  }
+  if (const Field* expect = find_field(head.fields, "expect"); expect && !equal_fold(expect->value, "100-continue")) {
+    return Refusal{417, "expectation_failed", "only 100-continue can be expected"};
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+bool equal_fold(std::string_view a, std::string_view b) {
+  return a.size() == b.size() &&
+         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
+}
+
+const Field* find_field(const Fields& fields, std::string_view name) {
+  const auto it = std::ranges::find_if(fields, [&](const Field& field) { return equal_fold(field.name, name); });
+  return it == fields.end() ? nullptr : &*it;
+}
+
+std::vector<std::string_view> list_members(const Fields& fields, std::string_view name) {
+  std::vector<std::string_view> out;
+  for (const Field& field : fields) {
+    if (!equal_fold(field.name, name)) continue;
+    std::string_view rest = field.value;
+    while (!rest.empty()) {
+      const std::size_t comma = rest.find(',');
+      const std::string_view member = trim(rest.substr(0, comma));
+      if (!member.empty()) out.push_back(member);
+      rest = comma == std::string_view::npos ? std::string_view() : rest.substr(comma + 1);
+    }
+  }
+  return out;
+}
+
+HeadEnd find_head_end(std::string_view bytes) {
+  const std::string_view window = bytes.substr(0, kMaxHeadBytes);
+  for (std::size_t at = window.find('\n'); at != std::string_view::npos; at = window.find('\n', at + 1)) {
+    if (at == 0 || window[at - 1] != '\r') return {HeadEnd::kBareLf, 0};
+    if (at >= 3 && window[at - 2] == '\n') return {HeadEnd::kFound, at + 1};
+    if (at == 1) return {HeadEnd::kBareLf, 0};  // an empty line before the request line
+  }
+  return {bytes.size() >= kMaxHeadBytes ? HeadEnd::kTooLarge : HeadEnd::kNeedMore, 0};
+}
+
+std::expected<RequestHead, Refusal> parse_request_head(std::string_view bytes) {
+  if (!bytes.ends_with("\r\n\r\n")) return std::unexpected(bad("the head does not end"));
+  std::string_view rest = bytes;
+  const std::string_view line = take_line(rest);
+  const std::size_t first = line.find(' ');
+  const std::size_t last = line.rfind(' ');
+  if (first == std::string_view::npos || last <= first) return std::unexpected(bad("the request line is malformed"));
+  RequestHead head;
+  head.method = line.substr(0, first);
+  head.target = line.substr(first + 1, last - first - 1);
+  const auto minor = parse_version(line.substr(last + 1));
+  if (!minor) return std::unexpected(Refusal{505, "version_not_supported", "only HTTP/1.0 and HTTP/1.1 are spoken"});
+  head.minor = *minor;
+  if (!is_token(head.method) || head.method.size() > 32) return std::unexpected(bad("the method is malformed"));
+  if (head.target.empty() || head.target.find(' ') != std::string::npos || !is_field_value(head.target)) {
+    return std::unexpected(bad("the request target is malformed"));
+  }
+  auto fields = parse_fields(rest);
+  if (!fields) return std::unexpected(fields.error());
+  head.fields = std::move(*fields);
+  if (const auto refusal = check_request_fields(head)) return std::unexpected(*refusal);
+  const auto body = parse_framing(head.fields, head.minor);
+  if (!body) return std::unexpected(body.error());
+  head.framing = body->framing;
+  head.length = body->length;
+  head.keep_alive = wants_keep_alive(head.fields, head.minor);
+  head.expects_continue = head.minor == 1 && find_field(head.fields, "expect") != nullptr;
+  return head;
+}
+
+std::expected<ResponseHead, Refusal> parse_response_head(std::string_view bytes, std::string_view method) {
+  const auto broken = [](std::string_view message) {
+    return std::unexpected(Refusal{502, "upstream_malformed", message});
+  };
+  if (!bytes.ends_with("\r\n\r\n")) return broken("the head does not end");
+  std::string_view rest = bytes;
+  const std::string_view line = take_line(rest);
+  if (line.size() < 12 || line[8] != ' ' || (line.size() > 12 && line[12] != ' '))
+    return broken("the status line is malformed");
+  const auto minor = parse_version(line.substr(0, 8));
+  const auto status = parse_length(line.substr(9, 3));
+  if (!minor || !status || *status < 100 || *status > 599) return broken("the status line is malformed");
+  ResponseHead head;
+  head.minor = *minor;
+  head.status = static_cast<int>(*status);
+  auto fields = parse_fields(rest);
+  if (!fields) return broken(fields.error().message);
+  head.fields = std::move(*fields);
+  const auto body = parse_framing(head.fields, head.minor);
+  if (!body) return broken(body.error().message);
+  head.keep_alive = wants_keep_alive(head.fields, head.minor);
+  if (head.status < 200 || head.status == 204 || head.status == 304 || method == "HEAD") return head;
+  head.framing = body->framing;
+  head.length = body->length;
+  if (head.framing == Framing::kNone) {
+    head.framing = Framing::kUntilClose;
+    head.keep_alive = false;
+  }
+  return head;
+}
+
+}  // namespace tb::sentinel::proxy

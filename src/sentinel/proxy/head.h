@@ -1,0 +1,77 @@
+// Heads of HTTP/1.1 messages, read strictly: pure functions over bytes, no sockets, so that fuzzers and sanitizer
+// builds can drive them alone.
+//
+// Two parsers that disagree about where a message ends are how requests are smuggled. Whatever leaves room for two
+// readings is refused here rather than repaired: bare LF, line folding, blanks around a name, doubled or listed
+// lengths, a length together with an encoding, encodings other than `chunked`, control bytes, a missing or doubled
+// Host.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tb::sentinel::proxy {
+
+/// Why a message is not taken: what the client is answered.
+struct Refusal {
+  int status = 400;
+  std::string_view code;     ///< stable, e.g. "bad_request"
+  std::string_view message;  ///< fixed text, nothing of the request in it
+};
+
+struct Field {
+  std::string name;   ///< as it came
+  std::string value;  ///< without blanks around it
+};
+using Fields = std::vector<Field>;
+
+/// ASCII case-insensitive equality.
+bool equal_fold(std::string_view a, std::string_view b);
+/// First field of that name, or nullptr.
+const Field* find_field(const Fields& fields, std::string_view name);
+/// The comma-separated, non-empty members of every field of that name.
+std::vector<std::string_view> list_members(const Fields& fields, std::string_view name);
+
+/// How a body's end is known.
+enum class Framing { kNone, kLength, kChunked, kUntilClose };
+
+struct RequestHead {
+  std::string method;
+  std::string target;  ///< raw, as in the request line
+  int minor = 1;       ///< HTTP/1.minor, 0 or 1
+  Fields fields;
+  Framing framing = Framing::kNone;
+  std::uint64_t length = 0;  ///< of the body, where framing is kLength
+  bool keep_alive = true;
+  bool expects_continue = false;
+};
+
+struct ResponseHead {
+  int status = 0;
+  int minor = 1;
+  Fields fields;
+  Framing framing = Framing::kNone;
+  std::uint64_t length = 0;
+  bool keep_alive = true;
+};
+
+inline constexpr std::size_t kMaxHeadBytes = 64 * 1024;
+inline constexpr std::size_t kMaxFields = 256;
+
+struct HeadEnd {
+  enum Kind { kNeedMore, kFound, kBareLf, kTooLarge } kind = kNeedMore;
+  std::size_t bytes = 0;  ///< of the head, its empty line included, where kFound
+};
+/// Looks for the empty line that ends a head. A bare LF is told as soon as it is seen, so that nobody waits for more.
+HeadEnd find_head_end(std::string_view bytes);
+
+/// `bytes` is one whole head as find_head_end gave it.
+std::expected<RequestHead, Refusal> parse_request_head(std::string_view bytes);
+/// `method` is that of the request: an answer to HEAD has no body.
+std::expected<ResponseHead, Refusal> parse_response_head(std::string_view bytes, std::string_view method);
+
+}  // namespace tb::sentinel::proxy

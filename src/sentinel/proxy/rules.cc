@@ -1,0 +1,302 @@
+#include "sentinel/proxy/rules.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace tb::sentinel::proxy {
+namespace {
+
+constexpr std::array kRoutes = {
+    // OpenAI
+    Route{"GET", "/v1/models"},
+    Route{"GET", "/v1/models/{model}"},
+    Route{"POST", "/v1/chat/completions"},
+    Route{"POST", "/v1/completions"},
+    Route{"POST", "/v1/embeddings"},
+    Route{"POST", "/v1/responses"},
+    // Anthropic style
+    Route{"POST", "/v1/messages"},
+    Route{"POST", "/v1/messages/count_tokens"},
+    // KServe v2, Triton
+    Route{"GET", "/v2"},
+    Route{"GET", "/v2/health/live"},
+    Route{"GET", "/v2/health/ready"},
+    Route{"GET", "/v2/models/{model}"},
+    Route{"GET", "/v2/models/{model}/ready"},
+    Route{"POST", "/v2/models/{model}/infer"},
+    Route{"POST", "/v2/models/{model}/generate"},
+    Route{"POST", "/v2/models/{model}/generate_stream"},
+    Route{"GET", "/v2/models/{model}/versions/{version}"},
+    Route{"GET", "/v2/models/{model}/versions/{version}/ready"},
+    Route{"POST", "/v2/models/{model}/versions/{version}/infer"},
+    // llama-server
+    Route{"POST", "/completion"},
+    Route{"POST", "/embedding"},
+    Route{"POST", "/infill"},
+    Route{"POST", "/tokenize"},
+    Route{"POST", "/detokenize"},
+};
+
+constexpr Refusal kNotAllowed{403, "path_not_allowed", "this path is not served here"};
+
+bool is_segment_char(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '_' ||
+         c == ':' || c == '-';
+}
+
+bool is_plain_segment(std::string_view segment) {
+  return !segment.empty() && segment.size() <= 128 && segment != "." && segment != ".." &&
+         std::ranges::all_of(segment, is_segment_char);
+}
+
+/// Whether the raw path has nothing that two parsers could read differently.
+bool is_unambiguous(std::string_view path) {
+  if (!path.starts_with('/')) return false;
+  for (const char c : path) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte <= 0x20 || byte >= 0x7f || c == '%' || c == '\\' || c == ';' || c == '#') return false;
+  }
+  if (path.find("//") != std::string_view::npos) return false;
+  for (std::string_view rest = path.substr(1);;) {
+    const std::size_t slash = rest.find('/');
+    const std::string_view segment = rest.substr(0, slash);
+    if (segment == "." || segment == "..") return false;
+    if (slash == std::string_view::npos) return true;
+    rest.remove_prefix(slash + 1);
+  }
+}
+
+bool matches(std::string_view pattern, std::string_view path) {
+  while (true) {
+    const std::size_t pattern_end = std::min(pattern.find('/', 1), pattern.size());
+    const std::size_t path_end = std::min(path.find('/', 1), path.size());
+    const std::string_view want = pattern.substr(0, pattern_end);
+    const std::string_view have = path.substr(0, path_end);
+    if (want.starts_with("/{") ? have.empty() || !is_plain_segment(have.substr(1)) : want != have) return false;
+    pattern.remove_prefix(pattern_end);
+    path.remove_prefix(path_end);
+    if (pattern.empty() || path.empty()) return pattern.empty() && path.empty();
+  }
+}
+
+bool is_query(std::string_view query) {
+  return std::ranges::all_of(query, [](char c) { return c > 0x20 && c < 0x7f && c != '#' && c != '\\'; });
+}
+
+constexpr std::array<std::string_view, 9> kHopByHop = {
+    "connection", "keep-alive",          "proxy-authenticate", "te", "trailer", "transfer-encoding",
+    "upgrade",    "proxy-authorization", "proxy-connection"};
+
+/// Written by us or not passed on at all. A rule, not an error: clients and their proxies send these in good faith.
+constexpr std::array<std::string_view, 17> kReplaced = {"content-length",
+                                                        "host",
+                                                        "expect",
+                                                        "authorization",
+                                                        "x-api-key",
+                                                        "x-forwarded-for",
+                                                        "forwarded",
+                                                        "x-real-ip",
+                                                        "x-forwarded-host",
+                                                        "x-forwarded-proto",
+                                                        "x-forwarded-port",
+                                                        "x-forwarded-prefix",
+                                                        "x-original-url",
+                                                        "x-rewrite-url",
+                                                        "x-request-id",
+                                                        "cookie",
+                                                        "x-http-method-override"};
+
+bool is_among(std::string_view name, std::span<const std::string_view> names) {
+  return std::ranges::any_of(names, [&](std::string_view other) { return equal_fold(name, other); });
+}
+
+bool named_by_connection(const Fields& fields, std::string_view name) {
+  return is_among(name, list_members(fields, "connection"));
+}
+
+std::string_view reason_phrase(int status) {
+  switch (status) {
+    case 200:
+      return "OK";
+    case 201:
+      return "Created";
+    case 202:
+      return "Accepted";
+    case 204:
+      return "No Content";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 402:
+      return "Payment Required";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 413:
+      return "Content Too Large";
+    case 417:
+      return "Expectation Failed";
+    case 422:
+      return "Unprocessable Content";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    case 505:
+      return "HTTP Version Not Supported";
+    default:
+      return "Status";
+  }
+}
+
+std::string_view error_type(int status) {
+  switch (status) {
+    case 401:
+      return "authentication_error";
+    case 402:
+      return "insufficient_quota";
+    case 403:
+      return "permission_error";
+    case 429:
+      return "rate_limit_error";
+    default:
+      return status >= 500 ? "server_error" : "invalid_request_error";
+  }
+}
+
+}  // namespace
+
+std::span<const Route> all_routes() {
+  return kRoutes;
+}
+
+bool is_known_pattern(std::string_view pattern) {
+  return std::ranges::any_of(kRoutes, [&](const Route& route) { return route.pattern == pattern; });
+}
+
+AllowList::AllowList() : routes_(kRoutes.begin(), kRoutes.end()) {}
+
+void AllowList::narrow(const std::vector<std::string>& patterns) {
+  std::erase_if(routes_,
+                [&](const Route& route) { return std::ranges::find(patterns, route.pattern) == patterns.end(); });
+}
+
+std::expected<std::string, Refusal> AllowList::match(std::string_view method, std::string_view target) const {
+  const std::size_t mark = target.find('?');
+  const std::string_view path = target.substr(0, mark);
+  const std::string_view query = mark == std::string_view::npos ? std::string_view() : target.substr(mark);
+  if (!is_unambiguous(path) || !is_query(query)) return std::unexpected(kNotAllowed);
+  bool other_method = false;
+  for (const Route& route : routes_) {
+    if (!matches(route.pattern, path)) continue;
+    if (route.method != method) {
+      other_method = true;
+      continue;
+    }
+    const bool fixed = route.pattern.find('{') == std::string_view::npos;
+    return std::string(fixed ? route.pattern : path) + std::string(query);
+  }
+  if (other_method)
+    return std::unexpected(Refusal{405, "method_not_allowed", "this method is not served on this path"});
+  return std::unexpected(kNotAllowed);
+}
+
+std::string upstream_head(const RequestHead& head, std::string_view target, const Peer& peer,
+                          std::string_view request_id) {
+  std::string out;
+  out.reserve(512);
+  out.append(head.method).append(" ").append(target).append(" HTTP/1.1\r\n");
+  const Field* host = find_field(head.fields, "host");
+  const std::string_view host_value =
+      host != nullptr && !host->value.empty() ? std::string_view(host->value) : "localhost";
+  out.append("Host: ").append(host_value).append("\r\n");
+  for (const Field& field : head.fields) {
+    if (is_among(field.name, kHopByHop) || is_among(field.name, kReplaced)) continue;
+    if (field.name.find('_') != std::string::npos || named_by_connection(head.fields, field.name)) continue;
+    out.append(field.name).append(": ").append(field.value).append("\r\n");
+  }
+  out.append("X-Forwarded-For: ").append(peer.address).append("\r\nX-Real-IP: ").append(peer.address);
+  out.append("\r\nX-Forwarded-Proto: ").append(peer.tls ? "https" : "http");
+  out.append("\r\nX-Forwarded-Host: ").append(host_value);
+  out.append("\r\nX-Request-Id: ").append(request_id).append("\r\n");
+  if (head.framing == Framing::kLength) out.append(fmt::format("Content-Length: {}\r\n", head.length));
+  if (head.framing == Framing::kChunked) out.append("Transfer-Encoding: chunked\r\n");
+  out.append("\r\n");
+  return out;
+}
+
+std::string client_head(const ResponseHead& head, std::string_view request_id, int client_minor, bool close) {
+  std::string out = fmt::format("HTTP/1.1 {} {}\r\n", head.status, reason_phrase(head.status));
+  for (const Field& field : head.fields) {
+    if (is_among(field.name, kHopByHop) || equal_fold(field.name, "x-request-id")) continue;
+    if (equal_fold(field.name, "content-length") && head.framing != Framing::kNone) continue;
+    if (named_by_connection(head.fields, field.name)) continue;
+    out.append(field.name).append(": ").append(field.value).append("\r\n");
+  }
+  out.append("X-Request-Id: ").append(request_id).append("\r\n");
+  if (head.framing == Framing::kLength) out.append(fmt::format("Content-Length: {}\r\n", head.length));
+  const bool chunked = head.framing == Framing::kChunked || head.framing == Framing::kUntilClose;
+  if (chunked && client_minor == 1) out.append("Transfer-Encoding: chunked\r\n");
+  if (close) {
+    out.append("Connection: close\r\n");
+  } else if (client_minor == 0) {
+    out.append("Connection: keep-alive\r\n");
+  }
+  out.append("\r\n");
+  return out;
+}
+
+std::string_view presented_key(const RequestHead& head) {
+  std::string_view bearer;
+  if (const Field* field = find_field(head.fields, "authorization")) {
+    const std::string_view value = field->value;
+    if (value.size() > 7 && equal_fold(value.substr(0, 7), "bearer ")) bearer = value.substr(7);
+    if (bearer.empty()) return {};
+  }
+  const Field* own = find_field(head.fields, "x-api-key");
+  if (own == nullptr) return bearer;
+  if (!bearer.empty() && bearer != own->value) return {};
+  return own->value;
+}
+
+bool wants_websocket(const RequestHead& head) {
+  return std::ranges::any_of(list_members(head.fields, "upgrade"),
+                             [](std::string_view member) { return equal_fold(member, "websocket"); });
+}
+
+std::string error_body(const Refusal& refusal) {
+  return fmt::format(R"({{"error":{{"message":"{}","type":"{}","code":"{}"}}}})", refusal.message,
+                     error_type(refusal.status), refusal.code);
+}
+
+std::string error_answer(const Refusal& refusal, std::string_view request_id, bool close, bool head_only,
+                         int retry_after_seconds) {
+  const std::string body = error_body(refusal);
+  std::string out =
+      fmt::format("HTTP/1.1 {} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nX-Request-Id: {}\r\n",
+                  refusal.status, reason_phrase(refusal.status), body.size(), request_id);
+  if (refusal.status == 401) out.append("WWW-Authenticate: Bearer\r\n");
+  if (retry_after_seconds > 0) out.append(fmt::format("Retry-After: {}\r\n", retry_after_seconds));
+  if (close) out.append("Connection: close\r\n");
+  out.append("\r\n");
+  if (!head_only) out.append(body);
+  return out;
+}
+
+}  // namespace tb::sentinel::proxy

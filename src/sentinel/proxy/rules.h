@@ -1,0 +1,72 @@
+// What may pass, and in what form: the allow-list of paths and the headers on their way in and out. Pure functions, no
+// sockets.
+//
+// A runtime's administrative routes (adapter loading, weight updates, slots, metrics, `/invocations`, which infers
+// without a key) are closed because they are not in the table. Paths match raw and exactly, and the table's own text
+// goes upstream, so there is no encoding to disagree about.
+#pragma once
+
+#include <expected>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sentinel/proxy/head.h"
+
+namespace tb::sentinel::proxy {
+
+/// One row of the allow-list. A `{name}` segment takes one segment of [A-Za-z0-9._:-], 1 to 128 bytes, not a dot
+/// segment.
+struct Route {
+  std::string_view method;
+  std::string_view pattern;
+};
+std::span<const Route> all_routes();
+
+/// The rows that may pass: all, or those that TB_ALLOWED_PATHS and the contract leave.
+class AllowList {
+ public:
+  AllowList();
+  /// Keeps the rows whose pattern is named. A name that is in no row allows nothing: lists can only narrow.
+  void narrow(const std::vector<std::string>& patterns);
+  /// The target for upstream (path as the table has it, query as it came), or why not: 403 or 405.
+  std::expected<std::string, Refusal> match(std::string_view method, std::string_view target) const;
+  std::size_t size() const { return routes_.size(); }
+
+ private:
+  std::vector<Route> routes_;
+};
+
+/// Whether `pattern` stands in the table.
+bool is_known_pattern(std::string_view pattern);
+
+/// What the proxy knows of the one who asks, for the forwarding headers.
+struct Peer {
+  std::string address;  ///< numeric, without port
+  bool tls = false;
+};
+
+/// The whole head that goes upstream, framing included: hop-by-hop headers and what Connection names removed,
+/// Authorization and x-api-key removed, client-sent forwarding and override headers replaced or dropped, names with an
+/// underscore dropped (CGI-style upstreams read them as their dashed kin).
+std::string upstream_head(const RequestHead& head, std::string_view target, const Peer& peer,
+                          std::string_view request_id);
+
+/// The whole head that goes to the client. `client_minor` 0 gets no chunked coding; `close` announces the end.
+std::string client_head(const ResponseHead& head, std::string_view request_id, int client_minor, bool close);
+
+/// The key that the client shows: `Authorization: Bearer`, or `x-api-key`. Empty if none; "" also if the two differ.
+std::string_view presented_key(const RequestHead& head);
+
+/// True for a request that wants the connection turned into a WebSocket.
+bool wants_websocket(const RequestHead& head);
+
+/// An OpenAI-style error answer with its body; the connection closes after it where `close`.
+std::string error_answer(const Refusal& refusal, std::string_view request_id, bool close, bool head_only,
+                         int retry_after_seconds = 0);
+
+/// Body of the same.
+std::string error_body(const Refusal& refusal);
+
+}  // namespace tb::sentinel::proxy
