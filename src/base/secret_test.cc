@@ -12,7 +12,9 @@ namespace {
 template <typename T>
 concept Streams = requires(std::ostream& os, const T& v) { os << v; };
 
-static_assert(!Streams<FileKey> && !Streams<SecretString> && !Streams<SecretUrl>);
+static_assert(!Streams<FileKey>);
+static_assert(!Streams<SecretString>);
+static_assert(!Streams<SecretUrl>);
 static_assert(!fmt::is_formattable<FileKey>::value && !fmt::is_formattable<SecretString>::value);
 static_assert(!std::equality_comparable<FileKey> && !std::equality_comparable<SecretString>);
 static_assert(!std::copy_constructible<FileKey> && !std::copy_constructible<SecretString>);
@@ -22,13 +24,13 @@ TEST(Secret, MoveWipesTheSource) {
   a.reveal_mutable()[0] = 7;
   FileKey b = std::move(a);
   EXPECT_EQ(b.reveal()[0], 7);
-  EXPECT_EQ(a.reveal()[0], 0);  // NOLINT(bugprone-use-after-move): that is what is tested
+  EXPECT_EQ(a.reveal()[0], 0);  // NOLINT: that is what is tested
 }
 
 TEST(SecretString, MoveEmptiesTheSource) {
   SecretString a("a token that is longer than any small buffer");
   SecretString b = std::move(a);
-  EXPECT_TRUE(a.empty());  // NOLINT(bugprone-use-after-move)
+  EXPECT_TRUE(a.empty());  // NOLINT
   EXPECT_TRUE(b.reveal().starts_with("a token"));
 }
 
@@ -52,7 +54,7 @@ TEST(WipedBuffer, OwnsZeroedMemory) {
   a.data()[5] = 1;
   WipedBuffer b = std::move(a);
   EXPECT_EQ(b.data()[5], 1);
-  EXPECT_EQ(a.data(), nullptr);  // NOLINT(bugprone-use-after-move)
+  EXPECT_EQ(a.data(), nullptr);  // NOLINT
   EXPECT_EQ(WipedBuffer().size(), 0U);
 }
 
