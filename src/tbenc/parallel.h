@@ -20,9 +20,9 @@ namespace tb::tbenc {
 
 struct ParallelOptions {
   unsigned jobs = 0;  ///< threads; 0: one for each core
-  /// Called with the plaintext bytes done so far, from any of the threads but one at a time, after every chunk.
+  /// Called with the plaintext bytes done so far, from any of the threads but one at a time.
   std::function<void(std::uint64_t plaintext_bytes)> progress;
-  /// Set to true by anyone: the work ends with "cancelled" after the chunks in hand.
+  /// Set to true by anyone: the work ends with "cancelled".
   const std::atomic<bool>* cancel = nullptr;
   /// Called with every piece of plaintext, in order, one at a time: for hashes of the plaintext.
   std::function<void(ByteView plain)> on_plaintext;
@@ -37,11 +37,7 @@ struct EncryptResult {
 
 /// `header` as of new_header(); `key` MUST never have sealed another file. A source that shrinks or grows while it is
 /// read is "source_changed" and named. Errors of source and sink; "cancelled".
-Result<EncryptResult> encrypt(const FileKey& key, const Header& header, const RandomSource& source, PlacedSink& sink,
-                              const ParallelOptions& options = {});
 Result<EncryptResult> encrypt(const FileKey& key, const Header& header, const RandomSource& source, Sink& sink,
-                              const ParallelOptions& options = {});
-Result<EncryptResult> encrypt(const FileKey& key, const Header& header, PullSource& source, PlacedSink& sink,
                               const ParallelOptions& options = {});
 Result<EncryptResult> encrypt(const FileKey& key, const Header& header, PullSource& source, Sink& sink,
                               const ParallelOptions& options = {});
@@ -59,18 +55,14 @@ struct DecryptResult {
 };
 
 /// Errors as StreamReader and RandomReader give them.
-Result<DecryptResult> decrypt(const FileKey& key, const RandomSource& source, PlacedSink& sink,
-                              const DecryptOptions& options = {});
 Result<DecryptResult> decrypt(const FileKey& key, const RandomSource& source, Sink& sink,
-                              const DecryptOptions& options = {});
-Result<DecryptResult> decrypt(const FileKey& key, PullSource& source, PlacedSink& sink,
                               const DecryptOptions& options = {});
 Result<DecryptResult> decrypt(const FileKey& key, PullSource& source, Sink& sink, const DecryptOptions& options = {});
 
 /// Checks every record's tag and the size, on all cores, and gives no plaintext out.
 Result<DecryptResult> verify(const FileKey& key, const RandomSource& source, const DecryptOptions& options = {});
 
-/// SHA-256 of a whole source, for those who hold no key. Reads ahead on a second thread.
+/// SHA-256 of a whole source, for those who hold no key; one thread reads while another hashes.
 Result<Digest> sha256_of(const RandomSource& source, const ParallelOptions& options = {});
 
 }  // namespace tb::tbenc

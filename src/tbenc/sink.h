@@ -1,4 +1,5 @@
-// Where bytes go: in order (a pipe, standard output) or straight into place (a file that several threads fill).
+// Where bytes go, in order: a file, a pipe, memory. A write into a file at several offsets at once brings nothing: the
+// kernel takes the file's lock for every write (docs/performance.md).
 #pragma once
 
 #include <cstdint>
@@ -17,30 +18,12 @@ class Sink {
   virtual Result<> write(ByteView bytes) = 0;
 };
 
-/// Takes bytes at any offset, from several threads at once; every byte is written once.
-class PlacedSink {
- public:
-  virtual ~PlacedSink() = default;
-  virtual Result<> write_at(std::uint64_t offset, ByteView bytes) = 0;
-};
-
 /// A descriptor written in order: pipe, socket, terminal or file. It stays the caller's. A pipe is made 1 MiB deep
 /// where the system allows it.
 class FdSink final : public Sink {
  public:
   FdSink(int fd, std::string name);
   Result<> write(ByteView bytes) override { return write_full(fd_, bytes, name_); }
-
- private:
-  int fd_;
-  std::string name_;
-};
-
-/// A regular file written with pwrite(2). The descriptor stays the caller's.
-class FileSink final : public PlacedSink {
- public:
-  FileSink(int fd, std::string name) : fd_(fd), name_(std::move(name)) {}
-  Result<> write_at(std::uint64_t offset, ByteView bytes) override { return pwrite_full(fd_, bytes, offset, name_); }
 
  private:
   int fd_;

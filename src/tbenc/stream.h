@@ -12,7 +12,7 @@
 #include "base/secret.h"
 #include "tbenc/chunk.h"
 #include "tbenc/header.h"
-#include "tbenc/layout.h"
+#include "tbenc/record_reader.h"
 #include "tbenc/sink.h"
 #include "tbenc/source.h"
 
@@ -24,30 +24,23 @@ class StreamReader {
   static Result<StreamReader> open(const FileKey& key, PullSource& source, const Known& known = {});
 
   /// The next chunk's plaintext, valid until the next call; an empty view at the end of the stream.
-  /// "record_malformed" for a bad pt_len or a short record that is not the last, "record_truncated" for a cut in a
-  /// record, "tag_mismatch", and with a known length "ciphertext_truncated" and "trailing_bytes".
+  /// Errors of RecordReader::next, and "tag_mismatch".
   Result<ByteView> next();
 
-  const Header& header() const { return cipher_.header(); }
+  const Header& header() const { return records_.header(); }
   /// True once next() gave the end and the plaintext length was known beforehand.
-  bool end_authenticated() const { return ended_ && layout_.has_value(); }
+  bool end_authenticated() const { return !failed_ && records_.end_authenticated(); }
   /// Plaintext given out so far.
   std::uint64_t plaintext_bytes() const { return plaintext_bytes_; }
 
  private:
-  StreamReader(const FileKey& key, const Header& header, PullSource& source, std::optional<Layout> layout);
-  Result<ByteView> read_record();
-  Result<ByteView> end();
+  StreamReader(const FileKey& key, RecordReader records);
+  Result<ByteView> open_next();
 
+  RecordReader records_;
   ChunkCipher cipher_;
-  PullSource* source_;
-  std::optional<Layout> layout_;
   WipedBuffer record_;
-  std::array<std::uint8_t, kLengthBytes> ahead_{};  ///< the next record's length field
-  std::size_t held_ = 0;                            ///< bytes of it that were read already
-  std::uint64_t index_ = 0;
   std::uint64_t plaintext_bytes_ = 0;
-  bool ended_ = false;
   std::optional<Error> failed_;
 };
 
