@@ -1,6 +1,8 @@
 #include "jose/p256.h"
 
+extern "C" {
 #include <jose/jwk.h>
+}
 #include <openssl/bn.h>
 #include <openssl/ec.h>
 #include <openssl/obj_mac.h>

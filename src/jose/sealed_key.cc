@@ -1,6 +1,8 @@
 #include "jose/sealed_key.h"
 
+extern "C" {
 #include <jose/jwe.h>
+}
 
 #include <array>
 #include <cstdlib>
