@@ -52,7 +52,7 @@ class Manifest {
   /// Strict reading of section 4; "manifest_too_large" or "manifest_malformed", naming what is wrong.
   static Result<Manifest> parse(std::string_view text);
   /// The same for a document that was parsed elsewhere (registration), with the limits of section 4 applied to it.
-  static Result<Manifest> from_json(Json document);
+  static Result<Manifest> from_json(const Json& document);
 
   std::uint32_t chunk_bytes() const { return chunk_bytes_; }
   std::uint64_t plaintext_bytes() const { return plaintext_bytes_; }

@@ -15,12 +15,15 @@
 #include <vector>
 
 #include "asset/content.h"
+#include "base/crypto.h"
 #include "base/fs.h"
 #include "base/result.h"
 #include "tbenc/source.h"
 
 namespace tb::asset {
 
+/// Files of an index have a SHA-256 each, a raw file has plaintext_sha256: one hash of everything, not two.
+///
 /// More files than this make a manifest that readers refuse.
 inline constexpr std::size_t kMaxPackedFiles = 300'000;
 
@@ -49,21 +52,25 @@ class PackSource final : public tbenc::PullSource {
     struct stat seen {};
   };
   PackSource() = default;
-  Result<> plan(bool plaintext_hashes);
-  Result<> open_next();
+  Result<> walk(const std::string& real_path, const std::string& prefix, std::vector<struct stat>& ancestors);
+  Result<> add(const std::string& path, Entry entry);
+  Result<> plan();
+  Result<std::string> gap(std::size_t file) const;
+  Result<> open_current();
   Result<> close_current();
 
   std::string root_;
+  std::string real_root_;
   Content content_;
-  std::vector<Entry> entries_;        ///< one for each file of the content
+  std::vector<Entry> entries_;  ///< one for each file of the content
   std::uint64_t total_ = 0;
-  bool hashing_ = false;
-  std::optional<Sha256> whole_, part_;
-  std::uint64_t at_ = 0;              ///< in the plaintext
-  std::size_t file_ = 0;              ///< the file that is being read or comes next
+  std::size_t file_ = 0;        ///< the file that is being read or comes next
+  std::string gap_;             ///< what stands before that file, or at the end of the archive
+  std::size_t gap_at_ = 0;
   Fd open_;
-  std::string header_;                ///< of that file and its directories, or the end of the archive
-  std::uint64_t header_offset_ = 0;   ///< where header_ stands in the plaintext
+  std::uint64_t left_ = 0;      ///< of the open file
+  bool hashing_ = false;
+  Sha256 hash_;
 };
 
 /// `.bin`, `.pt`, `.pth`, `.pkl`, `.ckpt` and the like, in either case.

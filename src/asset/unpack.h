@@ -33,6 +33,7 @@ class StreamCheck final : public tbenc::Sink {
 
  private:
   explicit StreamCheck(const Content& content, std::uint64_t total) : content_(&content), total_(total) {}
+  Result<> take(const TarMap::Piece& piece, ByteView bytes);
   Result<> end_file(std::size_t index);
 
   const Content* content_;
@@ -41,13 +42,15 @@ class StreamCheck final : public tbenc::Sink {
   std::optional<TarMap> map_;            ///< of a tar
   std::set<std::string> directories_;
   Bytes gap_;
-  std::optional<Sha256> whole_, part_;
+  std::optional<Sha256> whole_;
+  Sha256 part_;                          ///< of the file that is passing
 };
 
 class Unpacker final : public tbenc::Sink {
  public:
-  /// `target`: the directory (tar) or file to make. "output_exists" if it is there and not `replace`; a directory is
-  /// replaced only by a directory, a file by a file. Errors of StreamCheck::make and of the file system.
+  /// `target`: the directory (tar) or file to make. "output_exists" if it is there and not `replace`; a file is
+  /// replaced only by a file, and a directory only by a directory of which it is an older copy: one that holds anything
+  /// the index does not name is never removed. Errors of StreamCheck::make and of the file system.
   static Result<Unpacker> create(const Content& content, std::uint64_t plaintext_bytes, std::string target,
                                  bool replace = false);
   ~Unpacker() override;
