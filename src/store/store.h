@@ -1,0 +1,208 @@
+// What the control plane remembers, as verbs of its domain.
+//
+// Every verb is atomic: it happens whole or not at all, also with many callers and many processes, and the event that
+// tells of it is appended to the hash-chained event log in the same transaction. Nothing here judges (that is policy.cc)
+// and nothing here decrypts. `scope` is the tenant whose rows are seen; no scope sees all of them. Functions are
+// thread-safe. They throw Error: "database_busy" (try again), "disk_full", "database_failed".
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "api/asset.h"
+#include "api/contract.h"
+#include "api/lease.h"
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/json.h"
+
+namespace tb::store {
+
+using Scope = std::optional<std::string>;
+
+/// What is appended to the event log with a change. Never a key, a token or a signed URL.
+struct Event {
+  std::string type;     ///< "contract_suspended"
+  std::string tenant;
+  std::string actor;    ///< token id, "sentinel", "operator"
+  std::string subject;  ///< contract, asset or lease id
+  Json detail = Json::object();
+};
+
+struct StoredEvent {
+  std::int64_t seq = 0;
+  std::string tenant;
+  std::string line;  ///< the chain's own bytes
+};
+
+enum class Role { kProvider, kOperator, kAuditor };
+std::string_view role_name(Role role);
+/// Throws "usage".
+Role role_from(std::string_view name);
+
+/// A bearer token of a person or program: only its hash is kept.
+struct Token {
+  std::string token_id;
+  Bytes hash;  ///< SHA-256 of the token
+  Role role = Role::kAuditor;
+  std::string tenant;  ///< empty for operators and auditors of everything
+  UnixMs created_at = 0;
+  std::optional<UnixMs> expires_at;
+};
+
+/// A key wrapped under another that is not in the database.
+struct WrappedKey {
+  std::string kek_id;
+  Bytes wrapped;  ///< 40 bytes, RFC 3394
+};
+
+struct AssetRow {
+  api::AssetView view;
+  WrappedKey key;
+  std::string content_digest;  ///< what "the same registration" means; other under the same id is a conflict
+};
+
+enum class RegisterOutcome { kCreated, kSame, kConflict };
+
+/// Hardware that a `pin_first` contract has seen first.
+struct HardwarePin {
+  std::string hw_id;
+  bool approved = false;
+};
+
+struct ContractRow {
+  api::Contract contract;
+  Bytes activation_hash;  ///< SHA-256 of the activation token; empty: none
+  std::optional<UnixMs> activation_expires_at;
+  std::optional<HardwarePin> pin;
+};
+
+struct ActivationToken {
+  Bytes hash;
+  std::optional<UnixMs> expires_at;
+};
+
+/// A seat that policy has granted. Taken only if the contract is still as policy saw it.
+struct SeatRequest {
+  std::string tenant;
+  std::string contract_id;
+  std::int64_t policy_version = 0;
+  std::string lease_id;  ///< new: its own random id; at renewal: the lease
+  std::string asset_id;
+  std::string hw_id;
+  std::string client_version;
+  std::int64_t max_seats = 1;
+  UnixMs expires_at = 0;
+  UnixMs seat_until = 0;       ///< expires_at plus the offline grace: so long the seat is not given to another
+  std::string jwk_thumbprint;  ///< of the one-time key that the key is released to; empty: none
+};
+
+enum class SeatOutcome {
+  kGranted,
+  kFull,       ///< all seats are held
+  kChanged,    ///< the contract is not as policy saw it: decide again
+  kGone,       ///< renewal: the lease is not active, has expired, or is of another asset or machine: final
+  kJwkReused,  ///< the one-time key has served before
+};
+
+/// One of the control plane's own keys, wrapped under the KEK, with its public half where it has one.
+struct OwnKey {
+  std::string name;
+  WrappedKey key;
+  Bytes public_part;
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  /// Throws unless the store can be read now.
+  virtual void check() = 0;
+
+  // ---- tokens ----
+  /// Makes the tenant where there was none.
+  virtual void add_token(const Token& token, const Event& event) = 0;
+  /// Not one that has expired.
+  virtual std::optional<Token> find_token(ByteView hash, UnixMs now) = 0;
+  virtual std::vector<Token> list_tokens() = 0;
+  virtual bool revoke_token(const std::string& token_id, const Event& event) = 0;
+
+  // ---- the control plane's own keys ----
+  virtual std::optional<OwnKey> find_own_key(const std::string& name) = 0;
+  /// Keeps the one that is there already, if any; returns what is kept.
+  virtual OwnKey add_own_key(const OwnKey& key) = 0;
+  /// Ids of all KEKs that a stored key is wrapped under.
+  virtual std::vector<std::string> kek_ids() = 0;
+
+  // ---- assets ----
+  /// kSame changes nothing and appends no event. After a deletion only the same ciphertext may return.
+  virtual RegisterOutcome register_asset(const AssetRow& asset, const Event& event) = 0;
+  virtual std::optional<AssetRow> find_asset(const std::string& tenant, const std::string& asset_id) = 0;
+  /// By tenant and asset id, at most `limit` after `cursor` ("tenant/asset_id" of the last one, or "").
+  virtual std::vector<AssetRow> list_assets(const Scope& scope, const std::string& cursor, std::int64_t limit) = 0;
+  /// Forgets the key at once; keeps the id and the ciphertext's digest. "asset_not_found"; "asset_in_use" while a
+  /// contract that is not revoked and not past its end at `now` names it.
+  virtual void delete_asset(const std::string& tenant, const std::string& asset_id, UnixMs now, const Event& event) = 0;
+
+  // ---- contracts ----
+  /// "contract_conflict" if the tenant has the id; "asset_not_found" if it names an asset that the tenant has not.
+  virtual void create_contract(const api::Contract& contract, const std::optional<ActivationToken>& token,
+                               const Event& event) = 0;
+  virtual std::optional<ContractRow> find_contract(const std::string& tenant, const std::string& contract_id) = 0;
+  /// Of every tenant: an id is one tenant's own, and a sentinel names no tenant. At most 64.
+  virtual std::vector<ContractRow> find_contracts(const std::string& contract_id) = 0;
+  /// As list_assets.
+  virtual std::vector<ContractRow> list_contracts(const Scope& scope, const std::string& cursor,
+                                                  std::int64_t limit) = 0;
+  /// New terms, policy_version one more. "contract_not_found", "contract_final" (revoked), "database_busy" if the
+  /// version is not `expected_version` any more, "asset_not_found".
+  virtual ContractRow update_terms(const std::string& tenant, const std::string& contract_id,
+                                   std::int64_t expected_version, const api::ContractTerms& terms, UnixMs now,
+                                   const Event& event) = 0;
+  /// policy_version one more; the same state again changes nothing. Revoking ends all leases. "contract_not_found",
+  /// "contract_final" (nothing leaves revoked).
+  virtual ContractRow set_contract_state(const std::string& tenant, const std::string& contract_id,
+                                         api::ContractState state, UnixMs now, const Event& event) = 0;
+  virtual void set_activation_token(const std::string& tenant, const std::string& contract_id,
+                                    const ActivationToken& token, const Event& event) = 0;
+  /// Remembers the first hardware of a `pin_first` contract; returns what is pinned, which may be another's.
+  virtual HardwarePin pin_hardware(const std::string& tenant, const std::string& contract_id, const std::string& hw_id,
+                                   const Event& event) = 0;
+  /// Approves `hw_id`, or with nothing forgets the pin. "contract_not_found".
+  virtual void set_hardware_pin(const std::string& tenant, const std::string& contract_id,
+                                const std::optional<std::string>& hw_id, const Event& event) = 0;
+
+  // ---- seats ----
+  /// Never more than max_seats leases whose seat_until is after `now`; those past it free themselves here.
+  virtual SeatOutcome take_seat(const SeatRequest& seat, UnixMs now, const Event& event) = 0;
+  /// One conditional update: the lease is this contract's, asset's and machine's, active and not past its seat_until, and
+  /// the contract is active and at policy_version.
+  virtual SeatOutcome renew_lease(const SeatRequest& seat, UnixMs now, const Event& event) = 0;
+  /// kReleased or kEvicted; frees the seat at once. False if it is not an active lease of this contract.
+  virtual bool end_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,
+                         api::LeaseState state, UnixMs now, const Event& event) = 0;
+  /// By creation, newest first, at most `limit` after `cursor` (a lease id, or "").
+  virtual std::vector<api::Lease> list_leases(const std::string& tenant, const std::string& contract_id,
+                                              const std::string& cursor, std::int64_t limit) = 0;
+  /// True if the lease is active, not past its seat_until, for this asset, and its contract is in state active.
+  virtual bool lease_serves(const std::string& tenant, const std::string& lease_id, const std::string& asset_id,
+                            UnixMs now) = 0;
+
+  // ---- nonces ----
+  /// False if the contract has `max_outstanding` unused ones already.
+  virtual bool add_nonce(const std::string& tenant, const std::string& contract_id, ByteView hash, UnixMs now,
+                         UnixMs expires_at, std::int64_t max_outstanding) = 0;
+  /// True once, before it expires.
+  virtual bool use_nonce(const std::string& tenant, const std::string& contract_id, ByteView hash, UnixMs now) = 0;
+
+  // ---- events ----
+  /// For what changes nothing else: a denial.
+  virtual void append_event(const Event& event, UnixMs now) = 0;
+  /// Ascending, `seq` above `after` (-1: from the start).
+  virtual std::vector<StoredEvent> list_events(const Scope& scope, std::int64_t after, std::int64_t limit) = 0;
+};
+
+}  // namespace tb::store
