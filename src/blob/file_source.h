@@ -1,7 +1,6 @@
 // A blob that is a local file (`file:` in local configuration, never from the network).
 #pragma once
 
-#include <memory>
 #include <string>
 
 #include "blob/source.h"
@@ -9,16 +8,16 @@
 
 namespace tb::blob {
 
-class FileSource : public BlobSource {
+class FileSource final : public BlobSource {
  public:
-  /// Opens `path`, a regular file. Throws Error ("not_found", "access_denied", "not_a_regular_file").
-  explicit FileSource(std::string path);
+  /// Opens `path`. Throws Error: "not_a_regular_file", or what open(2) says.
+  explicit FileSource(const std::string& path);
   BlobStat stat() override;
-  /// A file that is changed while it is read is "blob_changed".
-  void fetch(std::uint64_t offset, std::uint64_t bytes, const ByteSink& sink, std::stop_token stop) override;
+  void fetch(std::uint64_t offset, std::uint64_t bytes, const ByteSink& sink, std::stop_token stop = {}) override;
   std::string printable() const override;
 
  private:
+  Error changed(Error why) const;
   tbenc::FileSource file_;
 };
 

@@ -1,51 +1,34 @@
-// From manifest text that came through hostile storage to a manifest that may be used (spec: tbenc-v1 5).
-//
-// Everything that can speak for the manifest is checked where it is present, and each check that is present must pass:
-// mac, registered digest, registered metadata, pinned provider signature, asset_id. With none of mac, digest and
-// metadata the manifest is refused unless the operator has allowed it.
+// From manifest text that came through hostile storage to a manifest that may be used (spec: tbenc-v1 5). The rules
+// themselves are asset::authenticate(); this brings the text, bounded and retried, and keeps the answer with the manifest.
 #pragma once
 
-#include <cstdint>
-#include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
-#include "api/asset.h"
 #include "asset/manifest.h"
-#include "base/crypto.h"
+#include "async/backoff.h"
 #include "base/result.h"
-#include "base/secret.h"
+#include "blob/url.h"
+#include "http/client.h"
 
 namespace tb::hydrate {
 
-inline constexpr std::size_t kMostManifestBytes = std::size_t{64} << 20;
-
-/// What the caller knows about the manifest from elsewhere.
-struct ManifestFacts {
-  std::string asset_id;                              ///< the asset that was asked for
-  std::optional<std::string> manifest_sha256;        ///< of the authorize answer: hex, over the canonical form
-  std::optional<api::AssetMetadata> metadata;        ///< of the authorize answer
-  std::optional<Ed25519PublicKey> provider_key;      ///< pinned: its signature is then required
-  bool allow_unauthenticated = false;
-};
-
-/// Strongest proof that the manifest carries.
-enum class ManifestProof { kMac, kDigest, kMetadata, kNone };
-/// "mac", "manifest_sha256", "metadata", "none": for logs and /status.
-std::string_view proof_name(ManifestProof proof);
-
 struct AuthenticatedManifest {
   asset::Manifest manifest;
-  ManifestProof how = ManifestProof::kNone;
-  bool signature_verified = false;  ///< by the pinned provider key
-  /// True if tags, nonce prefix, count and total prove the file; false: sha256_ciphertext must verify first.
-  bool tags_prove_file() const { return how == ManifestProof::kMac; }
+  asset::Authenticity how;
+
+  /// The proofs that held, strongest first: "mac", "manifest_sha256", "metadata", "signature", joined by "+"; "none".
+  std::string proofs() const;
 };
 
-/// Pure. Errors: what asset::Manifest::parse gives; "manifest_digest_mismatch", "manifest_metadata_mismatch",
-/// "manifest_mac_mismatch", "manifest_signature_missing", "manifest_signature_invalid", "asset_mismatch",
-/// "manifest_unauthenticated".
-Result<AuthenticatedManifest> authenticate_manifest(std::string_view text, const ManifestFacts& facts,
-                                                    const FileKey& key);
+/// Pure. `expected.key` must be set: a sentinel always holds the key. Errors: those of asset::Manifest::parse and of
+/// asset::authenticate.
+Result<AuthenticatedManifest> authenticate_manifest(std::string_view text, const asset::Expectation& expected);
+
+/// The manifest's text, at most asset::kMaxManifestBytes; 429, 5xx and network faults are tried again as `backoff` says,
+/// an expired URL is renewed. Throws Error: as BlobSource::fetch, "answer_too_large", "cancelled".
+std::string fetch_manifest(http::Client& client, blob::UrlProvider& urls, const async::BackoffPolicy& backoff,
+                           std::stop_token stop);
 
 }  // namespace tb::hydrate

@@ -1,10 +1,10 @@
 // Which byte ranges of the ciphertext to ask for: whole records, about the wanted request size. Pure arithmetic over
-// tbenc::Layout; nothing is stored per range, so an asset of any size costs nothing to plan.
+// tbenc::Layout, whose every offset is known to fit; nothing is stored per range, so an asset of any size costs nothing
+// to plan.
 #pragma once
 
 #include <cstdint>
 
-#include "base/result.h"
 #include "tbenc/layout.h"
 
 namespace tb::hydrate {
@@ -20,19 +20,16 @@ struct Range {
 
 class RangePlan {
  public:
-  /// As many whole records in each range as fit into `request_bytes`, one at least. An empty asset has no ranges (its
-  /// header is fetched apart). "size_overflow" where the file's size does not fit 63 bits.
-  static Result<RangePlan> make(const tbenc::Layout& layout, std::uint64_t request_bytes);
+  /// As many whole records in each range as fit into `request_bytes`, one at least. An empty asset has no ranges: its
+  /// header is fetched apart.
+  RangePlan(const tbenc::Layout& layout, std::uint64_t request_bytes);
 
   std::uint64_t range_count() const { return range_count_; }
   std::uint64_t chunks_per_range() const { return chunks_per_range_; }
   /// `index` < range_count(). Ranges ascend, touch, and cover every record once.
   Range range(std::uint64_t index) const;
-  /// Greatest Range::bytes of the plan; 0 without ranges.
-  std::uint64_t most_range_bytes() const;
 
  private:
-  explicit RangePlan(const tbenc::Layout& layout) : layout_(layout) {}
   tbenc::Layout layout_;
   std::uint64_t chunks_per_range_ = 1;
   std::uint64_t range_count_ = 0;

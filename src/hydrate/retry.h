@@ -1,22 +1,29 @@
-// When to try a range again: exponential backoff with jitter, the server's Retry-After honoured, an end after too many
-// failures without one byte of progress between them. Pure but for the random number, which the caller gives.
+// One piece of work that is tried again: counts failures in a row, waits between them, gives up.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <stop_token>
+
+#include "async/backoff.h"
+#include "base/error.h"
 
 namespace tb::hydrate {
 
-struct RetryPolicy {
-  std::int64_t first_ms = 2000;     ///< 2, 4, 8 s …
-  std::int64_t most_ms = 60'000;    ///< one wait never exceeds this, Retry-After included
-  int failures_in_a_row = 6;        ///< the last of them is thrown
-};
+class Retry {
+ public:
+  Retry(const async::BackoffPolicy& policy, std::stop_token stop) : policy_(policy), stop_(std::move(stop)) {}
 
-/// Milliseconds to wait before attempt `failures` + 1, or nothing if that was the last. `failures` counts from 1;
-/// `random` is uniform over 64 bits: the wait is between half and the whole of the exponential step, and never shorter
-/// than `retry_after_ms`, cut at most_ms.
-std::optional<std::int64_t> wait_before_retry(const RetryPolicy& policy, int failures,
-                                              std::optional<std::int64_t> retry_after_ms, std::uint64_t random);
+  /// To be called in the catch clause of `error`. Waits (jittered, at least `retry_after_ms`) and returns if another
+  /// attempt can help; rethrows if the error is final or it was the last attempt. Throws "cancelled" when stopped.
+  void wait_or_rethrow(const Error& error, std::optional<std::int64_t> retry_after_ms);
+  /// The work moved on: failures count from one again.
+  void progressed() { failures_ = 0; }
+
+ private:
+  async::BackoffPolicy policy_;
+  std::stop_token stop_;
+  int failures_ = 0;
+};
 
 }  // namespace tb::hydrate

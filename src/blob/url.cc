@@ -1,0 +1,33 @@
+#include "blob/url.h"
+
+namespace tb::blob {
+
+UrlProvider::UrlProvider(SecretUrl url, Renew renew) : url_(std::move(url)), renew_(std::move(renew)) {}
+
+UrlProvider::Current UrlProvider::current() const {
+  const std::lock_guard lock(mutex_);
+  return {url_.clone(), generation_};
+}
+
+bool UrlProvider::renew(std::uint64_t generation) {
+  const std::lock_guard lock(mutex_);
+  if (generation != generation_) return true;
+  if (!renew_ || renewals_in_a_row_ >= kMostRenewalsInARow) return false;
+  ++renewals_in_a_row_;
+  url_ = renew_();
+  ++generation_;
+  return true;
+}
+
+void UrlProvider::served(std::uint64_t generation) {
+  const std::lock_guard lock(mutex_);
+  if (generation == generation_) renewals_in_a_row_ = 0;
+}
+
+void UrlProvider::replace(SecretUrl url) {
+  const std::lock_guard lock(mutex_);
+  url_ = std::move(url);
+  ++generation_;
+}
+
+}  // namespace tb::blob
