@@ -25,7 +25,7 @@ struct ContentFile {
   std::uint64_t offset = 0;   ///< of the file's first byte, in plaintext
   std::uint64_t bytes = 0;
   std::uint32_t mode = kPlainMode;  ///< 0644 or 0755
-  std::optional<Digest> sha256;
+  std::optional<Digest> sha256{};
 };
 
 struct Content {
