@@ -15,7 +15,8 @@ concept Streams = requires(std::ostream& os, const T& v) { os << v; };
 static_assert(!Streams<FileKey>);
 static_assert(!Streams<SecretString>);
 static_assert(!Streams<SecretUrl>);
-static_assert(!fmt::is_formattable<FileKey>::value && !fmt::is_formattable<SecretString>::value);
+static_assert(!fmt::is_formattable<FileKey>::value);
+static_assert(!fmt::is_formattable<SecretString>::value);
 static_assert(!std::equality_comparable<FileKey> && !std::equality_comparable<SecretString>);
 static_assert(!std::copy_constructible<FileKey> && !std::copy_constructible<SecretString>);
 
