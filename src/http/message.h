@@ -105,7 +105,7 @@ struct Response {
 Response text(int status, std::string body, std::string_view content_type = "text/plain; charset=utf-8");
 Response json(int status, const Json& body);
 /// application/problem+json (RFC 9457) {type, title, status, detail, code, hint}: status by the error table, `code` the
-/// reason. Of errors with Code::kInternal only fixed text is shown.
+/// reason. Of the server's own faults (5xx, its files) only fixed text is shown: the story is for the log.
 Response problem(const Error& error);
 /// The standard phrase of a status ("Not Found"), or "" if unknown.
 std::string_view status_phrase(int status);
