@@ -19,7 +19,8 @@ namespace tb::tbenc {
 namespace {
 
 constexpr std::size_t kMostBufferBytes = std::size_t{512} << 20;
-constexpr std::size_t kBatchBytes = std::size_t{1} << 20;  // small records travel together: a lock each would cost more
+constexpr std::size_t kBatchBytes = std::size_t{256}
+                                    << 10;  // small records travel together: a lock each would cost more
 // A record starts 4 bytes before a page, so its plaintext starts on one.
 constexpr std::size_t kRecordAt = 4096 - kLengthBytes;
 
@@ -160,14 +161,22 @@ struct Plan {
   std::size_t buffer_bytes;  ///< of a batch, with room for the length field behind it
 };
 
-Plan plan_for(std::uint64_t largest_record, unsigned jobs) {
+/// `records`: how many there are at most, of `largest_record` bytes.
+Plan plan_for(std::uint64_t largest_record, std::uint64_t records, unsigned jobs) {
   const std::size_t record = std::max<std::size_t>(1, static_cast<std::size_t>(largest_record));
-  const std::size_t records = std::max<std::size_t>(1, kBatchBytes / record);
-  const std::size_t buffer_bytes = records * record + kLengthBytes;
+  const std::size_t together =
+      std::clamp<std::size_t>(kBatchBytes / record, 1, static_cast<std::size_t>(std::max<std::uint64_t>(1, records)));
+  const std::size_t buffer_bytes = together * record + kLengthBytes;
   if (jobs == 0) jobs = std::max(1U, std::thread::hardware_concurrency());
   const std::size_t most_buffers = std::max<std::size_t>(4, kMostBufferBytes / buffer_bytes);
-  return {static_cast<unsigned>(std::min<std::size_t>(jobs, (most_buffers - 2) / 2)), records, buffer_bytes};
+  return {static_cast<unsigned>(std::min<std::size_t>(jobs, (most_buffers - 2) / 2)), together, buffer_bytes};
 }
+
+Plan plan_for(const Layout& layout, unsigned jobs) {
+  return plan_for(layout.chunk_count() == 0 ? 0 : layout.record_bytes(0), layout.chunk_count(), jobs);
+}
+
+constexpr auto kUnknownRecords = ~std::uint64_t{0};
 
 std::vector<ChunkCipher> ciphers(const FileKey& key, const Header& header, unsigned jobs) {
   std::vector<ChunkCipher> out;
@@ -341,7 +350,7 @@ Result<DecryptResult> decrypt_at_random(const FileKey& key, const RandomSource& 
                                         const DecryptOptions& options) {
   const FileHead head = TRY(read_head(source, options.known));
   const Layout& layout = head.layout;
-  const Plan plan = plan_for(layout.chunk_count() == 0 ? 0 : layout.record_bytes(0), options.jobs);
+  const Plan plan = plan_for(layout, options.jobs);
   Decryption decryption(key, head.header, sink, options, plan);
   const auto fill = [&](Batch& batch) {
     return source.read_at(layout.record_offset(batch.first_record), batch.room().first(batch.file_bytes));
@@ -365,7 +374,7 @@ Result<DecryptResult> decrypt_at_random(const FileKey& key, const RandomSource& 
 Result<EncryptResult> encrypt(const FileKey& key, const Header& header, const RandomSource& source, Sink& sink,
                               const ParallelOptions& options) {
   const Layout layout = TRY(Layout::from_plaintext(source.size(), header.chunk_bytes));
-  const Plan plan = plan_for(layout.chunk_count() == 0 ? 0 : layout.record_bytes(0), options.jobs);
+  const Plan plan = plan_for(layout, options.jobs);
   Encryption encryption(key, header, sink, options, plan);
   const auto fill = [&](Batch& batch) {
     return for_records(batch, header.chunk_bytes, [&](std::uint64_t index, MutableBytes record) {
@@ -388,7 +397,7 @@ Result<EncryptResult> encrypt(const FileKey& key, const Header& header, const Ra
 
 Result<EncryptResult> encrypt(const FileKey& key, const Header& header, PullSource& source, Sink& sink,
                               const ParallelOptions& options) {
-  const Plan plan = plan_for(header.chunk_bytes + kRecordOverhead, options.jobs);
+  const Plan plan = plan_for(header.chunk_bytes + kRecordOverhead, kUnknownRecords, options.jobs);
   Encryption encryption(key, header, sink, options, plan);
   std::uint64_t next_record = 0;
   bool at_end = false;
@@ -412,7 +421,7 @@ Result<DecryptResult> decrypt(const FileKey& key, const RandomSource& source, Si
 
 Result<DecryptResult> decrypt(const FileKey& key, PullSource& source, Sink& sink, const DecryptOptions& options) {
   RecordReader records = TRY(RecordReader::open(source, options.known));
-  const Plan plan = plan_for(records.room_bytes() - kLengthBytes, options.jobs);
+  const Plan plan = plan_for(records.room_bytes() - kLengthBytes, kUnknownRecords, options.jobs);
   Decryption decryption(key, records.header(), &sink, options, plan);
   const auto take = [&](Batch& batch) -> Result<bool> {
     batch.first_record = records.index();
@@ -456,7 +465,8 @@ Result<Digest> sha256_of(const RandomSource& source, const ParallelOptions& opti
     if (options.progress) options.progress(hashed);
     return {};
   });
-  TRY(Line(plan_for(kBatchBytes, options.jobs).jobs, kBatchBytes, std::move(steps), options.cancel).run());
+  TRY(Line(plan_for(kBatchBytes, kUnknownRecords, options.jobs).jobs, kBatchBytes, std::move(steps), options.cancel)
+          .run());
   TRY(source.check_unchanged());
   return hash.finish();
 }
