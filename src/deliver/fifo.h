@@ -1,9 +1,12 @@
-// Delivery as a FIFO (TB_PIPE_PATH): the plaintext stream, from its first byte, for every reader that opens it, one at a
-// time. It is strict: it serves verified ciphertext only, each record opened by its tag again as it is written.
+// Delivery as a FIFO (TB_PIPE_PATH): the plaintext stream, from its first byte, for every reader that opens it. It is
+// strict: it serves verified ciphertext only, each record opened by its tag again as it is written.
 //
 // The end of the stream is the end of the plaintext. A reader that leaves early is no error. If a record fails in the
-// middle, the write end stays open until that reader is gone: a reader never sees a clean end of a broken stream.
-// Opening a FIFO for writing waits for a reader, so serving has a thread of its own, which waits with poll() only.
+// middle, or the delivery is revoked while somebody reads, the write end stays open until that reader is gone: a reader
+// never sees a clean end of a broken stream (spec: wire 2.3).
+//
+// Every reader gets a FIFO of its own: as soon as one has come, a fresh one takes the path. Were it reused, a second
+// writer could meet the first reader before that has seen its end of file, and the stream would start again in it.
 #pragma once
 
 #include <memory>
@@ -14,13 +17,13 @@
 namespace tb::deliver {
 
 struct FifoOptions {
-  std::string pipe_path;        ///< TB_PIPE_PATH; its directory must be owned by us and not writable by others
-  uid_t runtime_uid = 0;        ///< owner of the FIFO, mode 0600
-  bool allow_swap = false;
+  std::string pipe_path;    ///< TB_PIPE_PATH, absolute
+  uid_t runtime_uid = 0;    ///< owner of the FIFO, mode 0600
+  bool allow_swap = false;  ///< TB_ALLOW_SWAP
 };
 
-/// Removes a FIFO of ours that an earlier run left; anything else at pipe_path is "path_unsafe". The FIFO itself appears
-/// with serve() and goes with revoke().
+/// Removes a FIFO of ours that an earlier run left; anything else at pipe_path is "path_unsafe", thrown, as is a directory
+/// in which others may replace it; "swap_enabled". The FIFO itself appears with serve() and goes with revoke().
 std::unique_ptr<Delivery> make_fifo(FifoOptions options);
 
 }  // namespace tb::deliver

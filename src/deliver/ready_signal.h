@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/clock.h"
-#include "base/result.h"
+#include "base/fs.h"
 
 namespace tb::deliver {
 
@@ -24,7 +24,8 @@ std::string ready_signal_text(const ReadyFacts& facts, UnixMs now);
 /// Owns the file at `path`: absent until publish(), gone after withdraw() and with the object.
 class ReadySignal {
  public:
-  /// Removes one that an earlier run left (a file of another owner or kind is "path_unsafe", thrown).
+  /// Makes its directory (0711) if it is not there, and removes a signal that an earlier run left. Throws "path_unsafe":
+  /// a directory that others own or can write, or something else than a file of ours at `path`.
   explicit ReadySignal(std::string path);
   ~ReadySignal();
   ReadySignal(const ReadySignal&) = delete;
@@ -35,7 +36,8 @@ class ReadySignal {
   const std::string& path() const { return path_; }
 
  private:
-  std::string path_;
+  std::string path_, name_;
+  Fd directory_;
 };
 
 }  // namespace tb::deliver

@@ -1,0 +1,174 @@
+#include "deliver/tmpfs.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <optional>
+#include <set>
+
+#include "base/crypto.h"
+#include "base/memory.h"
+#include "deliver/guard.h"
+#include "deliver/model_tree.h"
+#include "deliver/wipe.h"
+
+namespace tb::deliver {
+namespace {
+
+constexpr std::string_view kHiddenPrefix = ".hydrating-";
+/// Names what an earlier run delivered here, so that nothing else in the directory is ever removed.
+constexpr const char* kMarker = ".trustbridge-delivered";
+
+/// "gpt.gguf.tbenc" → "gpt.gguf"; the content's own name where it gives one.
+std::string name_of(const asset::Manifest& manifest) {
+  const auto& content = manifest.content();
+  if (content && !content->is_tar() && !content->name.empty()) return content->name;
+  std::string name = manifest.weights_filename();
+  constexpr std::string_view suffix = ".tbenc";
+  if (name.size() > suffix.size() && name.ends_with(suffix)) name.resize(name.size() - suffix.size());
+  return name;
+}
+
+class Tmpfs final : public Delivery {
+ public:
+  explicit Tmpfs(TmpfsOptions options) : options_(std::move(options)) {
+    value_or_throw(require_memory(options_.model_dir));
+    if (!options_.allow_swap) value_or_throw(require_no_swap());
+    dir_ = value_or_throw(open_owned_dir(options_.model_dir, 0711));
+    // Again by the open directory: a mount in between would make the first look at another place.
+    value_or_throw(require_memory(fmt::format("/proc/self/fd/{}", dir_.get())));
+    value_or_throw(remove_leftovers());
+  }
+  ~Tmpfs() override { (void)revoke(); }
+
+  std::string kind() const override { return "tmpfs"; }
+  std::string path() const override { return options_.model_dir + "/" + name_; }
+  bool usable() const override { return usable_; }
+  bool in_order() const override { return false; }
+
+  Result<> begin(const asset::Manifest& manifest, const tbenc::Layout& layout) override {
+    TRY(revoke());
+    name_ = name_of(manifest);
+    if (!asset::is_path_part(name_) || name_.starts_with('.')) {
+      return fail("path_unsafe", "the model's name cannot be a file name");
+    }
+    layout_ = layout;
+    TRY(check_room(layout.plaintext_bytes()));
+    hidden_ = std::string(kHiddenPrefix) + random_token(9);
+    tree_ = TRY(ModelTree::create(dir_.get(), hidden_, manifest.content(), layout.plaintext_bytes()));
+    return {};
+  }
+
+  Result<> chunk(std::uint64_t index, ByteView plain) override {
+    if (!tree_) return fail("internal", "a chunk before the delivery was begun");
+    return tree_->write(layout_->plain_offset(index), plain);
+  }
+
+  Result<> finish() override {
+    if (!tree_) return fail("internal", "the delivery is finished before it was begun");
+    TRY(tree_->seal(options_.runtime_uid));
+    TRY(write_marker());
+    if (renameat2(dir_.get(), hidden_.c_str(), dir_.get(), name_.c_str(), RENAME_NOREPLACE) != 0) {
+      if (errno == EEXIST) return fail("path_unsafe", path() + " is there already and not ours");
+      return fail(error_from_errno(errno, path()));
+    }
+    hidden_.clear();
+    tree_.reset();
+    delivered_ = true;
+    usable_ = true;
+    return {};
+  }
+
+  void abort(const Error&) override { (void)revoke(); }
+
+  Result<> revoke() override {
+    usable_ = false;
+    tree_.reset();
+    Result<> first;
+    if (!hidden_.empty()) first = wipe_tree_at(dir_.get(), hidden_);
+    if (delivered_) {
+      if (auto wiped = wipe_tree_at(dir_.get(), name_); !wiped && first) first = std::move(wiped);
+    }
+    if (first) {
+      (void)unlinkat(dir_.get(), kMarker, 0);
+      hidden_.clear();
+      delivered_ = false;
+    }
+    return first;
+  }
+
+ private:
+  Result<> check_room(std::uint64_t bytes) const {
+    const auto too_small = [&](std::uint64_t free, const std::string& where) {
+      return fail("memory_short", fmt::format("the model needs {} MiB, {} MiB are free in {}", (bytes >> 20) + 1,
+                                              free >> 20, where));
+    };
+    struct statvfs fs{};
+    if (fstatvfs(dir_.get(), &fs) != 0) return fail(error_from_errno(errno, options_.model_dir));
+    const std::uint64_t room = std::uint64_t{fs.f_bavail} * fs.f_frsize;
+    if (fs.f_blocks != 0 && room < bytes) return too_small(room, options_.model_dir);
+    const auto memory = memory_available();
+    if (memory && *memory < bytes) return too_small(*memory, "memory");
+    return {};
+  }
+
+  Result<> write_marker() const {
+    (void)unlinkat(dir_.get(), kMarker, 0);
+    const Fd fd(openat(dir_.get(), kMarker, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (!fd) return fail(error_from_errno(errno, kMarker));
+    return write_full(fd.get(), as_bytes(name_), kMarker);
+  }
+
+  /// Of an earlier run: what it was building, and what its marker names.
+  Result<> remove_leftovers() const {
+    for (const std::string& name : TRY(names_in(dir_.get(), options_.model_dir))) {
+      if (name.starts_with(kHiddenPrefix)) TRY(remove_ours(name));
+    }
+    const Fd marker(openat(dir_.get(), kMarker, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (!marker) {
+      if (errno == ENOENT) return {};
+      return fail("path_unsafe", fmt::format("{}/{} cannot be read", options_.model_dir, kMarker));
+    }
+    struct stat st{};
+    if (fstat(marker.get(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid()) {
+      return fail("path_unsafe", fmt::format("{}/{} is not ours", options_.model_dir, kMarker));
+    }
+    Bytes text(256);
+    text.resize(TRY(read_full(marker.get(), text, kMarker)));
+    const std::string name(as_text(text));
+    if (asset::is_path_part(name) && !name.starts_with('.')) TRY(remove_ours(name));
+    if (unlinkat(dir_.get(), kMarker, 0) != 0) return fail(error_from_errno(errno, kMarker));
+    return {};
+  }
+
+  Result<> remove_ours(const std::string& name) const {
+    struct stat st{};
+    if (fstatat(dir_.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return {};
+    const bool ours = st.st_uid == geteuid() || st.st_uid == options_.runtime_uid;
+    if (!ours || !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))) {
+      return fail("path_unsafe", fmt::format("{}/{} is neither ours nor the runtime's", options_.model_dir, name));
+    }
+    return wipe_tree_at(dir_.get(), name);
+  }
+
+  TmpfsOptions options_;
+  Fd dir_;
+  std::string name_, hidden_;
+  std::optional<tbenc::Layout> layout_;
+  std::unique_ptr<ModelTree> tree_;
+  bool delivered_ = false;
+  std::atomic<bool> usable_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Delivery> make_tmpfs(TmpfsOptions options) {
+  return std::make_unique<Tmpfs>(std::move(options));
+}
+
+}  // namespace tb::deliver
