@@ -200,7 +200,7 @@ class Store {
 
   // ---- events ----
   /// For what changes nothing else: a denial.
-  virtual void append_event(const Event& event, UnixMs now) = 0;
+  virtual void append_event(const Event& event) = 0;
   /// Ascending, `seq` above `after` (-1: from the start).
   virtual std::vector<StoredEvent> list_events(const Scope& scope, std::int64_t after, std::int64_t limit) = 0;
 };

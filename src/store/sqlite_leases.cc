@@ -1,0 +1,130 @@
+// Seats and leases: what makes sure that no more run than were sold.
+#include "store/sqlite_impl.h"
+
+namespace tb::store {
+
+bool SqliteStore::contract_is(const SeatRequest& seat) {
+  auto row = db_.prepare(
+      "SELECT 1 FROM contract WHERE tenant = ? AND contract_id = ? AND state = 'active' AND policy_version = ?");
+  return row.bind(seat.tenant).bind(seat.contract_id).bind(seat.policy_version).step();
+}
+
+bool SqliteStore::use_jwk(const std::string& thumbprint, UnixMs now) {
+  if (thumbprint.empty()) return true;
+  return db_.prepare("INSERT OR IGNORE INTO used_jwk VALUES (?,?)").bind(thumbprint).bind(now).run() == 1;
+}
+
+SeatOutcome SqliteStore::take_seat(const SeatRequest& seat, UnixMs now, const Event& event) {
+  const std::lock_guard lock(mutex_);
+  sqlite::Transaction change(db_);
+  if (!contract_is(seat)) return SeatOutcome::kChanged;
+  db_.prepare(
+         "UPDATE lease SET state = 'expired' "
+         "WHERE tenant = ? AND contract_id = ? AND state = 'active' AND seat_until <= ?")
+      .bind(seat.tenant)
+      .bind(seat.contract_id)
+      .bind(now)
+      .run();
+  const std::int64_t taken =
+      db_.prepare(
+             "INSERT INTO lease SELECT ?1,?2,?3,?4,?5,?6,'active',1,?7,?7,?8,?9 WHERE "
+             "(SELECT count(*) FROM lease WHERE tenant = ?2 AND contract_id = ?3 AND state = 'active') < ?10")
+          .bind(seat.lease_id)
+          .bind(seat.tenant)
+          .bind(seat.contract_id)
+          .bind(seat.asset_id)
+          .bind(seat.hw_id)
+          .bind(seat.client_version)
+          .bind(now)
+          .bind(seat.expires_at)
+          .bind(seat.seat_until)
+          .bind(seat.max_seats)
+          .run();
+  if (taken == 0) return SeatOutcome::kFull;
+  if (!use_jwk(seat.jwk_thumbprint, now)) return SeatOutcome::kJwkReused;
+  append(event);
+  change.commit();
+  return SeatOutcome::kGranted;
+}
+
+SeatOutcome SqliteStore::renew_lease(const SeatRequest& seat, UnixMs now, const Event& event) {
+  const std::lock_guard lock(mutex_);
+  sqlite::Transaction change(db_);
+  const std::int64_t renewed =
+      db_.prepare(
+             "UPDATE lease SET generation = generation + 1, renewed_at = ?1, expires_at = ?2, seat_until = ?3, "
+             "client_version = ?4 WHERE lease_id = ?5 AND tenant = ?6 AND contract_id = ?7 AND asset_id = ?8 AND "
+             "hw_id = ?9 AND state = 'active' AND seat_until > ?1 AND EXISTS (SELECT 1 FROM contract WHERE tenant = ?6 "
+             "AND contract_id = ?7 AND state = 'active' AND policy_version = ?10)")
+          .bind(now)
+          .bind(seat.expires_at)
+          .bind(seat.seat_until)
+          .bind(seat.client_version)
+          .bind(seat.lease_id)
+          .bind(seat.tenant)
+          .bind(seat.contract_id)
+          .bind(seat.asset_id)
+          .bind(seat.hw_id)
+          .bind(seat.policy_version)
+          .run();
+  if (renewed == 0) return contract_is(seat) ? SeatOutcome::kGone : SeatOutcome::kChanged;
+  if (!use_jwk(seat.jwk_thumbprint, now)) return SeatOutcome::kJwkReused;
+  append(event);
+  change.commit();
+  return SeatOutcome::kGranted;
+}
+
+bool SqliteStore::end_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,
+                            api::LeaseState state, UnixMs now, const Event& event) {
+  const std::lock_guard lock(mutex_);
+  sqlite::Transaction change(db_);
+  const std::int64_t ended =
+      db_.prepare(
+             "UPDATE lease SET state = ? WHERE lease_id = ? AND tenant = ? AND contract_id = ? AND state = 'active' "
+             "AND seat_until > ?")
+          .bind(api::lease_state_name(state))
+          .bind(lease_id)
+          .bind(tenant)
+          .bind(contract_id)
+          .bind(now)
+          .run();
+  if (ended == 0) return false;
+  append(event);
+  change.commit();
+  return true;
+}
+
+std::vector<api::Lease> SqliteStore::list_leases(const std::string& tenant, const std::string& contract_id,
+                                                 const std::string& cursor, std::int64_t limit) {
+  const std::lock_guard lock(mutex_);
+  auto rows = db_.prepare(
+      "SELECT lease_id, contract_id, asset_id, hw_id, client_version, state, generation, created_at, renewed_at, "
+      "expires_at FROM lease WHERE tenant = ?1 AND contract_id = ?2 AND (?3 = '' OR (created_at, lease_id) < "
+      "(SELECT created_at, lease_id FROM lease WHERE lease_id = ?3)) ORDER BY created_at DESC, lease_id DESC LIMIT ?4");
+  rows.bind(tenant).bind(contract_id).bind(cursor).bind(limit);
+  std::vector<api::Lease> out;
+  while (rows.step()) {
+    out.push_back({.lease_id = rows.text(0),
+                   .contract_id = rows.text(1),
+                   .asset_id = rows.text(2),
+                   .hw_id = rows.text(3),
+                   .client_version = rows.text(4),
+                   .state = api::lease_state_from(rows.text(5)),
+                   .generation = rows.integer(6),
+                   .created_at = rows.integer(7),
+                   .renewed_at = rows.integer(8),
+                   .expires_at = rows.integer(9)});
+  }
+  return out;
+}
+
+bool SqliteStore::lease_serves(const std::string& tenant, const std::string& lease_id, const std::string& asset_id,
+                               UnixMs now) {
+  const std::lock_guard lock(mutex_);
+  auto row = db_.prepare(
+      "SELECT 1 FROM lease JOIN contract USING (tenant, contract_id) WHERE lease_id = ? AND tenant = ? AND asset_id = ? "
+      "AND lease.state = 'active' AND seat_until > ? AND contract.state = 'active'");
+  return row.bind(lease_id).bind(tenant).bind(asset_id).bind(now).step();
+}
+
+}  // namespace tb::store
