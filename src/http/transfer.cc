@@ -201,7 +201,6 @@ void Transfer::throw_verdict(CURLcode code, long os_error) const {
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_LOGIN_DENIED: throw refused("url_refused", text);
     case CURLE_WEIRD_SERVER_REPLY:
-    case CURLE_UNSUPPORTED_HTTP_VERSION:
     case CURLE_BAD_CONTENT_ENCODING: throw refused("answer_malformed", text);
     case CURLE_OUT_OF_MEMORY: throw refused("out_of_memory", text);
     case CURLE_ABORTED_BY_CALLBACK: throw refused("cancelled", "the request was cancelled");
