@@ -1,0 +1,17 @@
+// completion: the script that a shell reads.
+#include "cli/command.h"
+#include "cli/completion.h"
+
+namespace tb::cli {
+
+void add_completion(CLI::App& root, Context& context) {
+  CLI::App& command = *root.add_subcommand("completion", "print the completion script of a shell");
+  command.footer("Example:\n  trustbridge completion bash > ~/.local/share/bash-completion/completions/trustbridge");
+  auto shell = std::make_shared<std::string>();
+  command.add_option("shell", *shell, "bash, zsh or fish")->required()->type_name("SHELL");
+  command.callback([&root, &context, shell] {
+    context.action = [&root, &context, shell] { context.console.data(completion_script(root, *shell)); };
+  });
+}
+
+}  // namespace tb::cli

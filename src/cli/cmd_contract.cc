@@ -1,0 +1,189 @@
+// contract: create, show, list, update, suspend, resume, revoke, leases, evict, token.
+#include <fmt/format.h>
+
+#include "cli/command.h"
+#include "cli/contract.h"
+
+namespace tb::cli {
+namespace {
+
+struct Flags {
+  ContractFields fields;
+  SettingFlags settings;
+  std::string id, lease, token_file;
+  bool finetune = false, no_finetune = false;
+};
+
+struct Scene {
+  CLI::App& contract;
+  Context& context;
+};
+
+using Action = std::function<void(Flags&, ControlPlane&, const Console&)>;
+
+CLI::App& add_action(const Scene& scene, const std::shared_ptr<Flags>& flags, const char* name, const char* description,
+                     const std::string& example, const Action& action) {
+  CLI::App& command = add_command(scene.contract, scene.context, name, description, "trustbridge contract " + example);
+  add_control_plane_flags(command, flags->settings);
+  Context& context = scene.context;
+  command.callback([&context, flags, action] {
+    context.action = [&context, flags, action] {
+      ControlPlane control_plane(settle(flags->settings), context.console);
+      action(*flags, control_plane, context.console);
+    };
+  });
+  return command;
+}
+
+void add_id(CLI::App& command, Flags& flags) {
+  command.add_option("contract", flags.id, "the contract's id")->required()->type_name("CONTRACT");
+}
+
+void add_field_flags(CLI::App& command, Flags& flags) {
+  ContractFields& f = flags.fields;
+  const auto one = [&](const char* name, auto& value, const char* what, const char* type) {
+    command.add_option(name, value, what)->type_name(type)->group("Terms");
+  };
+  const auto many = [&](const char* name, std::vector<std::string>& values, const char* what, const char* type) {
+    command.add_option(name, values, what)->type_name(type)->group("Terms")->allow_extra_args(false);
+  };
+  one("--consumer", f.consumer, "who may run it", "NAME");
+  many("--asset-id", f.asset_ids, "an asset that it covers; may be repeated", "ID");
+  one("--not-before", f.not_before, "when it starts: RFC 3339, or from now as 2h [now]", "TIME");
+  one("--not-after", f.not_after, "when it ends: RFC 3339, or from now as 30d", "TIME");
+  one("--max-seats", f.max_seats, "sentinels at one time [1]", "N");
+  many("--hardware", f.hardware, "any, pin_first, or a hardware id; ids may be repeated [any]", "MODE");
+  one("--attestation", f.attestation, "none or tpm [none]", "KIND");
+  one("--attestation-policy", f.attestation_policy, "file with the expected values, JSON", "FILE");
+  one("--key-release", f.key_release, "wrapped or plain [wrapped]", "KIND");
+  one("--lease-seconds", f.lease_seconds, "how long a lease lasts without renewal [300]", "N");
+  one("--offline-grace-seconds", f.offline_grace_seconds, "how long it runs on while we cannot be reached [0]", "N");
+  one("--quotas", f.quotas, "file with the quotas, JSON", "FILE");
+  one("--metering", f.metering, "file with what is counted, JSON", "FILE");
+  CLI::Option* on = command.add_flag("--allow-finetune", flags.finetune, "let the consumer train adapters");
+  CLI::Option* off = command.add_flag("--no-allow-finetune", flags.no_finetune, "do not let the consumer train [this]");
+  on->group("Terms")->excludes(off);
+  off->group("Terms");
+  many("--allowed-path", f.allowed_paths, "an HTTP path that callers may use; may be repeated", "HTTP-ROUTE");
+  one("--runtime-isolation", f.runtime_isolation, "none or required", "KIND");
+  one("--authentication", f.authentication, "token, mtls or none [token]", "KIND");
+}
+
+Json body_of(Flags& flags) {
+  if (flags.finetune || flags.no_finetune) flags.fields.allow_finetune = flags.finetune;
+  return fields_json(flags.fields, unix_ms_now());
+}
+
+void add_making(const Scene& scene) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App& create = add_action(
+      scene, flags, "create", "make a contract and keep its activation token",
+      "create --consumer acme --asset-id my-model-v1 --not-after 30d --activation-token-file acme.token",
+      [](Flags& f, ControlPlane& control_plane, const Console& console) {
+        Json body = body_of(f);
+        if (!f.id.empty()) body.set("contract_id", f.id);
+        const Json contract = create_contract(control_plane, body, f.token_file);
+        console.result(contract, contract_text(contract));
+      });
+  create.add_option("--contract-id", flags->id, "its id [made by the control plane]")->type_name("CONTRACT");
+  create.add_option("--activation-token-file", flags->token_file, "where the activation token goes, 0600; it is told once")
+      ->type_name("FILE");
+  add_field_flags(create, *flags);
+
+  auto update_flags = std::make_shared<Flags>();
+  CLI::App& update = add_action(scene, update_flags, "update", "change the terms of a contract",
+                                "update acme-1 --not-after 90d --max-seats 4",
+                                [](Flags& f, ControlPlane& control_plane, const Console& console) {
+                                  const Json body = body_of(f);
+                                  if (body.as_object().empty()) throw usage_error("nothing to change was given");
+                                  const Json contract =
+                                      control_plane.send("PATCH", contract_path(f.id), body, Repeat::kHarmless).body;
+                                  console.result(contract, contract_text(contract));
+                                });
+  add_id(update, *update_flags);
+  add_field_flags(update, *update_flags);
+
+  auto token_flags = std::make_shared<Flags>();
+  CLI::App& token = add_action(scene, token_flags, "token", "replace a contract's activation token",
+                               "token acme-1 --activation-token-file acme-new.token",
+                               [](Flags& f, ControlPlane& control_plane, const Console& console) {
+                                 console.result(renew_activation_token(control_plane, f.id, f.token_file), f.token_file);
+                               });
+  add_id(token, *token_flags);
+  token.add_option("--activation-token-file", token_flags->token_file, "where the new token goes, 0600")
+      ->required()
+      ->type_name("FILE");
+}
+
+void add_looking(const Scene& scene) {
+  auto show = std::make_shared<Flags>();
+  add_id(add_action(scene, show, "show", "show a contract", "show acme-1",
+                    [](Flags& f, ControlPlane& control_plane, const Console& console) {
+                      const Json contract = control_plane.get(contract_path(f.id)).body;
+                      console.result(contract, contract_text(contract));
+                    }),
+         *show);
+  add_action(scene, std::make_shared<Flags>(), "list", "list your contracts", "list --json",
+             [](Flags&, ControlPlane& control_plane, const Console& console) {
+               const Json::Array contracts = control_plane.list("/api/v1/contracts");
+               Json result = Json::object();
+               result.set("items", contracts);
+               console.result(result, contract_lines(contracts));
+             });
+  auto leases = std::make_shared<Flags>();
+  add_id(add_action(scene, leases, "leases", "show who runs a contract, where and since when", "leases acme-1",
+                    [](Flags& f, ControlPlane& control_plane, const Console& console) {
+                      const Json::Array items = control_plane.list(contract_path(f.id, "/leases"));
+                      Json result = Json::object();
+                      result.set("items", items);
+                      console.result(result, lease_lines(items));
+                    }),
+         *leases);
+}
+
+void add_state_change(const Scene& scene, const char* name, const char* description) {
+  auto flags = std::make_shared<Flags>();
+  const std::string verb = name;
+  add_id(add_action(scene, flags, name, description, verb + " acme-1",
+                    [verb](Flags& f, ControlPlane& control_plane, const Console& console) {
+                      const Json contract =
+                          control_plane.send("POST", contract_path(f.id, "/" + verb), Json::object(), Repeat::kHarmless)
+                              .body;
+                      console.result(contract, contract_text(contract));
+                    }),
+         *flags);
+}
+
+void add_evict(const Scene& scene) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App& evict = add_action(
+      scene, flags, "evict", "end one lease for good", "evict acme-1 LEASE",
+      [](Flags& f, ControlPlane& control_plane, const Console& console) {
+        const std::string path = contract_path(f.id, "/leases/" + path_part(f.lease));
+        const Answer answer = control_plane.send("DELETE", path, nullptr, Repeat::kHarmless);
+        Json result = Json::object();
+        result.set("contract_id", f.id);
+        result.set("lease_id", f.lease);
+        result.set("state", "evicted");
+        console.result(answer.body.is_object() ? answer.body : result, f.lease);
+      });
+  add_id(evict, *flags);
+  evict.add_option("lease", flags->lease, "the lease's id")->required()->type_name("LEASE");
+}
+
+}  // namespace
+
+void add_contract(CLI::App& root, Context& context) {
+  CLI::App& contract = *root.add_subcommand("contract", "say who may run an asset, and until when");
+  contract.require_subcommand(1);
+  contract.footer("Example:\n  trustbridge contract list");
+  const Scene scene{contract, context};
+  add_making(scene);
+  add_looking(scene);
+  add_state_change(scene, "suspend", "stop a contract until it is resumed");
+  add_state_change(scene, "resume", "let a suspended contract run again");
+  add_state_change(scene, "revoke", "end a contract for good");
+  add_evict(scene);
+}
+
+}  // namespace tb::cli

@@ -1,0 +1,44 @@
+// keygen: a file key, or an Ed25519 pair that signs manifests.
+#include <fmt/format.h>
+
+#include "cli/command.h"
+#include "cli/key_file.h"
+
+namespace tb::cli {
+namespace {
+
+struct KeygenOptions {
+  std::string out;
+  bool signing = false;
+};
+
+void keygen(const KeygenOptions& options, const Console& console) {
+  Json result = Json::object();
+  if (!options.signing) {
+    make_key_file(options.out);
+    result.set("key_file", options.out);
+    console.result(result, fmt::format("{}", options.out));
+    console.note("keep this file: without it nothing that it encrypts can be read again");
+    return;
+  }
+  const Ed25519PublicKey key = make_signing_pair(options.out);
+  result.set("private_key_file", options.out);
+  result.set("public_key_file", options.out + ".pub");
+  result.set("keyid", to_hex(sha256(ByteView(key))));
+  console.result(result, fmt::format("{}\n{}.pub", options.out, options.out));
+}
+
+}  // namespace
+
+void add_keygen(CLI::App& root, Context& context) {
+  auto options = std::make_shared<KeygenOptions>();
+  CLI::App& command = add_command(root, context, "keygen", "make a file key, or a pair that signs manifests",
+                                  "trustbridge keygen --signing --out provider.key");
+  command.add_option("-o,--out", options->out, "where the key goes; a file that exists is never replaced")
+      ->required()
+      ->type_name("FILE");
+  command.add_flag("--signing", options->signing, "an Ed25519 pair: FILE (0600) and FILE.pub");
+  command.callback([&context, options] { context.action = [&context, options] { keygen(*options, context.console); }; });
+}
+
+}  // namespace tb::cli
