@@ -1,7 +1,7 @@
 // Opening, tokens, own keys, nonces and the event log.
 #include "store/sqlite_store.h"
 
-#include "schema.h"
+#include "store/schema.h"
 #include "store/sqlite_impl.h"
 
 namespace tb::store {
