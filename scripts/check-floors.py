@@ -26,7 +26,7 @@ PLACES = [
     (r"#include <sqlite3\.h>|\bsqlite3_\w+\(", r"sqlite/", "SQLite"),
     (r"#include <jose/", r"jose/", "libjose"),
     (r"\bEVP_\w+\(", r"base/crypto_\w+\.cc|jose/|http/tls", "EVP_ calls"),
-    (r"\bgetenv\(", r"\w+/(settings|config)\w*\.cc|cli/console\.cc", "getenv"),
+    (r"\bgetenv\(", r"\w+/(settings|config)\w*\.cc|cli/console\.cc|http/transfer\.cc", "getenv"),
 ]
 # The format library that others embed: no sockets, clocks, logs; threads in the one file that uses all cores.
 PURE = r"#include (<(thread|future|condition_variable|chrono|iostream|sys/socket\.h|spdlog/.*)>|\"base/clock\.h\")"
