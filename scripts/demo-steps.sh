@@ -162,7 +162,7 @@ start_control_plane() {
 }
 make_contract() {
   run "$bin/trustbridge" contract create --contract-id "$1" --asset-id demo-model --consumer demo-consumer \
-    --not-after "$(date -u -d '+1 hour' +%Y-%m-%dT%H:%M:%SZ)" --max-seats 1 --lease-seconds "$lease_s" \
+    --not-after 1h --max-seats 1 --lease-seconds "$lease_s" \
     --activation-token-file "$shm/provider/$1.token" "${cp_flags[@]}" >/dev/null
 }
 start_engine() {
@@ -195,7 +195,7 @@ wait_state() { wait_for 60 "sentinel $1 comes to $2" in_state "$1" "$2"; }
 wait_ready() {
   local port=health_$1
   wait_for 60 "sentinel $1 is ready" http_ok "http://127.0.0.1:${!port}/readyz"
-  api_key=$(tr -d '\n' <"$work/$1/state/api-key")
+  api_key=$(tr -d '\n' <"$work/$1/state/first-api-key")
 }
 expect_nothing_served() {
   local port=public_$1
@@ -204,9 +204,8 @@ expect_nothing_served() {
   [[ ! -e $shm/$1/ready.signal ]] || fail "sentinel $1 signalled ready"
 }
 check_audit() {
-  local log records
-  log=$(find "$work/main/state/audit" -type f -name '*.jsonl' | head -n 1)
-  [[ -n $log ]] || fail "there is no audit log"
+  local log=$work/main/state/audit/audit.jsonl records
+  [[ -f $log ]] || fail "there is no audit log"
   records=$(wc -l <"$log")
   jq -c '{seq, method, path, status, outcome, subject, req_bytes, resp_bytes, latency_ms}' "$log" | sed 's/^/    /'
   # The chain by other means than ours: prev is the SHA-256 of a zero byte and the line before.
@@ -245,8 +244,8 @@ STOP
   chmod 0755 "$work/stop.sh"
   trap - EXIT
   seen "left running" "sentinel $public_url, its status http://127.0.0.1:$health_port/status, control plane $cp_url"
-  say "API key: in $work/main/state/api-key; provider's token: $shm/provider/token; logs: $logs"
+  say "API key: in $work/main/state/first-api-key; provider's token: $shm/provider/token; logs: $logs"
   say "end it with: sh $work/stop.sh"
-  say "try: curl -N $public_url/v1/chat/completions -H \"authorization: Bearer \$(cat $work/main/state/api-key)\" \\"
+  say "try: curl -N $public_url/v1/chat/completions -H \"authorization: Bearer \$(cat $work/main/state/first-api-key)\" \\"
   say "       -H 'content-type: application/json' -d '{\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}],\"stream\":true}'"
 }

@@ -63,7 +63,7 @@ step "The control plane starts, the provider registers and writes a contract"
 start_control_plane
 run "$bin/trustbridge" upload --store cp: --asset-id demo-model --encrypted-file "$work/provider/model.tbenc" \
   --manifest "$work/provider/model.manifest.json" "${cp_flags[@]}" --quiet >/dev/null
-run "$bin/trustbridge" register --asset-id demo-model --manifest "$work/provider/model.manifest.json" \
+run "$bin/trustbridge" register --store cp: --asset-id demo-model --manifest "$work/provider/model.manifest.json" \
   --key-file "$shm/provider/model.key" "${cp_flags[@]}" >/dev/null
 make_contract demo
 make_contract demo-denied
