@@ -1,0 +1,306 @@
+#include "sentinel/config.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <functional>
+#include <thread>
+
+#include "api/asset.h"
+#include "base/fs.h"
+#include "base/json.h"
+#include "http/address.h"
+#include "sentinel/proxy/rules.h"
+
+namespace tb::sentinel {
+namespace {
+
+using Faults = std::vector<std::string>;
+
+/// Typed reading of the settings; each fault names the variable.
+class Reader {
+ public:
+  Reader(const Settings& settings, Faults& faults) : settings_(settings), faults_(faults) {}
+
+  const std::string& text(std::string_view name) const { return settings_.text(name); }
+  void fault(std::string_view name, std::string_view what) { faults_.push_back(fmt::format("{} {}", name, what)); }
+
+  bool truth(std::string_view name) {
+    const std::string& value = text(name);
+    if (value == "true" || value == "1") return true;
+    if (value != "false" && value != "0" && !value.empty()) fault(name, "must be true or false");
+    return false;
+  }
+
+  std::uint64_t number(std::string_view name, std::uint64_t min, std::uint64_t max) {
+    const std::string& value = text(name);
+    std::uint64_t out = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), out);
+    if (error != std::errc() || end != value.data() + value.size() || out < min || out > max) {
+      fault(name, fmt::format("must be a number from {} to {}", min, max));
+      return min;
+    }
+    return out;
+  }
+
+  /// The index of the value among `choices`.
+  std::size_t choice(std::string_view name, std::initializer_list<std::string_view> choices) {
+    const auto it = std::ranges::find(choices, std::string_view(text(name)));
+    if (it != choices.end()) return static_cast<std::size_t>(it - choices.begin());
+    fault(name, fmt::format("must be one of: {}", fmt::join(choices, " ")));
+    return 0;
+  }
+
+  std::string path(std::string_view name) {
+    const std::string& value = text(name);
+    if (!value.empty() && !value.starts_with('/')) fault(name, "must be an absolute path");
+    return value;
+  }
+
+ private:
+  const Settings& settings_;
+  Faults& faults_;
+};
+
+void read_identity(Reader& reader, Config& config) {
+  config.contract_id = reader.text("TB_CONTRACT_ID");
+  config.asset_id = reader.text("TB_ASSET_ID");
+  config.control_plane_url = reader.text("TB_EDC_ENDPOINT");
+  config.allow_insecure_http = reader.truth("TB_ALLOW_INSECURE_HTTP");
+  config.allow_private_networks = reader.truth("TB_ALLOW_PRIVATE_NETWORKS");
+  if (config.contract_id.empty()) {
+    reader.fault("TB_CONTRACT_ID", "is required");
+  } else if (!api::valid_name(config.contract_id)) {
+    reader.fault("TB_CONTRACT_ID", "may hold letters, digits, _ and - only, 64 at most");
+  }
+  if (config.asset_id.empty()) {
+    reader.fault("TB_ASSET_ID", "is required");
+  } else if (!api::valid_asset_id(config.asset_id)) {
+    reader.fault("TB_ASSET_ID", "may hold letters, digits, _ and - only, 100 at most");
+  }
+  if (config.control_plane_url.empty()) {
+    reader.fault("TB_EDC_ENDPOINT", "is required");
+  } else if (const auto fault = endpoint_fault(config.control_plane_url, config.allow_insecure_http); !fault.empty()) {
+    reader.fault("TB_EDC_ENDPOINT", fault);
+  }
+  while (config.control_plane_url.ends_with('/')) config.control_plane_url.pop_back();
+  config.control_plane_is_loopback = http::is_loopback_host(host_of(config.control_plane_url));
+  config.activation_token_file = reader.text("TB_ACTIVATION_TOKEN_FILE");
+  config.plain_key_allowed = reader.choice("TB_KEY_RELEASE", {"wrapped", "plain"}) == 1;
+  config.ca_path = reader.text("TB_CA_PATH");
+  config.client_cert_path = reader.text("TB_CLIENT_CERT_PATH");
+  config.client_key_path = reader.text("TB_CLIENT_KEY_PATH");
+  if (config.client_cert_path.empty() != config.client_key_path.empty()) {
+    reader.fault("TB_CLIENT_CERT_PATH", "and TB_CLIENT_KEY_PATH go together");
+  }
+  config.hw_id_file = reader.text("TB_HW_ID_FILE");
+  config.allow_unauthenticated_manifest = reader.truth("TB_ALLOW_UNAUTHENTICATED_MANIFEST");
+  if (reader.text("TB_ATTESTATION") != "none")
+    reader.fault("TB_ATTESTATION", "must be none: tpm is not in this version");
+  const std::string& key_file = reader.text("TB_PROVIDER_KEY");
+  if (key_file.empty()) return;
+  auto text = read_small_file(key_file, 4096);
+  while (text && !text->empty() && (text->back() == '\n' || text->back() == '\r')) text->pop_back();
+  const auto raw = text ? from_base64url(*text) : Result<Bytes>(std::unexpected(text.error()));
+  if (!raw || raw->size() != 32) {
+    reader.fault("TB_PROVIDER_KEY", "must name a file with the base64url of a 32-byte Ed25519 public key");
+    return;
+  }
+  std::ranges::copy(*raw, config.provider_key.emplace().begin());
+}
+
+void read_delivery(Reader& reader, const Settings& settings, Config& config) {
+  const std::string memory =
+      config.dev ? fmt::format("/dev/shm/trustbridge-dev-{}-{}", getuid(), sha256_hex(settings.dev_dir).substr(0, 12))
+                 : std::string();
+  const auto place = [&](std::string_view name, const std::string& dev_place) {
+    return config.dev && !settings.is_given(name) ? dev_place : reader.path(name);
+  };
+  if (reader.text("TB_DELIVERY") == "mount") {
+    reader.fault("TB_DELIVERY", "mount is not in this version; use tmpfs, fifo or auto");
+  } else {
+    config.delivery = std::array{DeliveryChoice::kAuto, DeliveryChoice::kTmpfs,
+                                 DeliveryChoice::kFifo}[reader.choice("TB_DELIVERY", {"auto", "tmpfs", "fifo"})];
+  }
+  config.model_dir = place("TB_MODEL_DIR", memory + "/model");
+  config.pipe_path = place("TB_PIPE_PATH", memory + "/model-pipe");
+  config.ready_signal = place("TB_READY_SIGNAL", memory + "/ready.signal");
+  config.target_dir = place("TB_TARGET_DIR", settings.dev_dir + "/cache");
+  config.state_dir = place("TB_STATE_DIR", settings.dev_dir + "/state");
+  config.audit_dir = settings.is_given("TB_AUDIT_DIR") ? reader.path("TB_AUDIT_DIR") : config.state_dir + "/audit";
+  config.api_keys_file =
+      settings.is_given("TB_API_KEYS_FILE") ? reader.path("TB_API_KEYS_FILE") : config.state_dir + "/api-keys";
+  if (reader.text("TB_HYDRATE") == "lazy") {
+    reader.fault("TB_HYDRATE", "lazy is not in this version; use overlap or strict");
+  } else {
+    config.strict_hydration = reader.choice("TB_HYDRATE", {"overlap", "strict"}) == 1;
+  }
+  config.cache_on_disk = reader.choice("TB_CACHE", {"disk", "memory"}) == 0;
+  config.download_connections = reader.text("TB_DOWNLOAD_CONCURRENCY") == "auto"
+                                    ? std::clamp(2 * std::thread::hardware_concurrency(), 2U, 16U)
+                                    : static_cast<unsigned>(reader.number("TB_DOWNLOAD_CONCURRENCY", 1, 32));
+  config.download_request_bytes = reader.number("TB_DOWNLOAD_CHUNK_BYTES", 1024, 67108864);
+  config.allow_swap = reader.truth("TB_ALLOW_SWAP") || config.dev;
+}
+
+RuntimeAddress read_runtime_url(Reader& reader, const std::string& url) {
+  RuntimeAddress out;
+  if (url.starts_with("unix:")) {
+    out.unix_path = url.substr(5);
+    if (!out.unix_path.starts_with('/') || out.unix_path.size() > 107) {
+      reader.fault("TB_RUNTIME_URL", "needs an absolute path of at most 107 bytes after unix:");
+    }
+    return out;
+  }
+  std::string rest = url.starts_with("http://") ? url.substr(7) : std::string();
+  while (rest.ends_with('/')) rest.pop_back();
+  const auto address = http::parse_listen_address(rest);
+  if (!address || !address->is_loopback || rest.starts_with(':')) {
+    reader.fault("TB_RUNTIME_URL", "must be http:// with a loopback address and a port, or unix:/path");
+    return out;
+  }
+  out.host = address->host;
+  out.port = address->port;
+  return out;
+}
+
+void read_runtime(Reader& reader, const Settings& settings, Config& config) {
+  const std::string& command = reader.text("TB_RUNTIME_COMMAND");
+  if (!command.empty()) {
+    const auto json = Json::parse(command);
+    const bool is_list = json && json->is_array() && !json->as_array().empty() &&
+                         std::ranges::all_of(json->as_array(), [](const Json& item) {
+                           return item.is_string() && item.as_string().find('\0') == std::string::npos;
+                         });
+    if (!is_list || json->as_array().front().as_string().empty()) {
+      reader.fault("TB_RUNTIME_COMMAND", "must be a JSON array of strings, the program first");
+    } else {
+      for (const Json& item : json->as_array()) config.runtime_command.push_back(item.as_string());
+    }
+  }
+  const bool any_port = config.dev && !command.empty() && !settings.is_given("TB_RUNTIME_URL");
+  config.runtime = read_runtime_url(reader, any_port ? "http://127.0.0.1:0" : reader.text("TB_RUNTIME_URL"));
+  if (!config.runtime.is_unix() && config.runtime.port == 0 && command.empty()) {
+    reader.fault("TB_RUNTIME_URL", "may have port 0 only together with TB_RUNTIME_COMMAND");
+  }
+  config.runtime_health_path = reader.text("TB_RUNTIME_HEALTH_PATH");
+  if (!config.runtime_health_path.starts_with('/') ||
+      std::ranges::any_of(config.runtime_health_path, [](char c) { return c <= 0x20 || c >= 0x7f; })) {
+    reader.fault("TB_RUNTIME_HEALTH_PATH", "must be a path");
+  }
+  config.startup_timeout_ms = static_cast<std::int64_t>(reader.number("TB_STARTUP_TIMEOUT", 1, 86400)) * 1000;
+  const bool may_share = reader.truth("TB_ALLOW_SHARED_UID") || config.dev;
+  if (settings.is_given("TB_RUNTIME_UID")) {
+    config.runtime_uid = static_cast<uid_t>(reader.number("TB_RUNTIME_UID", 0, 4294967294));
+    if (config.runtime_uid == geteuid() && !may_share) {
+      reader.fault("TB_RUNTIME_UID", "must differ from the sentinel's own user, or set TB_ALLOW_SHARED_UID=true");
+    }
+  } else {
+    config.runtime_uid = geteuid();
+    if (!may_share) reader.fault("TB_RUNTIME_UID", "is required, or set TB_ALLOW_SHARED_UID=true");
+  }
+}
+
+http::ListenAddress read_address(Reader& reader, const Settings& settings, std::string_view name, bool dev) {
+  const std::string text = dev && !settings.is_given(name) ? "127.0.0.1:0" : reader.text(name);
+  const auto address = http::parse_listen_address(text);
+  if (!address) {
+    reader.fault(name, "must be HOST:PORT with an IP address");
+    return {};
+  }
+  if (dev && !address->is_loopback) reader.fault(name, "must be a loopback address with --dev");
+  return *address;
+}
+
+void read_gate(Reader& reader, const Settings& settings, Config& config) {
+  config.public_address = read_address(reader, settings, "TB_PUBLIC_ADDR", config.dev);
+  config.health_address = read_address(reader, settings, "TB_HEALTH_ADDR", config.dev);
+  config.tls_cert_path = reader.text("TB_TLS_CERT_PATH");
+  config.tls_key_path = reader.text("TB_TLS_KEY_PATH");
+  config.tls_client_ca_path = reader.text("TB_TLS_CLIENT_CA_PATH");
+  if (config.tls_cert_path.empty() != config.tls_key_path.empty()) {
+    reader.fault("TB_TLS_CERT_PATH", "and TB_TLS_KEY_PATH go together");
+  }
+  if (!config.tls_client_ca_path.empty() && config.tls_cert_path.empty()) {
+    reader.fault("TB_TLS_CLIENT_CA_PATH", "needs TB_TLS_CERT_PATH");
+  }
+  config.allow_anonymous = reader.truth("TB_ALLOW_ANONYMOUS");
+  std::string_view rest = reader.text("TB_ALLOWED_PATHS");
+  while (!rest.empty()) {
+    const std::size_t comma = std::min(rest.find(','), rest.size());
+    std::string pattern(rest.substr(0, comma));
+    rest.remove_prefix(std::min(comma + 1, rest.size()));
+    std::erase(pattern, ' ');
+    if (!proxy::is_known_pattern(pattern)) {
+      reader.fault("TB_ALLOWED_PATHS", fmt::format("names {}, which is not in the allow-list", pattern));
+    }
+    config.allowed_paths.push_back(std::move(pattern));
+  }
+  config.max_body_bytes = reader.number("TB_MAX_BODY_BYTES", 0, std::uint64_t{1} << 50);
+  config.drain_ms = static_cast<std::int64_t>(reader.number("TB_DRAIN_SECONDS", 0, 86400)) * 1000;
+  config.audit_hash_responses = reader.truth("TB_AUDIT_HASH_RESPONSES");
+  config.audit_keyed = reader.truth("TB_AUDIT_KEYED");
+  config.exit_on_denial = reader.truth("TB_EXIT_ON_DENIAL");
+  if (const auto level = obs::parse_level(reader.text("TB_LOG_LEVEL"))) {
+    config.log_level = *level;
+  } else {
+    reader.fault("TB_LOG_LEVEL", "must be one of: debug info warn error");
+  }
+}
+
+}  // namespace
+
+std::string RuntimeAddress::to_text() const {
+  if (is_unix()) return "unix:" + unix_path;
+  const bool is_v6 = host.find(':') != std::string::npos;
+  return is_v6 ? fmt::format("http://[{}]:{}", host, port) : fmt::format("http://{}:{}", host, port);
+}
+
+std::string host_of(std::string_view url) {
+  const std::size_t start = url.find("://");
+  if (start == std::string_view::npos) return {};
+  std::string_view rest = url.substr(start + 3);
+  rest = rest.substr(0, rest.find_first_of("/?#"));
+  if (rest.starts_with('[')) return std::string(rest.substr(1, rest.find(']') - 1));
+  return std::string(rest.substr(0, rest.find(':')));
+}
+
+std::string endpoint_fault(std::string_view url, bool allow_insecure) {
+  const bool https = url.starts_with("https://");
+  if (!https && !url.starts_with("http://")) return "must be an https URL";
+  if (std::ranges::any_of(url, [](char c) { return c <= 0x20 || c >= 0x7f; })) return "must be a URL without blanks";
+  if (url.find_first_of("?#@\\") != std::string_view::npos) return "must be a URL without user, query or fragment";
+  const std::string host = host_of(url);
+  if (host.empty()) return "must name a host";
+  if (!https && !allow_insecure && !http::is_loopback_host(host)) {
+    return "must be https, as the host is not loopback; TB_ALLOW_INSECURE_HTTP=true allows plain HTTP";
+  }
+  return {};
+}
+
+Config make_config(const Settings& settings, std::vector<std::string>& faults) {
+  Config config;
+  Reader reader(settings, faults);
+  config.dev = !settings.dev_dir.empty();
+  config.notes = settings.notes;
+  if (config.dev && !settings.dev_dir.starts_with('/')) reader.fault("--dev", "needs an absolute path");
+  read_identity(reader, config);
+  read_delivery(reader, settings, config);
+  read_runtime(reader, settings, config);
+  read_gate(reader, settings, config);
+  return config;
+}
+
+std::string print_config(const Settings& settings) {
+  std::string out = settings.dev_dir.empty() ? "" : fmt::format("# --dev {}\n", settings.dev_dir);
+  for (const Setting& setting : all_settings()) {
+    const Value& value = settings.values.find(setting.name)->second;
+    const std::string_view shown = setting.masked && !value.text.empty() ? "(set)" : std::string_view(value.text);
+    out += fmt::format("{}={}  # {}\n", setting.name, shown, value.source);
+  }
+  return out;
+}
+
+}  // namespace tb::sentinel

@@ -1,0 +1,204 @@
+// Where settings come from, what is refused, and that all faults come together.
+#include "sentinel/config.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/fs.h"
+
+namespace tb::sentinel {
+namespace {
+
+using Variables = std::map<std::string, std::string, std::less<>>;
+
+struct Outcome {
+  Settings settings;
+  Config config;
+  std::vector<std::string> faults;
+  bool names(std::string_view part) const {
+    return std::ranges::any_of(faults, [&](const std::string& f) { return f.find(part) != std::string::npos; });
+  }
+};
+
+Outcome load(const Variables& variables, const std::vector<std::string>& arguments = {}) {
+  Outcome out;
+  const Environment environment = [&](std::string_view name) -> std::optional<std::string> {
+    const auto it = variables.find(name);
+    if (it == variables.end()) return std::nullopt;
+    return it->second;
+  };
+  out.settings = resolve_settings(arguments, environment, out.faults);
+  out.config = make_config(out.settings, out.faults);
+  return out;
+}
+
+Variables base() {
+  return {{"TB_CONTRACT_ID", "c1"},
+          {"TB_ASSET_ID", "a1"},
+          {"TB_EDC_ENDPOINT", "https://control.example/"},
+          {"TB_ALLOW_SHARED_UID", "true"}};
+}
+
+Variables with(std::string_view name, std::string value) {
+  Variables out = base();
+  out[std::string(name)] = std::move(value);
+  return out;
+}
+
+TEST(Config, DefaultsAreThoseOfTheWire) {
+  const Outcome out = load(base());
+  ASSERT_TRUE(out.faults.empty()) << out.faults.front();
+  EXPECT_EQ(out.config.control_plane_url, "https://control.example");
+  EXPECT_EQ(out.config.target_dir, "/mnt/resource/trustbridge");
+  EXPECT_EQ(out.config.pipe_path, "/dev/shm/model-pipe");
+  EXPECT_EQ(out.config.ready_signal, "/dev/shm/weights/ready.signal");
+  EXPECT_EQ(out.config.runtime.to_text(), "http://127.0.0.1:8081");
+  EXPECT_EQ(out.config.public_address.to_text(), "0.0.0.0:8000");
+  EXPECT_EQ(out.config.health_address.to_text(), "0.0.0.0:8001");
+  EXPECT_EQ(out.config.download_request_bytes, 8388608U);
+  EXPECT_EQ(out.config.download_connections, 4U);
+  EXPECT_EQ(out.config.api_keys_file, "/var/lib/trustbridge-sentinel/api-keys");
+  EXPECT_EQ(out.config.audit_dir, "/var/lib/trustbridge-sentinel/audit");
+  EXPECT_EQ(out.config.max_body_bytes, std::uint64_t{1} << 30);
+  EXPECT_TRUE(out.config.audit_keyed);
+  EXPECT_FALSE(out.config.plain_key_allowed);
+}
+
+TEST(Config, AllFaultsComeTogether) {
+  const Outcome out = load({{"TB_DOWNLOAD_CONCURRENCY", "33"}, {"TB_LOG_LEVEL", "loud"}}, {"--no-such-flag"});
+  for (const std::string_view name : {"TB_CONTRACT_ID", "TB_ASSET_ID", "TB_EDC_ENDPOINT", "TB_DOWNLOAD_CONCURRENCY",
+                                      "TB_LOG_LEVEL", "--no-such-flag", "TB_RUNTIME_UID"}) {
+    EXPECT_TRUE(out.names(name)) << name;
+  }
+}
+
+TEST(Config, FlagBeatsEnvironmentBeatsFileBeatsDefault) {
+  const std::string file = testing::TempDir() + "/sentinel-config-" + std::to_string(getpid()) + ".toml";
+  ASSERT_TRUE(write_file_atomically(file,
+                                    "drain_seconds = 7\nlog_level = \"debug\"\nallowed_paths = "
+                                    "[\"/v1/models\"]\nruntime_command = [\"/bin/x\", \"a,b\"]\n",
+                                    0600, true));
+  Variables variables = with("TB_DRAIN_SECONDS", "8");
+  EXPECT_EQ(load(variables, {"--config", file, "--drain-seconds", "9"}).config.drain_ms, 9000);
+  EXPECT_EQ(load(variables, {"--config", file}).config.drain_ms, 8000);
+  variables.erase("TB_DRAIN_SECONDS");
+  const Outcome out = load(variables, {"--config=" + file});
+  ASSERT_TRUE(out.faults.empty()) << out.faults.front();
+  EXPECT_EQ(out.config.drain_ms, 7000);
+  EXPECT_EQ(out.config.log_level, obs::Level::kDebug);
+  EXPECT_EQ(out.config.allowed_paths, (std::vector<std::string>{"/v1/models"}));
+  EXPECT_EQ(out.config.runtime_command, (std::vector<std::string>{"/bin/x", "a,b"}));
+  EXPECT_EQ(load(variables).config.drain_ms, 30000);
+  unlink(file.c_str());
+}
+
+TEST(Config, FileFaults) {
+  const std::string file = testing::TempDir() + "/sentinel-config-bad-" + std::to_string(getpid()) + ".toml";
+  ASSERT_TRUE(write_file_atomically(file, "no_such_key = 1\ndrain_seconds = 1.5\n", 0600, true));
+  const Outcome out = load(base(), {"--config", file});
+  EXPECT_TRUE(out.names("no_such_key"));
+  EXPECT_TRUE(out.names("drain_seconds"));
+  ASSERT_TRUE(write_file_atomically(file, "not toml", 0600, true));
+  EXPECT_TRUE(load(base(), {"--config", file}).names("line 1"));
+  unlink(file.c_str());
+  EXPECT_TRUE(load(base(), {"--config", file}).names("--config"));
+}
+
+TEST(Config, RefusedValues) {
+  for (const auto& [name, value] :
+       std::initializer_list<std::pair<const char*, const char*>>{{"TB_CONTRACT_ID", "a/b"},
+                                                                  {"TB_ASSET_ID", "../x"},
+                                                                  {"TB_EDC_ENDPOINT", "http://control.example"},
+                                                                  {"TB_EDC_ENDPOINT", "https://user@control.example"},
+                                                                  {"TB_EDC_ENDPOINT", "https://control.example?x=1"},
+                                                                  {"TB_EDC_ENDPOINT", "ftp://control.example"},
+                                                                  {"TB_EDC_ENDPOINT", "https://"},
+                                                                  {"TB_KEY_RELEASE", "hex"},
+                                                                  {"TB_DELIVERY", "mount"},
+                                                                  {"TB_HYDRATE", "lazy"},
+                                                                  {"TB_ATTESTATION", "tpm"},
+                                                                  {"TB_CONTROL_PLANE_KEY", "/etc/key"},
+                                                                  {"TB_BILLING_ENABLED", "true"},
+                                                                  {"TB_FINETUNE_ENABLED", "true"},
+                                                                  {"TB_MAX_DOWNLOAD_BYTES_PER_SECOND", "1"},
+                                                                  {"TB_RUNTIME_URL", "http://10.0.0.1:8081"},
+                                                                  {"TB_RUNTIME_URL", "https://127.0.0.1:8081"},
+                                                                  {"TB_RUNTIME_URL", "http://127.0.0.1:0"},
+                                                                  {"TB_RUNTIME_URL", "unix:relative"},
+                                                                  {"TB_RUNTIME_COMMAND", "/bin/sh -c x"},
+                                                                  {"TB_RUNTIME_COMMAND", "[]"},
+                                                                  {"TB_RUNTIME_COMMAND", "[1]"},
+                                                                  {"TB_RUNTIME_COMMAND", "[\"\"]"},
+                                                                  {"TB_RUNTIME_HEALTH_PATH", "health"},
+                                                                  {"TB_RUNTIME_UID", "x"},
+                                                                  {"TB_PUBLIC_ADDR", "nonsense"},
+                                                                  {"TB_TLS_CERT_PATH", "/a.pem"},
+                                                                  {"TB_CLIENT_CERT_PATH", "/a.pem"},
+                                                                  {"TB_TLS_CLIENT_CA_PATH", "/a.pem"},
+                                                                  {"TB_ALLOWED_PATHS", "/v1/models,/metrics"},
+                                                                  {"TB_MAX_BODY_BYTES", "-1"},
+                                                                  {"TB_DOWNLOAD_CHUNK_BYTES", "1023"},
+                                                                  {"TB_MODEL_DIR", "relative"},
+                                                                  {"TB_AUDIT_KEYED", "yes"},
+                                                                  {"TB_PROVIDER_KEY", "/no/such/file"}}) {
+    EXPECT_TRUE(load(with(name, value)).names(name)) << name << "=" << value;
+  }
+}
+
+TEST(Config, AcceptedValues) {
+  EXPECT_TRUE(load(with("TB_EDC_ENDPOINT", "http://127.0.0.1:8080")).faults.empty());
+  EXPECT_TRUE(load(with("TB_EDC_ENDPOINT", "http://[::1]:8080")).faults.empty());
+  EXPECT_TRUE(load(with("TB_RUNTIME_URL", "unix:/run/x.sock")).faults.empty());
+  EXPECT_TRUE(load(with("TB_BILLING_ENABLED", "false")).faults.empty());
+  const Outcome ignored = load(with("TB_MAX_LORAS", "9"));
+  EXPECT_TRUE(ignored.faults.empty());
+  ASSERT_EQ(ignored.config.notes.size(), 1U);
+  Variables insecure = with("TB_EDC_ENDPOINT", "http://control.example");
+  insecure["TB_ALLOW_INSECURE_HTTP"] = "true";
+  EXPECT_TRUE(load(insecure).faults.empty());
+}
+
+TEST(Config, RuntimeUser) {
+  Variables variables = base();
+  variables.erase("TB_ALLOW_SHARED_UID");
+  EXPECT_TRUE(load(variables).names("TB_RUNTIME_UID is required"));
+  variables["TB_RUNTIME_UID"] = std::to_string(geteuid());
+  EXPECT_TRUE(load(variables).names("must differ"));
+  variables["TB_RUNTIME_UID"] = std::to_string(geteuid() + 1);
+  EXPECT_TRUE(load(variables).faults.empty());
+}
+
+TEST(Config, DevIsLoopbackFreePortsAndOnesOwnPaths) {
+  Variables variables = base();
+  variables.erase("TB_ALLOW_SHARED_UID");
+  variables["TB_RUNTIME_COMMAND"] = R"(["/bin/server", "{model_path}"])";
+  const Outcome out = load(variables, {"--dev", "/tmp/d"});
+  ASSERT_TRUE(out.faults.empty()) << out.faults.front();
+  EXPECT_EQ(out.config.public_address.to_text(), "127.0.0.1:0");
+  EXPECT_EQ(out.config.health_address.to_text(), "127.0.0.1:0");
+  EXPECT_EQ(out.config.runtime.port, 0);
+  EXPECT_EQ(out.config.state_dir, "/tmp/d/state");
+  EXPECT_TRUE(out.config.model_dir.starts_with("/dev/shm/"));
+  EXPECT_TRUE(out.config.allow_swap);
+  variables["TB_PUBLIC_ADDR"] = "0.0.0.0:8000";
+  EXPECT_TRUE(load(variables, {"--dev", "/tmp/d"}).names("TB_PUBLIC_ADDR"));
+}
+
+TEST(Config, PrintMasks) {
+  const Outcome out = load(with("TB_RUNTIME_COMMAND", R"(["/bin/x", "--api-key", "s3cret"])"));
+  const std::string text = print_config(out.settings);
+  EXPECT_EQ(text.find("s3cret"), std::string::npos);
+  EXPECT_NE(text.find("TB_RUNTIME_COMMAND=(set)  # environment\n"), std::string::npos);
+  EXPECT_NE(text.find("TB_CONTRACT_ID=c1  # environment\n"), std::string::npos);
+  EXPECT_NE(text.find("TB_DELIVERY=auto  # default\n"), std::string::npos);
+}
+
+TEST(Config, EverySettingIsDocumented) {
+  const std::string text = config_document();
+  for (const Setting& setting : all_settings()) EXPECT_NE(text.find(setting.name), std::string::npos) << setting.name;
+}
+
+}  // namespace
+}  // namespace tb::sentinel

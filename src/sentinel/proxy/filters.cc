@@ -1,0 +1,160 @@
+#include "sentinel/proxy/filters.h"
+
+#include "base/clock.h"
+
+namespace tb::sentinel::proxy {
+namespace {
+
+class AuditVisit final : public Visit {
+ public:
+  AuditVisit(AuditLog& log, const Exchange& exchange)
+      : log_(log), request_(log.body_hash(exchange.request_id)), response_(log.body_hash(exchange.request_id)) {}
+
+  std::optional<Refusal> on_request(Exchange&) override {
+    if (log_.writable()) return std::nullopt;
+    return Refusal{503, "audit_unavailable", "requests cannot be recorded at the moment"};
+  }
+  void on_request_chunk(Exchange&, ByteView bytes) override { request_.update(bytes); }
+  void on_response_chunk(Exchange&, ByteView bytes) override {
+    if (log_.hashes_responses()) response_.update(bytes);
+  }
+  void on_end(Exchange& exchange) override {
+    AuditEntry entry;
+    entry.request_id = exchange.request_id;
+    entry.subject = exchange.subject;
+    entry.method = exchange.request.method;
+    entry.path = exchange.request.target.substr(0, exchange.request.target.find('?'));
+    entry.req_sha256 = request_.finish();
+    entry.resp_sha256 = response_.finish();
+    entry.req_bytes = exchange.request_bytes;
+    entry.resp_bytes = exchange.response_bytes;
+    entry.status = exchange.status;
+    entry.latency_ms = boot_ms_now() - exchange.started_boot_ms;
+    entry.outcome = exchange.outcome;
+    log_.append(entry);
+  }
+
+ private:
+  AuditLog& log_;
+  BodyHash request_, response_;
+};
+
+class AuditFilter final : public Filter {
+ public:
+  explicit AuditFilter(AuditLog& log) : log_(log) {}
+  std::unique_ptr<Visit> visit(const Exchange& exchange) override {
+    return std::make_unique<AuditVisit>(log_, exchange);
+  }
+
+ private:
+  AuditLog& log_;
+};
+
+class MetricsVisit final : public Visit {
+ public:
+  explicit MetricsVisit(obs::Metrics& metrics) : metrics_(metrics) { in_flight().add(1); }
+  void on_end(Exchange& exchange) override {
+    in_flight().add(-1);
+    metrics_
+        .counter("trustbridge_sentinel_requests_total", "requests by status and outcome",
+                 {{"code", std::to_string(exchange.status)}, {"outcome", std::string(outcome_name(exchange.outcome))}})
+        .add();
+    metrics_.counter("trustbridge_sentinel_request_body_bytes_total", "bytes of request bodies")
+        .add(exchange.request_bytes);
+    metrics_.counter("trustbridge_sentinel_response_body_bytes_total", "bytes of response bodies")
+        .add(exchange.response_bytes);
+    metrics_.histogram("trustbridge_sentinel_request_seconds", "from head to end", obs::latency_buckets())
+        .observe(static_cast<double>(boot_ms_now() - exchange.started_boot_ms) / 1000);
+  }
+
+ private:
+  obs::Gauge& in_flight() { return metrics_.gauge("trustbridge_sentinel_requests_in_flight", "requests under way"); }
+  obs::Metrics& metrics_;
+};
+
+class MetricsFilter final : public Filter {
+ public:
+  explicit MetricsFilter(obs::Metrics& metrics) : metrics_(metrics) {}
+  std::unique_ptr<Visit> visit(const Exchange&) override { return std::make_unique<MetricsVisit>(metrics_); }
+
+ private:
+  obs::Metrics& metrics_;
+};
+
+class KeyVisit final : public Visit {
+ public:
+  explicit KeyVisit(ApiKeys* keys) : keys_(keys) {}
+  std::optional<Refusal> on_request(Exchange& exchange) override {
+    if (keys_ == nullptr) {
+      exchange.subject = "anonymous";
+      return std::nullopt;
+    }
+    const auto key = keys_->check(presented_key(exchange.request));
+    if (!key || !key->may_infer)
+      return Refusal{401, "invalid_api_key", "a valid API key is needed as Authorization: Bearer"};
+    exchange.subject = key->id;
+    return std::nullopt;
+  }
+
+ private:
+  ApiKeys* keys_;
+};
+
+class KeyFilter final : public Filter {
+ public:
+  explicit KeyFilter(ApiKeys* keys) : keys_(keys) {}
+  std::unique_ptr<Visit> visit(const Exchange&) override { return std::make_unique<KeyVisit>(keys_); }
+
+ private:
+  ApiKeys* keys_;
+};
+
+class GateVisit final : public Visit {
+ public:
+  explicit GateVisit(const Gate& gate) : gate_(gate) {}
+  std::optional<Refusal> on_request(Exchange&) override {
+    switch (gate_.door()) {
+      case Gate::Door::kOpen:
+        return std::nullopt;
+      case Gate::Door::kSuspended:
+        return Refusal{403, "contract_suspended", "the contract does not allow this model to be used now"};
+      case Gate::Door::kTraining:
+        return Refusal{503, "training", "the model is being trained"};
+      case Gate::Door::kNotReady:
+        break;
+    }
+    return Refusal{503, "not_ready", "the model is not ready yet"};
+  }
+
+ private:
+  const Gate& gate_;
+};
+
+class GateFilter final : public Filter {
+ public:
+  explicit GateFilter(const Gate& gate) : gate_(gate) {}
+  std::unique_ptr<Visit> visit(const Exchange&) override { return std::make_unique<GateVisit>(gate_); }
+
+ private:
+  const Gate& gate_;
+};
+
+}  // namespace
+
+std::unique_ptr<Filter> audit_filter(AuditLog& log) {
+  return std::make_unique<AuditFilter>(log);
+}
+
+std::unique_ptr<Filter> metrics_filter(obs::Metrics& metrics) {
+  return std::make_unique<MetricsFilter>(metrics);
+}
+
+std::unique_ptr<Filter> key_filter(ApiKeys* keys) {
+  return std::make_unique<KeyFilter>(keys);
+}
+
+std::unique_ptr<Filter> gate_filter(const Gate& gate) {
+  return std::make_unique<GateFilter>(gate);
+}
+
+}  // namespace tb::sentinel::proxy

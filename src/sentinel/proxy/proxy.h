@@ -1,0 +1,65 @@
+// The public listener: a streaming HTTP/1.1 reverse proxy to one runtime (wire 2.4). No Asio is seen outside this
+// folder.
+//
+// One event loop serves all connections. Bodies pass in both directions in bounded memory, each piece written on as it
+// came; what may pass is decided by rules.h and the filters. Life of a request: docs/design.md.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "http/listen.h"
+#include "http/tls.h"
+#include "obs/log.h"
+#include "sentinel/config.h"
+#include "sentinel/proxy/filter.h"
+#include "sentinel/proxy/rules.h"
+
+namespace tb::sentinel::proxy {
+
+struct ProxyOptions {
+  http::ListenAddress address;
+  std::optional<http::TlsConfig> tls;
+  RuntimeAddress upstream;
+  AllowList allowed;
+  std::uint64_t max_body_bytes = std::uint64_t{1} << 30;
+  std::size_t max_connections = 4096;  ///< beyond: accepted and closed at once
+  std::int64_t head_ms = 15'000;       ///< for TLS and a request head, from its first byte
+  std::int64_t idle_ms = 75'000;       ///< between requests of a connection
+  std::int64_t client_ms = 60'000;     ///< without progress of a client that sends or takes a body
+  std::int64_t upstream_ms = 600'000;  ///< without a byte from the runtime: 504 or the end
+  std::int64_t connect_ms = 5'000;
+  std::int64_t pool_idle_ms = 3'000;  ///< runtimes close idle connections after 5 s
+  std::size_t pool_size = 64;
+};
+
+class Proxy {
+ public:
+  /// `filters` see every request in their order; what they refer to outlives the proxy. Nothing listens yet.
+  Proxy(ProxyOptions options, std::vector<std::unique_ptr<Filter>> filters, obs::Log log);
+  /// stop(0)
+  ~Proxy();
+  Proxy(const Proxy&) = delete;
+  Proxy& operator=(const Proxy&) = delete;
+
+  /// Binds and listens, once; later calls do nothing. Throws "address_unavailable" or a TLS error.
+  void open();
+  bool is_open() const;
+  /// 0 before open().
+  std::uint16_t port() const;
+  /// Where the runtime is from now on; connections to the one before are not used again.
+  void set_upstream(const RuntimeAddress& upstream);
+  /// Ends every request under way, both connections of it: their records say `aborted`. Returns when that is done.
+  void cut();
+  /// Stops listening, lets requests under way finish for `drain_ms`, then cuts them; joins. Idempotent.
+  void stop(std::int64_t drain_ms);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tb::sentinel::proxy

@@ -1,0 +1,67 @@
+#include "sentinel/runtime/command.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace tb::sentinel::runtime {
+namespace {
+
+/// A directory is its own; a file's is what it lies in.
+std::string directory_of(const std::string& path) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return path;
+  const std::size_t slash = path.rfind('/');
+  return slash == std::string::npos || slash == 0 ? "/" : path.substr(0, slash);
+}
+
+constexpr std::array<std::string_view, 10> kCredentialWords = {
+    "TOKEN",   "SECRET",     "PASSWORD",    "PASSWD", "CREDENTIAL",
+    "API_KEY", "ACCESS_KEY", "PRIVATE_KEY", "_SAS",   "CONNECTION_STRING"};
+
+}  // namespace
+
+std::vector<std::string> expand_command(const std::vector<std::string>& command, const std::string& model_path,
+                                        const RuntimeAddress& address) {
+  const std::array<std::pair<std::string_view, std::string>, 5> words = {{
+      {"{model_path}", model_path},
+      {"{model_dir}", directory_of(model_path)},
+      {"{runtime_host}", address.host},
+      {"{runtime_port}", std::to_string(address.port)},
+      {"{runtime_socket}", address.unix_path},
+  }};
+  std::vector<std::string> out;
+  for (const std::string& argument : command) {
+    std::string done;
+    for (std::size_t at = 0; at < argument.size();) {
+      const auto word = std::ranges::find_if(
+          words, [&](const auto& w) { return std::string_view(argument).substr(at).starts_with(w.first); });
+      if (word == words.end()) {
+        done += argument[at++];
+      } else {
+        done += word->second;
+        at += word->first.size();
+      }
+    }
+    out.push_back(std::move(done));
+  }
+  return out;
+}
+
+std::vector<std::string> runtime_environment(const std::vector<std::string>& own) {
+  std::vector<std::string> out;
+  for (const std::string& entry : own) {
+    std::string name = entry.substr(0, entry.find('='));
+    std::ranges::transform(name, name.begin(),
+                           [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
+    if (name.starts_with("TB_") || name.starts_with("LD_")) continue;
+    const bool credential = std::ranges::any_of(
+        kCredentialWords, [&](std::string_view word) { return name.find(word) != std::string::npos; });
+    if (!credential) out.push_back(entry);
+  }
+  return out;
+}
+
+}  // namespace tb::sentinel::runtime
