@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <limits>
 #include <memory>
 
@@ -107,6 +108,11 @@ class Cursor {
   std::size_t filled_ = 0;
 };
 
+/// JSON has no infinity and no NaN.
+Json real(double value) {
+  return std::isfinite(value) ? Json::real(value) : Json(fmt::format("{}", value));
+}
+
 Result<Json> read_scalar(Cursor& cursor, std::uint32_t type) {
   if (type == kString) {
     std::string text = TRY(cursor.text(kMaxTextBytes));
@@ -125,8 +131,8 @@ Result<Json> read_scalar(Cursor& cursor, std::uint32_t type) {
     case kI16: return Json(static_cast<int>(static_cast<std::int16_t>(raw)));
     case kI32: return Json(static_cast<int>(static_cast<std::int32_t>(raw)));
     case kI64: return Json(static_cast<std::int64_t>(raw));
-    case kF32: return Json::real(static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(raw))));
-    case kF64: return Json::real(std::bit_cast<double>(raw));
+    case kF32: return real(static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(raw))));
+    case kF64: return real(std::bit_cast<double>(raw));
     default: return Json(raw);
   }
 }

@@ -42,7 +42,7 @@ TEST(Gguf, ReadsMetadataAndTensors) {
   const std::string file =
       file_of({pair("general.architecture", 8, text("llama")), pair("u8", 0, le<std::uint8_t>(200)),
                pair("i8", 1, le<std::int8_t>(-3)), pair("i64", 11, le<std::int64_t>(-9)), pair("f", 6, le(0.5F)),
-               pair("yes", 7, le<std::uint8_t>(1)), pair("tokens", 9, array(8, 20'000, tokens)),
+               pair("nan", 6, "\xff\xff\xff\x7f"), pair("yes", 7, le<std::uint8_t>(1)), pair("tokens", 9, array(8, 20'000, tokens)),
                pair("few", 9, array(4, 2, le<std::uint32_t>(7) + le<std::uint32_t>(8))),
                pair("many", 9, array(6, 9, std::string(36, '\0'))), pair("last", 10, le<std::uint64_t>(5))},
               {tensor("tok.weight", {64, 32}, 12, 0), tensor("x", {}, 99, 32)});
@@ -54,6 +54,7 @@ TEST(Gguf, ReadsMetadataAndTensors) {
     EXPECT_EQ(header->find("i8")->as_integer(), -3);
     EXPECT_EQ(header->find("i64")->as_integer(), -9);
     EXPECT_EQ(header->find("f")->as_double(), 0.5);
+    EXPECT_EQ(header->find("nan")->dump(), "\"nan\"");
     EXPECT_TRUE(header->find("yes")->as_bool());
     EXPECT_EQ(header->find("tokens")->as_string(), "[20000 elements]");
     EXPECT_EQ(header->find("few")->dump(), "[7,8]");
