@@ -33,6 +33,7 @@ struct Connection::Exchange {
   RequestReader reader;
   Router::Match match;
   bool gated = false;
+  bool broken = false;  ///< the reader refused it: where the next request begins, nobody knows
   std::optional<Error> refusal;
   Response response;
   steady_clock::time_point started;
@@ -190,11 +191,12 @@ asio::awaitable<bool> Connection::exchange() {
     if (!x.match.allow.empty()) x.response.headers.add("Allow", x.match.allow);
     if (x.refusal->reason == "server_busy") x.response.headers.add("Retry-After", "1");
   }
-  const bool close = !x.reader.all_done() || !x.reader.may_keep_alive() || shared_.draining;
+  const bool unread_rest = x.broken || !x.reader.all_done();
+  const bool close = unread_rest || !x.reader.may_keep_alive() || shared_.draining;
   const bool sent = co_await answer(x, close);
   account(x);
   wipe(x.response.body.data(), x.response.body.size());
-  if (sent && !x.reader.all_done()) co_await linger();
+  if (sent && unread_rest) co_await linger();
   co_return sent && !close;
 }
 
@@ -207,6 +209,7 @@ asio::awaitable<bool> Connection::read_head(Exchange& x) {
       try {
         consume(x.reader.feed(unread()));
       } catch (const Error& e) {
+        x.broken = true;
         x.refusal = e;
       }
       if (x.refusal || x.reader.head_done()) break;
@@ -262,6 +265,7 @@ asio::awaitable<void> Connection::take_body(Exchange& x) {
     try {
       if (!unread().empty()) used = x.reader.feed(unread());
     } catch (const Error& e) {
+      x.broken = true;
       x.refusal = e;
       co_return;
     }

@@ -55,7 +55,7 @@ Router::Router(std::vector<Route> routes, Gate gate) : routes_(std::move(routes)
       for (const auto segment : split(route.pattern)) segments.emplace_back(segment);
     }
     for (const auto& segment : segments) bare += "/" + (is_parameter(segment) ? "x" : segment);
-    if (!is_plain_path(bare) || bare.size() > route.pattern.size()) {
+    if (!route.pattern.starts_with('/') || !is_plain_path(bare)) {
       throw Error("internal", fmt::format("route {} {} is malformed", route.method, route.pattern));
     }
     if (route.method == "HEAD" || !seen.insert(route.method + " " + shape(segments)).second) {
