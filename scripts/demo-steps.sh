@@ -49,7 +49,7 @@ prepare_place() {
   stage=$work/stage bin=$built
   if (($(id -u) == 0)); then
     uid=$((61184 + RANDOM % 4000)) # nobody's: between what Debian gives to users and what it gives to itself
-    as_user=(setpriv --reuid="$uid" --regid="$uid" --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs)
+    as_user=(setpriv --reuid="$uid" --regid="$uid" --clear-groups --inh-caps=-all --no-new-privs)
     chown -R "$uid:$uid" "$work" "$shm"
     say "started as root: everything from here on runs as user $uid, which nobody is"
   fi
@@ -118,10 +118,10 @@ http_ok() { curl -sf -m 5 -o /dev/null "$1"; }
 port_closed() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 process_gone() { ! kill -0 "$1" 2>/dev/null; }
 directory_empty() { [[ -z $(find "$1" -mindepth 1 -type f 2>/dev/null) ]]; }
-pid_listening() {
+pid_of_engine() { # PORT
   local pid
-  pid=$(ss -Hltnp "sport = :$1" | sed -n 's/.*pid=\([0-9]*\).*/\1/p' | head -n 1)
-  [[ -n $pid ]] || fail "nothing listens on port $1"
+  pid=$(pgrep -f -- "server.mjs --model .* --port $1" | head -n 1)
+  [[ -n $pid ]] || fail "no engine was started for port $1"
   echo "$pid"
 }
 question='{"model":"demo-model","messages":[{"role":"user","content":"tell me a story"}],"max_tokens":32,"temperature":0}'

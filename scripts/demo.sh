@@ -140,7 +140,7 @@ flip_byte
 
 # ---- suspension and return ---------------------------------------------------------------------------------------------
 step "The provider suspends the contract; the lease is $lease_s s"
-engine_pid=$(pid_listening "$runtime_port")
+engine_pid=$(pid_of_engine "$runtime_port")
 run "$bin/trustbridge" contract suspend demo "${cp_flags[@]}" >/dev/null
 suspended_at=$SECONDS
 wait_state main Suspended
@@ -161,7 +161,7 @@ if $keep; then
   leave_running
 else
   step "The end"
-  engine_pid=$(pid_listening "$runtime_port")
+  engine_pid=$(pid_of_engine "$runtime_port")
   stop_service main
   process_gone "$engine_pid" || fail "the engine outlived its sentinel"
   directory_empty "$shm/main/model" || fail "the sentinel left plaintext behind"
