@@ -63,7 +63,9 @@ void Hydration::run(const AuthenticatedManifest& asset, const FileKey& key, blob
   meter_.start(layout.ciphertext_bytes());
 
   const std::shared_ptr<Cache> kept = kept_for(manifest);
-  const tbenc::Header header = kept && kept->complete() ? kept->header() : fetch_header(manifest, source, stop);
+  const bool have_all = kept && kept->complete();
+  const tbenc::Header header = have_all ? kept->header() : fetch_header(manifest, source, stop);
+  meter_.add(tbenc::kHeaderBytes, have_all);
   const std::shared_ptr<Cache> cache =
       verify_first || options_.cache == CacheKind::kDisk ? cache_for(manifest, header) : nullptr;
 
