@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Measures encrypt and decrypt of a file in tmpfs, to tmpfs and to a pipe, against age and against what this machine allows
+# in the same minutes; then the inner parts. docs/performance.md explains the figures.
+#
+#   scripts/bench.sh                      2048 MiB, 5 rounds
+#   scripts/bench.sh --mib 512 --rounds 3
+#   scripts/bench.sh --library            the library alone, without the command around it
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+library=""
+pass=()
+for argument in "$@"; do
+  if [ "$argument" = --library ]; then library=1; else pass+=("$argument"); fi
+done
+build="${TB_BENCH_BUILD:-build/bench}"
+for tool in age openssl cmp python3; do
+  command -v "$tool" >/dev/null || { echo "bench: needs $tool (scripts/deps.sh --what bench)" >&2; exit 1; }
+done
+
+mkdir -p "${build%/*}"
+cmake --preset bench -B "$build" >"${build%/*}/cmake-bench.log" 2>&1 || { cat "${build%/*}/cmake-bench.log" >&2; exit 1; }
+targets=(limits tbenc_whole parts_bench aead_bench)
+[ -n "$library" ] || targets+=(trustbridge)
+ninja -C "$build" "${targets[@]}"
+
+directory="$(mktemp -d "${TB_BENCH_DIR:-/dev/shm}/tb-bench.XXXXXX")"
+trap 'rm -rf "$directory"' EXIT
+[ "$(stat -f -c %T "$directory")" = tmpfs ] || echo "bench: $directory is not tmpfs: the figures are of its disk" >&2
+
+grep -m1 'model name' /proc/cpuinfo | sed 's/.*: /cpu: /'
+echo "kernel: $(uname -r), load at the start: $(cut -d' ' -f1 /proc/loadavg), $(date -u +%FT%RZ)"
+command=()
+[ -n "$library" ] || command=(--trustbridge "$build/bin/trustbridge")
+bench/compare.py --directory "$directory" --limits "$build/bin/limits" --tbenc-whole "$build/bin/tbenc_whole" \
+  "${command[@]}" "${pass[@]}"
+
+flags=(--benchmark_repetitions=5 --benchmark_report_aggregates_only=true --benchmark_min_time=0.2)
+for program in parts_bench aead_bench; do
+  "$build/bin/$program" "${flags[@]}" 2>/dev/null | grep -E '^Benchmark|_median' || true
+done
