@@ -10,7 +10,7 @@ namespace tb::asset {
 namespace {
 
 constexpr std::int64_t kMaxInteger = (std::int64_t{1} << 53) - 1;
-/// Bounds the memory of a parsed document: an index of kMaxPackedFiles files with every field fits.
+/// Bounds the memory of a parsed document: an index of kMaxIndexBytes fits.
 constexpr std::size_t kMaxManifestValues = std::size_t{1} << 21;
 constexpr std::size_t kMaxSignatures = 64;
 constexpr std::string_view kDomain = "trustbridge manifest v1";

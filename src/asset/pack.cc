@@ -15,6 +15,8 @@ namespace tb::asset {
 namespace {
 
 constexpr std::size_t kMaxDepth = 64;
+/// Of an index entry without its path, as indented JSON with every field.
+constexpr std::size_t kEntryBytes = 260;
 
 /// A name that is safe to print, whatever bytes are in it.
 std::string printable(std::string_view text) {
@@ -81,8 +83,9 @@ std::unexpected<Error> changed(std::string_view path) {
 
 }  // namespace
 
-Result<PackSource> PackSource::scan(const std::string& path, bool plaintext_hashes) {
+Result<PackSource> PackSource::scan(const std::string& path, bool plaintext_hashes, std::size_t max_index_bytes) {
   PackSource source;
+  source.max_index_bytes_ = max_index_bytes;
   source.root_ = path;
   source.hashing_ = plaintext_hashes;
   source.real_root_ = TRY(real_path_of(path));
@@ -141,8 +144,9 @@ Result<> PackSource::walk(const std::string& real_path, const std::string& prefi
 }
 
 Result<> PackSource::add(const std::string& path, Entry entry) {
-  if (entries_.size() == kMaxPackedFiles) {
-    return fail("too_many_files", fmt::format("'{}' holds more than {} files", printable(root_), kMaxPackedFiles));
+  index_bytes_ += kEntryBytes + 2 * path.size();
+  if (index_bytes_ > max_index_bytes_) {
+    return fail("too_many_files", fmt::format("the files of '{}' do not fit in a manifest", printable(root_)));
   }
   TRY(open_file(entry.real_path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
   content_.files.push_back({.path = path,

@@ -22,18 +22,19 @@
 
 namespace tb::asset {
 
-/// Files of an index have a SHA-256 each, a raw file has plaintext_sha256: one hash of everything, not two.
-///
-/// More files than this make a manifest that readers refuse.
-inline constexpr std::size_t kMaxPackedFiles = 300'000;
+/// What an index may take of the 64 MiB that a manifest may have; the rest of it is small.
+inline constexpr std::size_t kMaxIndexBytes = std::size_t{63} << 20;
 
 class PackSource final : public tbenc::PullSource {
  public:
-  /// `path` is a file or a directory. `plaintext_hashes`: content() has SHA-256s once all was read.
+  /// `path` is a file or a directory. `plaintext_hashes`: content() has SHA-256s once all was read: one for each file of a
+  /// directory, plaintext_sha256 for a single file.
   /// "source_empty" (a directory without files), "source_kind_unsupported" (a socket, device, …), "link_outside",
-  /// "link_loop", "path_unsupported" (not UTF-8, control characters, too long), "too_many_files", and the errors of
+  /// "link_loop", "path_unsupported" (not UTF-8, control characters, too long), "too_many_files" (for an index of
+  /// `max_index_bytes`), and the errors of
   /// open(2); all name the file. A directory's files are opened once here, so that an unreadable one is found early.
-  static Result<PackSource> scan(const std::string& path, bool plaintext_hashes = false);
+  static Result<PackSource> scan(const std::string& path, bool plaintext_hashes = false,
+                                 std::size_t max_index_bytes = kMaxIndexBytes);
 
   /// The index; its SHA-256s are there after the end was read.
   const Content& content() const { return content_; }
@@ -63,6 +64,7 @@ class PackSource final : public tbenc::PullSource {
   std::string real_root_;
   Content content_;
   std::vector<Entry> entries_;  ///< one for each file of the content
+  std::size_t index_bytes_ = 0, max_index_bytes_ = 0;
   std::uint64_t total_ = 0;
   std::size_t file_ = 0;        ///< the file that is being read or comes next
   std::string gap_;             ///< what stands before that file, or at the end of the archive

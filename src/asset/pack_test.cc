@@ -179,6 +179,18 @@ TEST_F(Pack, RefusesWhatCannotBeCarried) {
   EXPECT_EQ(reason_of(PackSource::scan(model())), "ok");
 }
 
+TEST_F(Pack, RefusesMoreFilesThanAManifestHolds) {
+  for (int i = 0; i < 40; ++i) write("file-" + std::to_string(i), "x");
+  EXPECT_EQ(reason_of(PackSource::scan(model(), false, 10'000)), "too_many_files");
+  // The bound is on the safe side of what is written in the end.
+  auto source = PackSource::scan(model(), true, 12'000);
+  ASSERT_TRUE(source);
+  ASSERT_TRUE(read_all(*source));
+  Json manifest = Json::object();
+  manifest.set("content", source->content().to_json());
+  EXPECT_LT(manifest.pretty().size(), 12'000U);
+}
+
 TEST_F(Pack, RefusesAnUnreadableFile) {
   chmod(write("secret", "x").c_str(), 0000);
   chmod(dir_.c_str(), 0755);
