@@ -67,6 +67,9 @@ void take_fields(ContractTerms& terms, const Json& json) {
   if (json.find("allowed_paths") != nullptr) terms.allowed_paths = value_or_throw(reader.strings("allowed_paths"));
   text("runtime_isolation", terms.runtime_isolation);
   text("authentication", terms.authentication);
+  if (json.find("client_certificates") != nullptr) {
+    terms.client_certificates = value_or_throw(reader.strings("client_certificates"));
+  }
 }
 
 Json request_object(std::string_view text) {
@@ -82,7 +85,8 @@ Result<> only_terms(const Json& json, bool with_id) {
   }
   return reader.only({"contract_id", "consumer", "asset_ids", "not_before", "not_after", "max_seats", "hardware",
                       "attestation", "attestation_policy", "key_release", "lease_seconds", "offline_grace_seconds",
-                      "quotas", "metering", "allow_finetune", "allowed_paths", "runtime_isolation", "authentication"});
+                      "quotas", "metering", "allow_finetune", "allowed_paths", "runtime_isolation", "authentication",
+                      "client_certificates"});
 }
 
 bool valid_path(std::string_view path) {
@@ -170,6 +174,13 @@ void ContractTerms::validate() const {
   if (attestation == "none" && !attestation_policy.as_object().empty()) {
     invalid("attestation_policy of the contract needs an attestation");
   }
+  if (authentication == "mtls" && client_certificates.empty()) {
+    invalid("authentication mtls needs client_certificates in the contract");
+  }
+  if (client_certificates.size() > 1000) invalid("client_certificates of the contract lists too many");
+  for (const auto& fingerprint : client_certificates) {
+    if (!valid_sha256_hex(fingerprint)) invalid("client_certificates of the contract must be lower-hex SHA-256 fingerprints");
+  }
   if (allowed_paths.size() > 1000) invalid("allowed_paths of the contract lists too many paths");
   for (const auto& path : allowed_paths) {
     if (!valid_path(path)) invalid("allowed_paths of the contract has a path that is not absolute and plain");
@@ -195,6 +206,7 @@ Json terms_to_json(const ContractTerms& terms) {
   json.set("allowed_paths", string_list(terms.allowed_paths));
   json.set("runtime_isolation", terms.runtime_isolation);
   json.set("authentication", terms.authentication);
+  json.set("client_certificates", string_list(terms.client_certificates));
   return json;
 }
 

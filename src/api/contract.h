@@ -47,6 +47,7 @@ struct ContractTerms {
   std::vector<std::string> allowed_paths;
   std::string runtime_isolation;            ///< empty, `none`, or `required`
   std::string authentication = "token";     ///< `token`, `mtls`, `none`
+  std::vector<std::string> client_certificates;  ///< SHA-256 fingerprints, lower hex: required by `mtls`
 
   /// Throws "contract_invalid" naming the field whose value cannot stand (also combinations: plain with attestation).
   void validate() const;

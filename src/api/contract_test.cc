@@ -61,6 +61,8 @@ TEST(Contract, FaultsNameTheField) {
   EXPECT_THAT(refusal("allowed_paths", Json(Json::Array{"/a/../b"})), testing::HasSubstr("allowed_paths"));
   EXPECT_THAT(refusal("runtime_isolation", "maybe"), testing::HasSubstr("runtime_isolation"));
   EXPECT_THAT(refusal("authentication", "basic"), testing::HasSubstr("authentication"));
+  EXPECT_THAT(refusal("authentication", "mtls"), testing::HasSubstr("client_certificates"));
+  EXPECT_THAT(refusal("client_certificates", Json(Json::Array{"AB"})), testing::HasSubstr("client_certificates"));
   EXPECT_THAT(refusal("contract_id", "a b"), testing::HasSubstr("contract_id"));
   EXPECT_THAT(refusal("tenant", "t"), testing::HasSubstr("tenant"));
   EXPECT_THAT(refusal("maximum_seats", 3), testing::HasSubstr("maximum_seats"));

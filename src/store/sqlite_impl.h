@@ -50,6 +50,8 @@ class SqliteStore final : public Store {
 
   SeatOutcome take_seat(const SeatRequest& seat, UnixMs now, const Event& event) override;
   SeatOutcome renew_lease(const SeatRequest& seat, UnixMs now, const Event& event) override;
+  std::string find_seat(const std::string& tenant, const std::string& contract_id, const std::string& asset_id,
+                        const std::string& hw_id, UnixMs now) override;
   bool end_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,
                  api::LeaseState state, UnixMs now, const Event& event) override;
   std::vector<api::Lease> list_leases(const std::string& tenant, const std::string& contract_id,

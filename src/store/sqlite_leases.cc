@@ -74,6 +74,16 @@ SeatOutcome SqliteStore::renew_lease(const SeatRequest& seat, UnixMs now, const 
   return SeatOutcome::kGranted;
 }
 
+std::string SqliteStore::find_seat(const std::string& tenant, const std::string& contract_id,
+                                   const std::string& asset_id, const std::string& hw_id, UnixMs now) {
+  const std::lock_guard lock(mutex_);
+  auto row = db_.prepare(
+      "SELECT lease_id FROM lease WHERE tenant = ? AND contract_id = ? AND asset_id = ? AND hw_id = ? AND "
+      "state = 'active' AND seat_until > ? ORDER BY created_at LIMIT 1");
+  row.bind(tenant).bind(contract_id).bind(asset_id).bind(hw_id).bind(now);
+  return row.step() ? row.text(0) : std::string();
+}
+
 bool SqliteStore::end_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,
                             api::LeaseState state, UnixMs now, const Event& event) {
   const std::lock_guard lock(mutex_);

@@ -181,6 +181,9 @@ class Store {
   /// One conditional update: the lease is this contract's, asset's and machine's, active and not past its seat_until, and
   /// the contract is active and at policy_version.
   virtual SeatOutcome renew_lease(const SeatRequest& seat, UnixMs now, const Event& event) = 0;
+  /// The lease that this machine holds for this asset, if it is active and not past its seat_until; or "".
+  virtual std::string find_seat(const std::string& tenant, const std::string& contract_id, const std::string& asset_id,
+                                const std::string& hw_id, UnixMs now) = 0;
   /// kReleased or kEvicted; frees the seat at once. False if it is not an active lease of this contract.
   virtual bool end_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,
                          api::LeaseState state, UnixMs now, const Event& event) = 0;

@@ -1,0 +1,31 @@
+// What the operator does at the console of the machine: tokens and the identity key. These open the store directly, so
+// they work while the service runs and while it does not.
+#pragma once
+
+#include <string>
+
+#include "base/clock.h"
+#include "controlplane/keyring.h"
+#include "controlplane/config.h"
+#include "store/store.h"
+
+namespace tb::controlplane {
+
+/// Makes the data directory (0700) and opens the database in it.
+std::unique_ptr<store::Store> open_store(const Config& config);
+/// The KEK that the configuration names; its file is made if nothing was wrapped yet.
+Keyring open_keyring(Config& config, store::Store& store);
+
+struct TokenWish {
+  std::string role;
+  std::string tenant;
+  std::string expires_in;  ///< duration, or empty for never
+};
+/// The new token: the only time it is told. Throws "usage".
+SecretString create_token(store::Store& store, const TokenWish& wish, UnixMs now);
+/// One line a token: id, role, tenant, made, expires.
+std::string token_lines(store::Store& store);
+/// Throws "not_found".
+void revoke_token(store::Store& store, const std::string& token_id);
+
+}  // namespace tb::controlplane

@@ -1,0 +1,219 @@
+// The table of settings, where their values come from, and what they must be.
+#include "controlplane/config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdlib>
+#include <set>
+#include <toml++/toml.h>
+
+#include "base/fs.h"
+
+namespace tb::controlplane {
+namespace {
+
+constexpr std::array<Setting, 13> kSettings = {{
+    {"addr", "127.0.0.1:8080", "where to listen; plain HTTP on loopback only"},
+    {"allow_unauthenticated_sentinels", "false", "allow contracts with authentication none"},
+    {"client_ca_path", "", "PEM file of the authority that signs sentinels' certificates"},
+    {"data_dir", "/var/lib/trustbridge", "where database, keys and stored objects lie"},
+    {"database", "sqlite:", "sqlite: or sqlite:PATH"},
+    {"kek", "file:", "file:PATH or env:NAME of the key-encryption key"},
+    {"log_level", "info", "debug, info, warn or error"},
+    {"public_url", "", "base of signed URLs, as sentinels reach this service"},
+    {"store", "filesystem:", "filesystem: or filesystem:DIR of the embedded store"},
+    {"tls_cert_path", "", "PEM file of the certificate chain"},
+    {"tls_key_path", "", "PEM file of the certificate's key"},
+    {"tls_require_client_cert", "false", "refuse connections without a client certificate"},
+    {"url_seconds", "3600", "longest life of a signed URL, in seconds, at most 3600"},
+}};
+
+constexpr std::size_t kMaxConfigBytes = 65536;
+
+std::string upper(std::string_view name) {
+  std::string out(name);
+  std::ranges::transform(out, out.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return out;
+}
+
+/// What the TOML file says, by name; faults are added to `faults`.
+std::map<std::string, std::string> file_values(const std::string& path, std::vector<std::string>& faults) {
+  std::map<std::string, std::string> out;
+  if (path.empty()) return out;
+  auto text = read_small_file(path, kMaxConfigBytes);
+  if (!text) {
+    faults.push_back(text.error().story());
+    return out;
+  }
+  try {
+    const toml::table table = toml::parse(*text, path);
+    for (const auto& [key, value] : table) {
+      const std::string name(key.str());
+      if (std::ranges::none_of(kSettings, [&](const Setting& s) { return s.name == name; })) {
+        faults.push_back(fmt::format("{} has an unknown key {}", path, name));
+      } else if (const auto word = value.value_exact<std::string>()) {
+        out[name] = *word;
+      } else if (const auto flag = value.value_exact<bool>()) {
+        out[name] = *flag ? "true" : "false";
+      } else if (const auto number = value.value_exact<std::int64_t>()) {
+        out[name] = std::to_string(*number);
+      } else {
+        faults.push_back(fmt::format("{} of {} must be a string, a number or a truth value", name, path));
+      }
+    }
+  } catch (const toml::parse_error& error) {
+    faults.push_back(fmt::format("{} is not TOML: {}", path, error.description()));
+  }
+  return out;
+}
+
+class Values {
+ public:
+  Values(const std::map<std::string, std::string>& flags, const Environment& environment, const std::string& path) {
+    const auto from_file = file_values(path, faults);
+    for (const auto& setting : kSettings) {
+      const std::string name(setting.name);
+      if (const auto flag = flags.find(name); flag != flags.end()) {
+        taken_[name] = flag->second;
+      } else if (auto variable = environment("TB_CP_" + upper(name)); variable && !variable->empty()) {
+        taken_[name] = *variable;
+      } else if (const auto entry = from_file.find(name); entry != from_file.end()) {
+        taken_[name] = entry->second;
+      } else {
+        taken_[name] = setting.fallback;
+      }
+    }
+  }
+  const std::string& of(const std::string& name) const { return taken_.at(name); }
+  const std::map<std::string, std::string>& all() const { return taken_; }
+
+  bool truth(const std::string& name) {
+    const std::string& value = of(name);
+    if (value != "true" && value != "false") fault(name, "must be true or false");
+    return value == "true";
+  }
+  std::int64_t number(const std::string& name, std::int64_t min, std::int64_t max) {
+    const std::string& text = of(name);
+    std::int64_t value = 0;
+    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (code != std::errc() || end != text.data() + text.size() || value < min || value > max) {
+      fault(name, fmt::format("must be a number from {} to {}", min, max));
+      return min;
+    }
+    return value;
+  }
+  /// What follows `scheme:`, or `fallback` where nothing follows.
+  std::string after(const std::string& name, std::string_view scheme, const std::string& fallback) {
+    const std::string& value = of(name);
+    if (!value.starts_with(scheme)) {
+      fault(name, fmt::format("must begin with {}", scheme));
+      return fallback;
+    }
+    const std::string rest = value.substr(scheme.size());
+    return rest.empty() ? fallback : rest;
+  }
+  void fault(const std::string& name, std::string_view why) {
+    faults.push_back(fmt::format("TB_CP_{} {}", upper(name), why));
+  }
+
+  std::vector<std::string> faults;
+
+ private:
+  std::map<std::string, std::string> taken_;
+};
+
+void take_kek(Values& values, const Environment& environment, Config& config) {
+  const std::string& kek = values.of("kek");
+  if (!kek.starts_with("env:")) {
+    config.kek_path = values.after("kek", "file:", config.data_dir + "/keys/kek");
+    return;
+  }
+  const auto hex = environment(kek.substr(4));
+  if (!hex || hex->empty()) return values.fault("kek", "names an environment variable that is not set");
+  config.kek_hex.emplace(*hex);
+}
+
+void take_tls(Values& values, Config& config) {
+  http::TlsConfig tls{.cert_path = values.of("tls_cert_path"),
+                      .key_path = values.of("tls_key_path"),
+                      .client_ca_path = values.of("client_ca_path"),
+                      .require_client_cert = values.truth("tls_require_client_cert")};
+  if (tls.cert_path.empty() != tls.key_path.empty()) {
+    values.fault(tls.cert_path.empty() ? "tls_cert_path" : "tls_key_path", "is missing: certificate and key go together");
+  }
+  if (tls.cert_path.empty() && !tls.client_ca_path.empty()) {
+    values.fault("client_ca_path", "needs TB_CP_TLS_CERT_PATH and TB_CP_TLS_KEY_PATH");
+  }
+  if (tls.require_client_cert && tls.client_ca_path.empty()) {
+    values.fault("tls_require_client_cert", "needs TB_CP_CLIENT_CA_PATH");
+  }
+  if (!tls.cert_path.empty()) config.tls = std::move(tls);
+}
+
+void take_public_url(Values& values, Config& config) {
+  std::string url = values.of("public_url");
+  while (url.ends_with('/')) url.pop_back();
+  if (!url.empty() && !url.starts_with("https://") && !url.starts_with("http://")) {
+    values.fault("public_url", "must begin with https:// or http://");
+  }
+  if (url.find_first_of("?#@ \"\\") != std::string::npos) values.fault("public_url", "must be scheme, host, port and path only");
+  config.public_url = url;
+}
+
+}  // namespace
+
+std::span<const Setting> settings() {
+  return kSettings;
+}
+
+Environment process_environment() {
+  return [](const std::string& name) -> std::optional<std::string> {
+    const char* value = std::getenv(name.c_str());
+    if (value == nullptr) return std::nullopt;
+    return value;
+  };
+}
+
+Config load_config(const std::map<std::string, std::string>& flags, const Environment& environment,
+                   const std::string& config_path) {
+  Values values(flags, environment, config_path);
+  Config config;
+  config.data_dir = values.of("data_dir");
+  if (!config.data_dir.starts_with('/')) values.fault("data_dir", "must be an absolute path");
+  config.database_path = values.after("database", "sqlite:", config.data_dir + "/control-plane.db");
+  config.blob_dir = values.after("store", "filesystem:", config.data_dir + "/blobs");
+  take_kek(values, environment, config);
+  take_tls(values, config);
+  take_public_url(values, config);
+  config.allow_unauthenticated_sentinels = values.truth("allow_unauthenticated_sentinels");
+  config.url_seconds = values.number("url_seconds", 1, 3600);
+  if (auto level = obs::parse_level(values.of("log_level"))) {
+    config.log_level = *level;
+  } else {
+    values.fault("log_level", "must be debug, info, warn or error");
+  }
+  if (auto address = http::check_listen_address(values.of("addr"), "TB_CP_ADDR", config.tls.has_value())) {
+    config.address = *address;
+  } else {
+    values.faults.push_back(address.error().story());
+  }
+  if (!values.faults.empty()) throw Error("config_invalid", fmt::format("{}", fmt::join(values.faults, "; ")));
+  return config;
+}
+
+Json printable_config(const std::map<std::string, std::string>& flags, const Environment& environment,
+                      const std::string& config_path) {
+  const Values values(flags, environment, config_path);
+  Json json = Json::object();
+  // No setting holds a secret itself: the KEK's names a file or a variable.
+  for (const auto& [name, value] : values.all()) json.set(name, value);
+  if (values.of("kek").starts_with("env:")) {
+    json.set("kek_value", environment(values.of("kek").substr(4)) ? "(set)" : "(not set)");
+  }
+  return json;
+}
+
+}  // namespace tb::controlplane

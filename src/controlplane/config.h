@@ -1,0 +1,55 @@
+// The control plane's configuration: one struct, filled once. For every setting: flag, then TB_CP_* environment, then
+// the --config file (TOML), then the default. All faults are reported together.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/json.h"
+#include "base/secret.h"
+#include "http/listen.h"
+#include "http/tls.h"
+#include "obs/log.h"
+
+namespace tb::controlplane {
+
+/// One row of the table of settings: `addr` is --addr, TB_CP_ADDR and `addr` in the file.
+struct Setting {
+  std::string_view name;
+  std::string_view fallback;
+  std::string_view help;
+};
+std::span<const Setting> settings();
+
+struct Config {
+  http::ListenAddress address;
+  std::string public_url;  ///< without a final slash; empty: made of the address in use
+  std::string data_dir;
+  std::string database_path;
+  std::string kek_path;                 ///< empty: `kek_hex` came by environment
+  std::optional<SecretString> kek_hex;  ///< of `env:NAME`
+  std::string blob_dir;
+  std::optional<http::TlsConfig> tls;
+  bool allow_unauthenticated_sentinels = false;
+  std::int64_t url_seconds = 3600;
+  obs::Level log_level = obs::Level::kInfo;
+};
+
+/// A variable of the environment; main passes getenv, tests pass a map.
+using Environment = std::function<std::optional<std::string>(const std::string& name)>;
+Environment process_environment();
+
+/// `flags`: what the command line set, by setting name. `config_path`: TOML, or "" for none. Throws "config_invalid" whose
+/// message lists every fault: unknown keys of the file, values that cannot stand, combinations.
+Config load_config(const std::map<std::string, std::string>& flags, const Environment& environment,
+                   const std::string& config_path);
+
+/// Every setting as it was taken, for --print-config. Where a secret would stand: "(set)".
+Json printable_config(const std::map<std::string, std::string>& flags, const Environment& environment,
+                      const std::string& config_path);
+
+}  // namespace tb::controlplane

@@ -1,0 +1,46 @@
+// What the handlers work with: made in main, passed by reference, never global.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <string>
+
+#include "base/clock.h"
+#include "controlplane/blob_files.h"
+#include "controlplane/keyring.h"
+#include "obs/log.h"
+#include "obs/metrics.h"
+#include "store/store.h"
+
+namespace tb::controlplane {
+
+/// The base of signed URLs: configured, or known only once the listener has its port.
+class PublicUrl {
+ public:
+  void set(std::string url) {
+    const std::lock_guard lock(mutex_);
+    url_ = std::move(url);
+  }
+  std::string get() const {
+    const std::lock_guard lock(mutex_);
+    return url_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::string url_;
+};
+
+struct Deps {
+  store::Store& store;
+  const Keyring& keyring;
+  const BlobFiles& blobs;
+  const PublicUrl& public_url;
+  Clock clock;
+  obs::Log log;
+  obs::Metrics& metrics;
+  bool allow_unauthenticated_sentinels = false;
+  std::int64_t url_seconds = 3600;
+};
+
+}  // namespace tb::controlplane

@@ -1,0 +1,198 @@
+// POST /api/v1/license/authorize: from a credential to a seat, signed URLs and the key in the form that the contract
+// allows. The order matters: nothing about a contract is told before its credential has verified, and a seat is taken
+// last, once everything else that can fail has not.
+#include "api/authorize.h"
+#include "base/crypto.h"
+#include "controlplane/caller.h"
+#include "controlplane/handlers.h"
+#include "controlplane/policy.h"
+#include "controlplane/sentinel_credential.h"
+#include "controlplane/url_signature.h"
+#include "jose/sealed_key.h"
+
+namespace tb::controlplane {
+namespace {
+
+/// Everything that one request is decided on.
+struct Case {
+  api::AuthorizeRequest request;
+  store::ContractRow row;
+  std::optional<store::AssetRow> asset;
+  std::optional<jose::PublicKey> one_time_key;
+  Facts facts;
+};
+
+store::Event event_of(const Case& c, std::string type) {
+  store::Event event{.type = std::move(type),
+                     .tenant = c.row.contract.tenant,
+                     .actor = "sentinel",
+                     .subject = c.row.contract.contract_id};
+  event.detail.set("asset_id", c.request.asset_id);
+  event.detail.set("hw_id", c.request.hw_id);
+  event.detail.set("client_version", c.request.client_version);
+  return event;
+}
+
+Facts facts_of(const Case& c, Deps& deps) {
+  Facts facts;
+  facts.now = deps.clock();
+  facts.authenticated = true;
+  facts.asset_id = c.request.asset_id;
+  facts.asset_registered = c.asset.has_value();
+  facts.hw_id = c.request.hw_id;
+  facts.has_one_time_key = c.one_time_key.has_value();
+  facts.is_renewal = c.request.lease_id.has_value();
+  facts.evidence_came = c.request.attestation.has_value();
+  facts.pin = c.row.pin;
+  facts.url_seconds = deps.url_seconds;
+  if (c.request.nonce) {
+    facts.nonce_valid = deps.store.use_nonce(c.row.contract.tenant, c.row.contract.contract_id,
+                                             token_hash(*c.request.nonce), facts.now);
+  }
+  return facts;
+}
+
+http::Response deny(const Case& c, std::string_view reason, Deps& deps) {
+  store::Event event = event_of(c, "license_denied");
+  event.detail.set("reason", reason);
+  deps.store.append_event(event);
+  return denied(reason, deps);
+}
+
+/// The first machine of a pin_first contract is remembered here, pending; the decision itself stays pure.
+void pin_if_first(Case& c, Deps& deps) {
+  const auto& contract = c.row.contract;
+  if (contract.terms.hardware.mode != api::Hardware::Mode::kPinFirst || c.facts.pin) return;
+  if (contract.effective_state(c.facts.now) != "active") return;
+  c.facts.pin = deps.store.pin_hardware(contract.tenant, contract.contract_id, c.request.hw_id,
+                                        event_of(c, "hardware_seen_first"));
+}
+
+SecretUrl url_of(const Case& c, std::string_view name, const std::string& stored, const std::string& digest,
+                 const std::string& lease_id, const Grant& grant, Deps& deps) {
+  if (!stored.starts_with("store:")) return SecretUrl(stored);
+  const BlobClaim claim{.tenant = c.row.contract.tenant,
+                        .asset_id = c.request.asset_id,
+                        .name = std::string(name),
+                        .object_digest = digest,
+                        .lease_id = lease_id,
+                        .expires_at_seconds = grant.urls_expire_at / 1000};
+  return SecretUrl(deps.public_url.get() + signed_path(deps.keyring.url_key(), deps.keyring.url_kid(), claim));
+}
+
+api::AuthorizeAnswer answer_of(const Case& c, const Grant& grant, const std::string& lease_id, FileKey key,
+                               Deps& deps) {
+  const auto& contract = c.row.contract;
+  const auto& view = c.asset->view;
+  api::AuthorizeAnswer answer;
+  const std::string& digest = view.metadata.sha256_ciphertext;
+  answer.sas_url = url_of(c, kCiphertextName, view.blob_urls.ciphertext, digest, lease_id, grant, deps);
+  answer.manifest_url = url_of(c, kManifestName, view.blob_urls.manifest, digest, lease_id, grant, deps);
+  answer.expires_at = grant.urls_expire_at;
+  answer.lease_id = lease_id;
+  answer.lease_expires_at = grant.lease_expires_at;
+  answer.renew_after_seconds = grant.renew_after_seconds;
+  answer.offline_grace_seconds = contract.terms.offline_grace_seconds;
+  answer.manifest_sha256 = view.manifest_sha256;
+  answer.metadata = view.metadata;
+  answer.issued_at = c.facts.now;
+  answer.policy_version = contract.policy_version;
+  answer.policy = api::ReleasePolicy{.allow_finetune = contract.terms.allow_finetune,
+                                     .quotas = contract.terms.quotas,
+                                     .metering = contract.terms.metering,
+                                     .allowed_paths = contract.terms.allowed_paths,
+                                     .runtime_isolation = contract.terms.runtime_isolation};
+  if (grant.key == KeyForm::kPlain) answer.key = std::move(key);
+  if (grant.key == KeyForm::kWrapped) {
+    answer.wrapped_key = jose::seal_key(*c.one_time_key,
+                                        {{"contract_id", contract.contract_id},
+                                         {"asset_id", c.request.asset_id},
+                                         {"lease_id", lease_id},
+                                         {"policy_version", contract.policy_version}},
+                                        key);
+  }
+  return answer;
+}
+
+std::string_view key_form_name(KeyForm form) {
+  return form == KeyForm::kWrapped ? "wrapped" : form == KeyForm::kPlain ? "plain" : "none";
+}
+
+/// The lease to renew, or "" where a new seat is to be taken. A sentinel of the first implementation knows no leases: its
+/// machine gets its own seat again.
+std::string held_lease(const Case& c, Deps& deps) {
+  if (c.request.lease_id) return *c.request.lease_id;
+  const auto& contract = c.row.contract;
+  if (contract.terms.authentication != "none") return "";
+  return deps.store.find_seat(contract.tenant, contract.contract_id, c.request.asset_id, c.request.hw_id, c.facts.now);
+}
+
+store::SeatOutcome seat_for(const Case& c, const Grant& grant, const std::string& lease_id, bool renew, Deps& deps) {
+  const auto& contract = c.row.contract;
+  const store::SeatRequest seat{
+      .tenant = contract.tenant,
+      .contract_id = contract.contract_id,
+      .policy_version = contract.policy_version,
+      .lease_id = lease_id,
+      .asset_id = c.request.asset_id,
+      .hw_id = c.request.hw_id,
+      .client_version = c.request.client_version,
+      .max_seats = contract.terms.max_seats,
+      .expires_at = grant.lease_expires_at,
+      .seat_until = grant.seat_until,
+      .jwk_thumbprint = c.one_time_key ? c.one_time_key->thumbprint() : std::string(),
+  };
+  store::Event event = event_of(c, c.facts.is_renewal ? "lease_renewed" : "license_released");
+  event.detail.set("lease_id", lease_id);
+  event.detail.set("key", key_form_name(grant.key));
+  event.detail.set("authentication", contract.terms.authentication);
+  event.detail.set("lease_expires_at", to_rfc3339(grant.lease_expires_at, true));
+  return renew ? deps.store.renew_lease(seat, c.facts.now, event) : deps.store.take_seat(seat, c.facts.now, event);
+}
+
+/// One decision; nothing if the contract changed between reading it and taking the seat.
+std::optional<http::Response> decide_once(Case& c, Deps& deps) {
+  pin_if_first(c, deps);
+  const Decision decision = decide(c.row.contract, c.facts);
+  if (!decision.grant) return deny(c, decision.reason, deps);
+  const Grant& grant = *decision.grant;
+  const auto& view = c.asset->view;
+  FileKey key = deps.keyring.unwrap(view.tenant, view.asset_id, view.metadata.sha256_ciphertext, c.asset->key);
+  const std::string held = held_lease(c, deps);
+  const std::string lease_id = held.empty() ? random_token(18) : held;
+  switch (seat_for(c, grant, lease_id, !held.empty(), deps)) {
+    case store::SeatOutcome::kGranted: break;
+    case store::SeatOutcome::kFull:
+    case store::SeatOutcome::kGone: return deny(c, "seat_limit", deps);
+    case store::SeatOutcome::kJwkReused: throw Error("jwk_refused", "the key_release_jwk has served before");
+    case store::SeatOutcome::kChanged: return std::nullopt;
+  }
+  deps.metrics.counter("tb_cp_releases_total", "authorize requests that were granted").add();
+  return http::json(200, answer_of(c, grant, lease_id, std::move(key), deps).to_json());
+}
+
+}  // namespace
+
+http::Response handle_authorize(const http::Request& request, Deps& deps) {
+  Case c;
+  c.request = api::AuthorizeRequest::parse(request.body);
+  constexpr int kAttempts = 3;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    auto row = verified_contract(request, c.request.contract_id, deps);
+    if (!row) return denied("authentication_required", deps);
+    c.row = std::move(*row);
+    if (attempt == 0) {
+      if (c.request.key_release_jwk) c.one_time_key = jose::PublicKey::from_jwk(*c.request.key_release_jwk);
+    }
+    c.asset = deps.store.find_asset(c.row.contract.tenant, c.request.asset_id);
+    if (attempt == 0) {
+      c.facts = facts_of(c, deps);
+    } else {
+      c.facts.pin = c.row.pin;
+    }
+    if (auto response = decide_once(c, deps)) return std::move(*response);
+  }
+  throw Error("database_busy", "the contract kept changing while it was decided on");
+}
+
+}  // namespace tb::controlplane

@@ -1,0 +1,43 @@
+// One function per route: parse strictly, decide, one store verb, answer. They throw Error for refusals.
+#pragma once
+
+#include "controlplane/deps.h"
+#include "http/message.h"
+
+namespace tb::controlplane {
+
+// handle_authorize.cc
+http::Response handle_authorize(const http::Request& request, Deps& deps);
+// handle_license.cc
+http::Response handle_release(const http::Request& request, Deps& deps);
+http::Response handle_challenge(const http::Request& request, Deps& deps);
+// handle_assets.cc
+http::Response handle_register_asset(const http::Request& request, Deps& deps);
+http::Response handle_list_assets(const http::Request& request, Deps& deps);
+http::Response handle_get_asset(const http::Request& request, Deps& deps);
+http::Response handle_delete_asset(const http::Request& request, Deps& deps);
+http::Response handle_wrapping_keys(const http::Request& request, Deps& deps);
+// handle_blobs.cc
+http::Response handle_put_blob(const http::Request& request, Deps& deps);
+http::Response handle_get_blob(const http::Request& request, Deps& deps);
+// handle_contracts.cc
+http::Response handle_create_contract(const http::Request& request, Deps& deps);
+http::Response handle_list_contracts(const http::Request& request, Deps& deps);
+http::Response handle_get_contract(const http::Request& request, Deps& deps);
+http::Response handle_patch_contract(const http::Request& request, Deps& deps);
+http::Response handle_suspend_contract(const http::Request& request, Deps& deps);
+http::Response handle_resume_contract(const http::Request& request, Deps& deps);
+http::Response handle_revoke_contract(const http::Request& request, Deps& deps);
+http::Response handle_activation_token(const http::Request& request, Deps& deps);
+// handle_leases.cc
+http::Response handle_list_leases(const http::Request& request, Deps& deps);
+http::Response handle_evict_lease(const http::Request& request, Deps& deps);
+http::Response handle_set_hardware(const http::Request& request, Deps& deps);
+// handle_events.cc
+http::Response handle_list_events(const http::Request& request, Deps& deps);
+// handle_health.cc
+http::Response handle_healthz(const http::Request& request, Deps& deps);
+http::Response handle_readyz(const http::Request& request, Deps& deps);
+http::Response handle_metrics(const http::Request& request, Deps& deps);
+
+}  // namespace tb::controlplane

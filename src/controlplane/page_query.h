@@ -1,0 +1,46 @@
+// `limit` and `cursor` of the list routes, and the page that answers them.
+#pragma once
+
+#include <charconv>
+#include <string>
+#include <vector>
+
+#include "api/page.h"
+#include "http/message.h"
+
+namespace tb::controlplane {
+
+struct PageQuery {
+  std::int64_t limit = api::kDefaultPageItems;
+  std::string cursor;
+};
+
+/// Throws "usage" for a limit that is no number from 1 to kMaxPageItems, "bad_query" for other parameters.
+inline PageQuery page_query(const http::Request& request) {
+  request.query.only({"limit", "cursor", "tenant"});
+  PageQuery page;
+  page.cursor = request.query.one("cursor").value_or("");
+  if (const auto text = request.query.one("limit")) {
+    const auto [end, fault] = std::from_chars(text->data(), text->data() + text->size(), page.limit);
+    if (fault != std::errc() || end != text->data() + text->size() || page.limit < 1 || page.limit > api::kMaxPageItems) {
+      throw Error("usage", "limit must be a number from 1 to " + std::to_string(api::kMaxPageItems));
+    }
+  }
+  return page;
+}
+
+/// `rows` holds one more than the limit if there is a next page.
+template <typename Row, typename ToJson, typename ToCursor>
+http::Response page_response(const PageQuery& query, const std::vector<Row>& rows, ToJson&& json, ToCursor&& cursor) {
+  api::Page page;
+  for (const Row& row : rows) {
+    if (static_cast<std::int64_t>(page.items.size()) == query.limit) {
+      page.next_cursor = cursor(rows[page.items.size() - 1]);
+      break;
+    }
+    page.items.push_back(json(row));
+  }
+  return http::json(200, page.to_json());
+}
+
+}  // namespace tb::controlplane

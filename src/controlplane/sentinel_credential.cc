@@ -1,0 +1,62 @@
+// Looking for the contract that a credential proves.
+#include "controlplane/sentinel_credential.h"
+
+#include <algorithm>
+
+#include "api/authorize.h"
+#include "base/crypto.h"
+#include "controlplane/caller.h"
+#include "controlplane/policy.h"
+
+namespace tb::controlplane {
+namespace {
+
+bool token_fits(const store::ContractRow& row, ByteView hash, UnixMs now) {
+  const bool same = equal_constant_time(row.activation_hash, hash);
+  const bool current = !row.activation_expires_at || now < *row.activation_expires_at;
+  return same && current && !row.activation_hash.empty();
+}
+
+bool certificate_fits(const api::ContractTerms& terms, const std::string& sha256) {
+  return !sha256.empty() && std::ranges::find(terms.client_certificates, sha256) != terms.client_certificates.end();
+}
+
+/// Every credential that came must be the contract's own: ones that disagree are refused.
+bool credential_fits(const store::ContractRow& row, const http::Request& request, ByteView hash, const Deps& deps) {
+  const auto& terms = row.contract.terms;
+  const bool has_token = !request.bearer_token().empty();
+  const bool has_certificate = !request.client_cert_sha256.empty();
+  const bool token = token_fits(row, hash, deps.clock());
+  const bool certificate = certificate_fits(terms, request.client_cert_sha256);
+  if (has_token && !token) return false;
+  if (has_certificate && !terms.client_certificates.empty() && !certificate) return false;
+  if (terms.authentication == "token") return has_token;
+  if (terms.authentication == "mtls") return certificate;
+  return terms.authentication == "none" && deps.allow_unauthenticated_sentinels;
+}
+
+}  // namespace
+
+std::optional<store::ContractRow> verified_contract(const http::Request& request, const std::string& contract_id,
+                                                    Deps& deps) {
+  const Bytes hash = token_hash(request.bearer_token());
+  std::optional<store::ContractRow> found;
+  bool ambiguous = false;
+  for (auto& row : deps.store.find_contracts(contract_id)) {
+    if (!credential_fits(row, request, hash, deps)) continue;
+    ambiguous = found.has_value();
+    found = std::move(row);
+  }
+  if (ambiguous) return std::nullopt;
+  return found;
+}
+
+http::Response denied(std::string_view reason, Deps& deps) {
+  deps.metrics
+      .counter("tb_cp_denials_total", "authorize requests that were denied, by reason", {{"reason", std::string(reason)}})
+      .add();
+  const api::Denial denial{.reason = std::string(reason), .detail = std::string(denial_detail(reason)), .known = true};
+  return http::json(403, denial.to_json());
+}
+
+}  // namespace tb::controlplane
