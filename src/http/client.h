@@ -11,6 +11,7 @@
 #include <stop_token>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -29,6 +30,7 @@ struct ClientConfig {
   std::int64_t connect_timeout_ms = 10'000;
   std::int64_t stall_timeout_ms = 30'000;  ///< no byte either way for this long: "network_unreachable"
   bool use_proxy_environment = true;
+  std::vector<std::string> resolve;  ///< "host:port:address": names that are not asked of the resolver; still checked
 };
 
 /// `length` bytes of an open file as a request body; the descriptor stays the caller's.

@@ -7,6 +7,7 @@
 
 #include "http/connection.h"
 #include "http/on_worker.h"
+#include "http/sigpipe.h"
 
 namespace tb::http {
 
@@ -26,6 +27,7 @@ struct Visit {
 };
 
 Visit send_while_ready(int socket, const FileBody& file, std::uint64_t done) {
+  const SigpipeBlock block;
   Visit visit;
   while (done + visit.sent < file.length && visit.sent < kVisitBytes) {
     auto at = static_cast<off_t>(file.offset + done + visit.sent);

@@ -9,6 +9,7 @@
 
 #include "base/fs.h"
 #include "http/proxy_choice.h"
+#include "http/sigpipe.h"
 
 namespace tb::http {
 
@@ -85,6 +86,7 @@ Transfer::Transfer(const ClientConfig& config, const ClientRequest& request, con
 Transfer::~Transfer() {
   for (curl_slist* line = headers_; line; line = line->next) wipe(line->data, std::strlen(line->data));
   curl_slist_free_all(headers_);
+  curl_slist_free_all(resolve_);
 }
 
 void Transfer::add_header(std::string line) {
@@ -115,6 +117,8 @@ void Transfer::set_options(CURL* handle) {
   set(CURLOPT_HTTPHEADER, headers_);
   set(CURLOPT_PROXY, proxy_.c_str());
   set(CURLOPT_NOPROXY, "");
+  for (const auto& entry : config_.resolve) resolve_ = curl_slist_append(resolve_, entry.c_str());
+  if (resolve_) set(CURLOPT_RESOLVE, resolve_);
   set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 
   set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
@@ -165,7 +169,11 @@ void Transfer::set_body(CURL* handle) {
 
 ClientResponse Transfer::run(CURL* handle) {
   set_options(handle);
-  const CURLcode code = curl_easy_perform(handle);
+  CURLcode code = CURLE_OK;
+  {
+    const SigpipeBlock block;
+    code = curl_easy_perform(handle);
+  }
   if (thrown_) std::rethrow_exception(thrown_);
   // A refused address is no fault if another one of the same name served.
   if (code != CURLE_OK && fault_) throw *fault_;
@@ -198,11 +206,13 @@ void Transfer::throw_verdict(CURLcode code, long os_error) const {
       // OpenSSL's own words name certificates, never the URL.
       throw refused("tls_failed", curl_text_[0] != '\0' ? std::string_view(curl_text_) : std::string_view(text));
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_LOGIN_DENIED: throw refused("url_refused", text);
+    case CURLE_UNSUPPORTED_PROTOCOL:  // the URL was checked before: this is what HTTP/0.9 gets
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_BAD_CONTENT_ENCODING: throw refused("answer_malformed", text);
-    case CURLE_OUT_OF_MEMORY: throw refused("out_of_memory", text);
+    case CURLE_OUT_OF_MEMORY:
+      // A header line beyond libcurl's own bound comes back as this too.
+      throw refused(head_told_ || response_.status == 0 ? "out_of_memory" : "answer_malformed", text);
     case CURLE_ABORTED_BY_CALLBACK: throw refused("cancelled", "the request was cancelled");
     default: throw refused("network_unreachable", text);
   }

@@ -59,6 +59,7 @@ class Transfer {
   CheckedUrl url_;
   std::string proxy_;
   curl_slist* headers_ = nullptr;
+  curl_slist* resolve_ = nullptr;
 
   ClientResponse response_;
   std::size_t header_bytes_ = 0;
