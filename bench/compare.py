@@ -129,6 +129,16 @@ class Bench:
             self.ratios.setdefault((what, "limit"), []).append(ns * 1e-9 * (self.args.mib << 20) / ours)
         return costs
 
+    def random_reads(self):
+        """4 KiB at random places of a whole file, by the library (the command has no such verb)."""
+        self.drop("sealed", "aged")
+        run([self.whole, "encrypt", self.path("plain"), self.path("sealed")])
+        said = subprocess.run([self.args.random_read, self.path("sealed"), "200"], capture_output=True, text=True,
+                              check=True).stdout
+        got = json.loads(said)
+        print(f"read_at of 4 KiB at random: {got['read_at_us']} us, reading and opening one chunk {got['open_chunk_us']} us: "
+              f"{got['read_at_us'] / got['open_chunk_us']:.2f} times (opening alone {got['open_only_us']} us)")
+
     def report(self, costs):
         size = self.args.mib << 20
         middle = {name: statistics.median(c[name] for c in costs) for name in costs[0]}
@@ -154,6 +164,7 @@ def main():
     parser.add_argument("--directory", required=True, help="an empty folder in tmpfs")
     parser.add_argument("--trustbridge", help="the command; without it the library alone is measured")
     parser.add_argument("--tbenc-whole", required=True)
+    parser.add_argument("--random-read", required=True)
     parser.add_argument("--limits", required=True)
     args = parser.parse_args()
     args.age_version = subprocess.run(["age", "--version"], capture_output=True, text=True, check=True).stdout.strip()
@@ -164,6 +175,7 @@ def main():
         costs.append(bench.round())
         print(f"round {number + 1} of {args.rounds}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
     bench.report(costs)
+    bench.random_reads()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ done
 
 mkdir -p "${build%/*}"
 cmake --preset bench -B "$build" >"${build%/*}/cmake-bench.log" 2>&1 || { cat "${build%/*}/cmake-bench.log" >&2; exit 1; }
-targets=(limits tbenc_whole parts_bench aead_bench)
+targets=(limits random_read tbenc_whole parts_bench aead_bench)
 [ -n "$library" ] || targets+=(trustbridge)
 ninja -C "$build" "${targets[@]}"
 
@@ -33,7 +33,7 @@ echo "kernel: $(uname -r), load at the start: $(cut -d' ' -f1 /proc/loadavg), $(
 command=()
 [ -n "$library" ] || command=(--trustbridge "$build/bin/trustbridge")
 bench/compare.py --directory "$directory" --limits "$build/bin/limits" --tbenc-whole "$build/bin/tbenc_whole" \
-  "${command[@]}" "${pass[@]}"
+  --random-read "$build/bin/random_read" "${command[@]}" "${pass[@]}"
 
 flags=(--benchmark_repetitions=5 --benchmark_report_aggregates_only=true --benchmark_min_time=0.2)
 for program in parts_bench aead_bench; do
