@@ -8,11 +8,11 @@
 namespace tb::async {
 
 struct BackoffPolicy {
-  std::int64_t first_ms = 2000;   ///< before the second attempt
-  double factor = 2;              ///< growth from one wait to the next
-  std::int64_t max_ms = 60'000;   ///< no own wait is longer
-  double jitter = 0.25;           ///< the wait is spread evenly over ±this share
-  int attempts = 4;               ///< all attempts, the first included: waits of 2, 4, 8 s between four
+  std::int64_t first_ms = 2000;               ///< before the second attempt
+  double factor = 2;                          ///< growth from one wait to the next
+  std::int64_t max_ms = 60'000;               ///< no own wait is longer
+  double jitter = 0.25;                       ///< the wait is spread evenly over ±this share
+  int attempts = 4;                           ///< all attempts, the first included: waits of 2, 4, 8 s between four
   std::int64_t max_retry_after_ms = 300'000;  ///< a server's wish above this is cut to it
 };
 

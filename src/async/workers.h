@@ -15,8 +15,8 @@ class Workers {
  public:
   using Job = std::move_only_function<void()>;
 
-  /// `threads` ≥ 1 run jobs; at most `queue` ≥ 1 jobs wait beside those that run. An exception that leaves a job goes to
-  /// `on_fault` (dropped if that is empty); the thread lives on.
+  /// `threads` ≥ 1 run jobs; at most `queue` ≥ 1 jobs wait beside those that run. An exception that leaves a job goes
+  /// to `on_fault` (dropped if that is empty); the thread lives on.
   Workers(std::string name, std::size_t threads, std::size_t queue, FaultHandler on_fault = {});
   /// stop()
   ~Workers();

@@ -68,8 +68,8 @@ AddressKind kind6(const Ip6& ip) {
   }
   if (has_prefix(ip, {0x20, 0x02})) return kind4(load_be32(ip.data() + 2));
   if (ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80) return AddressKind::kLinkLocal;  // fe80::/10
-  if ((ip[0] & 0xfe) == 0xfc) return AddressKind::kPrivate;                      // fc00::/7
-  if (ip[0] == 0xfe && (ip[1] & 0xc0) == 0xc0) return AddressKind::kPrivate;     // fec0::/10, old site-local
+  if ((ip[0] & 0xfe) == 0xfc) return AddressKind::kPrivate;                     // fc00::/7
+  if (ip[0] == 0xfe && (ip[1] & 0xc0) == 0xc0) return AddressKind::kPrivate;    // fec0::/10, old site-local
   if (has_prefix(ip, {0x20, 0x01, 0x0d, 0xb8}) || has_prefix(ip, {0x20, 0x01, 0, 0})) return AddressKind::kUnusable;
   // Only 2000::/3 is given out as global unicast.
   return (ip[0] & 0xe0) == 0x20 ? AddressKind::kPublic : AddressKind::kUnusable;
@@ -116,11 +116,16 @@ bool is_loopback_host(std::string_view host) {
 
 bool AddressPolicy::allows(AddressKind kind) const {
   switch (kind) {
-    case AddressKind::kPublic: return true;
-    case AddressKind::kPrivate: return private_networks;
-    case AddressKind::kLoopback: return loopback;
-    case AddressKind::kLinkLocal: return link_local;
-    case AddressKind::kUnusable: return false;
+    case AddressKind::kPublic:
+      return true;
+    case AddressKind::kPrivate:
+      return private_networks;
+    case AddressKind::kLoopback:
+      return loopback;
+    case AddressKind::kLinkLocal:
+      return link_local;
+    case AddressKind::kUnusable:
+      return false;
   }
   return false;
 }

@@ -42,7 +42,8 @@ TEST(Address, KindsOfIPv6AndWhatCarriesIPv4) {
 }
 
 TEST(Address, LoopbackHosts) {
-  for (const char* host : {"localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "::1"}) EXPECT_TRUE(is_loopback_host(host)) << host;
+  for (const char* host : {"localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "::1"})
+    EXPECT_TRUE(is_loopback_host(host)) << host;
   for (const char* host : {"localhost.example", "127.0.0.1.example", "10.0.0.1", "", "0.0.0.0"}) {
     EXPECT_FALSE(is_loopback_host(host)) << host;
   }
@@ -75,8 +76,8 @@ TEST(Listen, ParsesAddresses) {
 }
 
 TEST(Listen, RefusesWhatIsNoAddress) {
-  for (const char* text : {"", "80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:80x", "::1:80",
-                           "[127.0.0.1]:80", "example.com:80", "[::1]", "[]:80", "127.0.0.1: 80"}) {
+  for (const char* text : {"", "80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:80x",
+                           "::1:80", "[127.0.0.1]:80", "example.com:80", "[::1]", "[]:80", "127.0.0.1: 80"}) {
     const auto parsed = parse_listen_address(text);
     ASSERT_FALSE(parsed) << text;
     EXPECT_EQ(parsed.error().reason, "bad_address");

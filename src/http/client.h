@@ -75,7 +75,7 @@ class Client {
   /// Called with each piece of the body; false ends the transfer with "cancelled". May throw: passed on.
   using Sink = std::function<bool(ByteView piece)>;
 
-  /// As send, but the body goes to `sink` piece by piece (up to 512 KiB each) and max_answer_bytes bounds their sum.
+  /// As send, but the body goes to `sink` piece by piece (16 KiB and less each) and max_answer_bytes bounds their sum.
   /// A body shorter than its Content-Length is "network_unreachable".
   ClientResponse fetch(const ClientRequest& request, const OnHead& on_head, const Sink& sink);
 

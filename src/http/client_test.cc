@@ -48,14 +48,15 @@ class ClientTest : public testing::Test {
   void start(ServerConfig config = {}) {
     std::vector<Route> routes;
     for (const char* method : {"POST", "PUT"}) {
-      routes.push_back({.method = method, .pattern = "/echo", .body_limit_bytes = 1 << 20, .handler = [](const Request& request) {
-                          Response response = text(200, request.body);
-                          response.headers.add("X-Method", request.method);
-                          response.headers.add("X-Token", request.bearer_token());
-                          response.headers.add("X-Type", request.headers.get("Content-Type"));
-                          response.headers.add("X-Empty", request.headers.count("X-Nothing") == 1 ? "sent" : "");
-                          return response;
-                        }});
+      routes.push_back(
+          {.method = method, .pattern = "/echo", .body_limit_bytes = 1 << 20, .handler = [](const Request& request) {
+             Response response = text(200, request.body);
+             response.headers.add("X-Method", request.method);
+             response.headers.add("X-Token", request.bearer_token());
+             response.headers.add("X-Type", request.headers.get("Content-Type"));
+             response.headers.add("X-Empty", request.headers.count("X-Nothing") == 1 ? "sent" : "");
+             return response;
+           }});
     }
     routes.push_back({.method = "GET", .pattern = "/cert", .handler = [](const Request& request) {
                         return text(200, request.client_cert_sha256);
@@ -75,8 +76,12 @@ class ClientTest : public testing::Test {
                       }});
     server_ = std::make_unique<Server>(config, Router(std::move(routes)));
   }
-  std::string url(std::string_view path) const { return "http://127.0.0.1:" + std::to_string(server_->port()) + std::string(path); }
-  std::string https(std::string_view path) const { return "https://localhost:" + std::to_string(server_->port()) + std::string(path); }
+  std::string url(std::string_view path) const {
+    return "http://127.0.0.1:" + std::to_string(server_->port()) + std::string(path);
+  }
+  std::string https(std::string_view path) const {
+    return "https://localhost:" + std::to_string(server_->port()) + std::string(path);
+  }
   std::string make_file(std::size_t bytes) const {
     std::string content(bytes, '\0');
     for (std::size_t i = 0; i < bytes; ++i) content[i] = static_cast<char>(i * 31 + i / 251);
@@ -205,7 +210,10 @@ TEST_F(ClientTest, NetworkFaultsAreWorthARetry) {
   config.stall_timeout_ms = 1000;
   Client client(config);
   std::uint16_t free_port = 0;
-  { const RawServer gone([](int) {}); free_port = gone.port(); }
+  {
+    const RawServer gone([](int) {});
+    free_port = gone.port();
+  }
   const auto reason_of = [&](const std::string& url) {
     const Error error = error_of([&] { client.send(request_to(url)); });
     EXPECT_TRUE(error.retryable()) << error.story();
@@ -264,7 +272,8 @@ TEST_F(ClientTest, VerifiesTheServersCertificate) {
   EXPECT_EQ(error_of([&] { ask("", https("/port")); }).reason, "tls_failed");
   EXPECT_EQ(error_of([&] { ask("/nonexistent/ca.pem", https("/port")); }).reason, "tls_failed");
   // The certificate names localhost and 127.0.0.1 only.
-  start({.address = {.host = "127.0.0.2"}, .tls = TlsConfig{test::certificates().cert("server"), test::certificates().key("server"), "", false}});
+  start({.address = {.host = "127.0.0.2"},
+         .tls = TlsConfig{test::certificates().cert("server"), test::certificates().key("server"), "", false}});
   const std::string other = "https://127.0.0.2:" + std::to_string(server_->port()) + "/port";
   EXPECT_EQ(error_of([&] { ask(test::certificates().cert("ca"), other); }).reason, "tls_failed");
 }
@@ -284,7 +293,8 @@ TEST_F(ClientTest, TlsCarriesLargeFilesBothWays) {
 }
 
 TEST_F(ClientTest, TheServerSeesWhichClientCertificateCame) {
-  start({.tls = TlsConfig{test::certificates().cert("server"), test::certificates().key("server"), test::certificates().cert("ca"), false}});
+  start({.tls = TlsConfig{test::certificates().cert("server"), test::certificates().key("server"),
+                          test::certificates().cert("ca"), false}});
   ClientConfig config;
   config.ca_path = test::certificates().cert("ca");
   EXPECT_EQ(Client(config).send(request_to(https("/cert"))).body, "");
@@ -304,7 +314,8 @@ TEST_F(ClientTest, TheServerSeesWhichClientCertificateCame) {
 }
 
 TEST_F(ClientTest, TheServerMayRequireAClientCertificateAndRefusesOldTls) {
-  start({.tls = TlsConfig{test::certificates().cert("server"), test::certificates().key("server"), test::certificates().cert("ca"), true}});
+  start({.tls = TlsConfig{test::certificates().cert("server"), test::certificates().key("server"),
+                          test::certificates().cert("ca"), true}});
   ClientConfig config;
   config.ca_path = test::certificates().cert("ca");
   EXPECT_THAT(error_of([&] { Client(config).send(request_to(https("/cert"))); }).reason,
@@ -322,7 +333,8 @@ TEST(ServerTls, BadFilesAreNamed) {
   const Error mixed = refusal({certs.key("server"), certs.key("server"), "", false});
   EXPECT_EQ(mixed.reason, "tls_config_invalid");
   EXPECT_THAT(mixed.message, HasSubstr("server.key"));
-  EXPECT_EQ(refusal({certs.cert("server"), certs.key("server"), certs.key("server"), false}).reason, "tls_config_invalid");
+  EXPECT_EQ(refusal({certs.cert("server"), certs.key("server"), certs.key("server"), false}).reason,
+            "tls_config_invalid");
   test::TempDir dir;
   const std::string open_key = dir.file("open.key");
   std::filesystem::copy_file(certs.key("server"), open_key);
@@ -333,11 +345,28 @@ TEST(ServerTls, BadFilesAreNamed) {
 // spec: wire 1.1: https unless loopback, no userinfo, addresses checked, nothing else followed
 TEST(ClientUrl, RefusesWhatThePolicyForbids) {
   const auto strict = AddressPolicy::from_network(false, false);
-  for (const char* url :
-       {"http://example.com/", "ftp://example.com/", "file:///etc/passwd", "https://user@example.com/", "https://user:pw@example.com/",
-        "https://127.0.0.1/", "https://localhost/", "http://localhost/", "https://[::1]/", "https://169.254.169.254/metadata",
-        "https://10.0.0.1/", "https://192.168.0.1/", "https://2130706433/", "https://0x7f.1/", "https://[::ffff:127.0.0.1]/",
-        "https://0.0.0.0/", "example.com", "", "https://", "https://exa mple.com/", "https://example.com/\r\nX: y", "gopher://x/"}) {
+  for (const char* url : {"http://example.com/",
+                          "ftp://example.com/",
+                          "file:///etc/passwd",
+                          "https://user@example.com/",
+                          "https://user:pw@example.com/",
+                          "https://127.0.0.1/",
+                          "https://localhost/",
+                          "http://localhost/",
+                          "https://[::1]/",
+                          "https://169.254.169.254/metadata",
+                          "https://10.0.0.1/",
+                          "https://192.168.0.1/",
+                          "https://2130706433/",
+                          "https://0x7f.1/",
+                          "https://[::ffff:127.0.0.1]/",
+                          "https://0.0.0.0/",
+                          "example.com",
+                          "",
+                          "https://",
+                          "https://exa mple.com/",
+                          "https://example.com/\r\nX: y",
+                          "gopher://x/"}) {
     const auto checked = check_url(SecretUrl(url), strict);
     ASSERT_FALSE(checked) << url;
     EXPECT_EQ(checked.error().reason, "url_refused") << url;

@@ -46,7 +46,8 @@ Connection::Connection(asio::ip::tcp::socket socket, ServerShared& shared)
   socket_.native_non_blocking(true, ec);
   const auto peer = socket_.remote_endpoint(ec);
   auto address = peer.address();
-  if (address.is_v6() && address.to_v6().is_v4_mapped()) address = asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
+  if (address.is_v6() && address.to_v6().is_v4_mapped())
+    address = asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
   peer_address_ = address.to_string();
   peer_port_ = peer.port();
   peer_is_loopback_ = !ec && address.is_loopback();
@@ -217,8 +218,8 @@ asio::awaitable<bool> Connection::read_head(Exchange& x) {
     idle_ = unread().empty();
     if (idle_ && shared_.draining) co_return false;
     const bool waits = idle_ && !begun;
-    const std::size_t got = co_await read_some(
-        waits ? steady_clock::now() + milliseconds(shared_.config.idle_ms) : deadline, kHeadRead);
+    const std::size_t got =
+        co_await read_some(waits ? steady_clock::now() + milliseconds(shared_.config.idle_ms) : deadline, kHeadRead);
     idle_ = false;
     if (got == 0) {
       if (aborted_ || unread().empty() || !timed_out_) co_return false;
@@ -353,7 +354,8 @@ void Connection::account(const Exchange& x) const {
   const std::string route = x.match.route ? x.match.route->pattern : "none";
   const std::string status = std::to_string(x.response.status);
   const std::chrono::duration<double> took = steady_clock::now() - x.started;
-  shared_.metrics->counter("tb_http_requests_total", "Requests answered.", {{"route", route}, {"status", status}}).add();
+  shared_.metrics->counter("tb_http_requests_total", "Requests answered.", {{"route", route}, {"status", status}})
+      .add();
   shared_.metrics
       ->histogram("tb_http_request_seconds", "Time from the head of a request to the end of its answer.",
                   obs::latency_buckets(), {{"route", route}})

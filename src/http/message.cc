@@ -77,8 +77,8 @@ std::string_view Headers::get(std::string_view name) const {
 }
 
 std::size_t Headers::count(std::string_view name) const {
-  return static_cast<std::size_t>(std::ranges::count_if(
-      entries_, [&](const Entry& entry) { return equal_ignoring_case(entry.first, name); }));
+  return static_cast<std::size_t>(
+      std::ranges::count_if(entries_, [&](const Entry& entry) { return equal_ignoring_case(entry.first, name); }));
 }
 
 Result<Query> Query::parse(std::string_view text) {
@@ -102,7 +102,8 @@ Result<Query> Query::parse(std::string_view text) {
 }
 
 std::size_t Query::count(std::string_view name) const {
-  return static_cast<std::size_t>(std::ranges::count(entries_, name, [](const auto& e) { return std::string_view(e.first); }));
+  return static_cast<std::size_t>(
+      std::ranges::count(entries_, name, [](const auto& e) { return std::string_view(e.first); }));
 }
 
 std::optional<std::string> Query::one(std::string_view name) const {
@@ -116,7 +117,8 @@ std::optional<std::string> Query::one(std::string_view name) const {
 void Query::only(std::initializer_list<std::string_view> known) const {
   for (const auto& [name, value] : entries_) {
     if (std::ranges::find(known, std::string_view(name)) == known.end()) {
-      throw Error("bad_query", "unknown query parameter").with_hint("known are: " + fmt::format("{}", fmt::join(known, ", ")));
+      throw Error("bad_query", "unknown query parameter")
+          .with_hint("known are: " + fmt::format("{}", fmt::join(known, ", ")));
     }
     if (count(name) > 1) throw Error("bad_query", fmt::format("the query parameter {} stands there twice", name));
   }
@@ -166,40 +168,74 @@ Response problem(const Error& error) {
 
 std::string_view status_phrase(int status) {
   switch (status) {
-    case 100: return "Continue";
-    case 200: return "OK";
-    case 201: return "Created";
-    case 202: return "Accepted";
-    case 204: return "No Content";
-    case 206: return "Partial Content";
-    case 304: return "Not Modified";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 402: return "Payment Required";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 410: return "Gone";
-    case 411: return "Length Required";
-    case 412: return "Precondition Failed";
-    case 413: return "Content Too Large";
-    case 415: return "Unsupported Media Type";
-    case 416: return "Range Not Satisfiable";
-    case 422: return "Unprocessable Content";
-    case 428: return "Precondition Required";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 499: return "Client Closed Request";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    case 505: return "HTTP Version Not Supported";
-    case 507: return "Insufficient Storage";
-    default: return "";
+    case 100:
+      return "Continue";
+    case 200:
+      return "OK";
+    case 201:
+      return "Created";
+    case 202:
+      return "Accepted";
+    case 204:
+      return "No Content";
+    case 206:
+      return "Partial Content";
+    case 304:
+      return "Not Modified";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 402:
+      return "Payment Required";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 409:
+      return "Conflict";
+    case 410:
+      return "Gone";
+    case 411:
+      return "Length Required";
+    case 412:
+      return "Precondition Failed";
+    case 413:
+      return "Content Too Large";
+    case 415:
+      return "Unsupported Media Type";
+    case 416:
+      return "Range Not Satisfiable";
+    case 422:
+      return "Unprocessable Content";
+    case 428:
+      return "Precondition Required";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 499:
+      return "Client Closed Request";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    case 505:
+      return "HTTP Version Not Supported";
+    case 507:
+      return "Insufficient Storage";
+    default:
+      return "";
   }
 }
 

@@ -78,7 +78,7 @@ struct Request {
   std::string peer_address;             ///< IP in text form, from the socket, never from a header
   std::uint16_t peer_port = 0;
   bool peer_is_loopback = false;
-  std::string client_cert_sha256;  ///< 64 hex digits of the verified client certificate, or ""
+  std::string client_cert_sha256;                           ///< 64 hex digits of the verified client certificate, or ""
   std::vector<std::pair<std::string, std::string>> params;  ///< of the route's pattern
   std::any caller;                                          ///< set by the gate: who asks; opaque to http
 
@@ -97,8 +97,8 @@ struct FileBody {
 
 struct Response {
   int status = 200;
-  Headers headers;  ///< Content-Length, Connection and Date are the server's own
-  std::string body;  ///< wiped after it was sent
+  Headers headers;               ///< Content-Length, Connection and Date are the server's own
+  std::string body;              ///< wiped after it was sent
   std::optional<FileBody> file;  ///< instead of `body`
 };
 

@@ -29,9 +29,9 @@ TEST(Query, DecodesAndKeepsRepeats) {
 }
 
 TEST(Query, RefusesWhatIsBroken) {
-  for (const std::string& text : {std::string("a=%"), std::string("a=%4"), std::string("a=%zz"), std::string("=1"), std::string("&"),
-                           std::string("a=1&"), std::string("a=1&&b"), std::string("a=\xc3\xa4"), std::string("a b"),
-                           std::string("a\0b", 3)}) {
+  for (const std::string& text : {std::string("a=%"), std::string("a=%4"), std::string("a=%zz"), std::string("=1"),
+                                  std::string("&"), std::string("a=1&"), std::string("a=1&&b"),
+                                  std::string("a=\xc3\xa4"), std::string("a b"), std::string("a\0b", 3)}) {
     const auto query = Query::parse(text);
     ASSERT_FALSE(query) << text;
     EXPECT_EQ(query.error().reason, "bad_query");

@@ -18,7 +18,8 @@ bool ends_with_domain(std::string_view host, std::string_view domain) {
   if (domain.starts_with('.')) domain.remove_prefix(1);
   if (domain.empty() || host.size() < domain.size()) return false;
   const std::string_view tail = host.substr(host.size() - domain.size());
-  return equal_ignoring_case(tail, domain) && (tail.size() == host.size() || host[host.size() - tail.size() - 1] == '.');
+  return equal_ignoring_case(tail, domain) &&
+         (tail.size() == host.size() || host[host.size() - tail.size() - 1] == '.');
 }
 
 bool is_exempt(std::string_view host, std::string_view list) {

@@ -1,6 +1,6 @@
-// Bytes of one HTTP/1.1 request to a Request: Beast's parser, and above it the refusals that Beast leaves out (encodings
-// other than chunked, lists of lengths, trailers, missing or repeated Host, targets that are not a plain path).
-// Internal to http/: the one header here that shows Beast. Pure: no sockets, so it can be fuzzed.
+// Bytes of one HTTP/1.1 request to a Request: Beast's parser, and above it the refusals that Beast leaves out
+// (encodings other than chunked, lists of lengths, trailers, missing or repeated Host, targets that are not a plain
+// path). Internal to http/: the one header here that shows Beast. Pure: no sockets, so it can be fuzzed.
 #pragma once
 
 #include <boost/beast/http/basic_parser.hpp>

@@ -41,7 +41,8 @@ Outcome read(std::string_view text, std::size_t step = std::string::npos) {
 
 TEST(RequestReader, ReadsAHeadAndItsParts) {
   RequestReader reader(16 * 1024);
-  const std::string_view text = "POST /a/b?x=1&y=%20 HTTP/1.1\r\nHost: h\r\nX-A:  b \r\nContent-Length: 3\r\n\r\nabcGET";
+  const std::string_view text =
+      "POST /a/b?x=1&y=%20 HTTP/1.1\r\nHost: h\r\nX-A:  b \r\nContent-Length: 3\r\n\r\nabcGET";
   std::size_t at = reader.feed(text);
   ASSERT_TRUE(reader.head_done());
   ASSERT_FALSE(reader.all_done());
@@ -71,14 +72,26 @@ TEST(RequestReader, TheSameWhateverTheCuts) {
 
 // Each of these is how one request is smuggled inside another.
 TEST(RequestReader, RefusesAmbiguousLengths) {
-  for (const char* fields :
-       {"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
-        "Content-Length: 3\r\nContent-Length: 3\r\n", "Content-Length: 3, 3\r\n", "Content-Length: 3\r\nContent-Length: 4\r\n",
-        "Content-Length: +3\r\n", "Content-Length: -3\r\n", "Content-Length: 0x3\r\n", "Content-Length: \r\n",
-        "Content-Length: 18446744073709551616\r\n", "Transfer-Encoding: gzip\r\n", "Transfer-Encoding: gzip, chunked\r\n",
-        "Transfer-Encoding: chunked, chunked\r\n", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-        "Transfer-Encoding: xchunked\r\n", "Transfer-Encoding: identity\r\n", "Transfer-Encoding:\r\n",
-        "Transfer-Encoding: gzip\r\nContent-Length: 3\r\n", "Transfer-Encoding : chunked\r\n", "Content-Length : 3\r\n"}) {
+  for (const char* fields : {"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+                             "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
+                             "Content-Length: 3\r\nContent-Length: 3\r\n",
+                             "Content-Length: 3, 3\r\n",
+                             "Content-Length: 3\r\nContent-Length: 4\r\n",
+                             "Content-Length: +3\r\n",
+                             "Content-Length: -3\r\n",
+                             "Content-Length: 0x3\r\n",
+                             "Content-Length: \r\n",
+                             "Content-Length: 18446744073709551616\r\n",
+                             "Transfer-Encoding: gzip\r\n",
+                             "Transfer-Encoding: gzip, chunked\r\n",
+                             "Transfer-Encoding: chunked, chunked\r\n",
+                             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+                             "Transfer-Encoding: xchunked\r\n",
+                             "Transfer-Encoding: identity\r\n",
+                             "Transfer-Encoding:\r\n",
+                             "Transfer-Encoding: gzip\r\nContent-Length: 3\r\n",
+                             "Transfer-Encoding : chunked\r\n",
+                             "Content-Length : 3\r\n"}) {
     const Outcome out = read(std::string("POST / HTTP/1.1\r\nHost: h\r\n") + fields + "\r\nabc");
     EXPECT_EQ(out.reason, "bad_request") << fields;
     EXPECT_EQ(out.body, "") << fields;
@@ -87,13 +100,16 @@ TEST(RequestReader, RefusesAmbiguousLengths) {
 }
 
 TEST(RequestReader, RefusesBrokenChunks) {
-  for (const char* body : {"x\r\nabc\r\n", "3\r\nabcd\r\n0\r\n\r\n", "-1\r\n", "3 \r\nabc\r\n0\r\n\r\n", "0x3\r\nabc\r\n\r\n",
-                           "fffffffffffffffff\r\n", "3\nabc\r\n", "\r\n", "0\r\nX: y\r\n\r\n", "0\r\nContent-Length: 5\r\n\r\n"}) {
-    EXPECT_EQ(read(std::string("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n") + body).reason, "bad_request")
+  for (const char* body :
+       {"x\r\nabc\r\n", "3\r\nabcd\r\n0\r\n\r\n", "-1\r\n", "3 \r\nabc\r\n0\r\n\r\n", "0x3\r\nabc\r\n\r\n",
+        "fffffffffffffffff\r\n", "3\nabc\r\n", "\r\n", "0\r\nX: y\r\n\r\n", "0\r\nContent-Length: 5\r\n\r\n"}) {
+    EXPECT_EQ(read(std::string("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n") + body).reason,
+              "bad_request")
         << body;
   }
   const std::string endless(100'000, '0');
-  EXPECT_EQ(read("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3;" + endless, 1000).reason, "bad_request");
+  EXPECT_EQ(read("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3;" + endless, 1000).reason,
+            "bad_request");
 }
 
 TEST(RequestReader, RefusesBrokenHeads) {
@@ -103,10 +119,13 @@ TEST(RequestReader, RefusesBrokenHeads) {
         std::string("GET /a//b HTTP/1.1\r\nHost: h\r\n\r\n"), std::string("GET /../a HTTP/1.1\r\nHost: h\r\n\r\n"),
         std::string("GET /a\\b HTTP/1.1\r\nHost: h\r\n\r\n"), std::string("GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n"),
         std::string("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"), std::string("CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n"),
-        std::string("GET / HTTP/1.1\r\nHost: h\r\nX: a\nb\r\n\r\n"), std::string("GET / HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n"),
-        std::string("GET / HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n\r\n", 37), std::string("GET / HTTP/1.1\r\nHost: h\r\nX Y: a\r\n\r\n"),
+        std::string("GET / HTTP/1.1\r\nHost: h\r\nX: a\nb\r\n\r\n"),
+        std::string("GET / HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n"),
+        std::string("GET / HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n\r\n", 37),
+        std::string("GET / HTTP/1.1\r\nHost: h\r\nX Y: a\r\n\r\n"),
         std::string("GET / HTTP/1.1\r\nHost: h\r\n: a\r\n\r\n"), std::string("G@T / HTTP/1.1\r\nHost: h\r\n\r\n"),
-        std::string("GET  / HTTP/1.1\r\nHost: h\r\n\r\n"), std::string("GET / HTTP/1.1\r\nHost: h\r\nExpect: miracles\r\n\r\n"),
+        std::string("GET  / HTTP/1.1\r\nHost: h\r\n\r\n"),
+        std::string("GET / HTTP/1.1\r\nHost: h\r\nExpect: miracles\r\n\r\n"),
         std::string("GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n")}) {
     EXPECT_EQ(read(text).reason, "bad_request") << text;
   }
@@ -117,7 +136,8 @@ TEST(RequestReader, RefusesBrokenHeads) {
 }
 
 TEST(RequestReader, BoundsTheHead) {
-  EXPECT_EQ(read("GET / HTTP/1.1\r\nHost: h\r\nX: " + std::string(20'000, 'a') + "\r\n\r\n", 1000).reason, "header_too_large");
+  EXPECT_EQ(read("GET / HTTP/1.1\r\nHost: h\r\nX: " + std::string(20'000, 'a') + "\r\n\r\n", 1000).reason,
+            "header_too_large");
   EXPECT_EQ(read("GET /" + std::string(20'000, 'a'), 1000).reason, "header_too_large");
   std::string many = "GET / HTTP/1.1\r\nHost: h\r\n";
   for (int i = 0; i < 100; ++i) many += "X: a\r\n";

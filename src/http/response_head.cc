@@ -45,7 +45,8 @@ std::string response_head(const Response& response, std::optional<std::uint64_t>
                           UnixMs now) {
   std::string head;
   const auto add = std::back_inserter(head);
-  fmt::format_to(add, "HTTP/1.1 {} {}\r\nDate: {}\r\n", response.status, status_phrase(response.status), http_date(now));
+  fmt::format_to(add, "HTTP/1.1 {} {}\r\nDate: {}\r\n", response.status, status_phrase(response.status),
+                 http_date(now));
   for (const auto& [name, value] : response.headers.entries()) {
     if (!is_name(name) || !is_value(value)) throw Error("internal", "an answer's header field is malformed");
     if (!is_own(name)) fmt::format_to(add, "{}: {}\r\n", name, value);

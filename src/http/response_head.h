@@ -16,6 +16,7 @@ std::string http_date(UnixMs time);
 /// Ends with the empty line. `content_length`: nullopt leaves the field out (204, 304). Adds Date, Connection: close,
 /// and, where the answer does not set them itself, `Cache-Control: no-store` and `X-Content-Type-Options: nosniff`.
 /// Throws "internal" if a field's name or value holds what would end its line.
-std::string response_head(const Response& response, std::optional<std::uint64_t> content_length, bool close, UnixMs now);
+std::string response_head(const Response& response, std::optional<std::uint64_t> content_length, bool close,
+                          UnixMs now);
 
 }  // namespace tb::http

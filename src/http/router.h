@@ -1,4 +1,5 @@
-// All routes of a program in one table: method, pattern, who may, body limit, handler. Matching is exact on the raw path.
+// All routes of a program in one table: method, pattern, who may, body limit, handler. Matching is exact on the raw
+// path.
 #pragma once
 
 #include <functional>
@@ -13,9 +14,9 @@ namespace tb::http {
 using Handler = std::function<Response(const Request&)>;
 
 struct Route {
-  std::string method;   ///< "GET" answers HEAD too
-  std::string pattern;  ///< "/api/v1/contracts/{id}/suspend": {name} is one non-empty segment
-  std::string who;      ///< handed to the gate; opaque to http
+  std::string method;                  ///< "GET" answers HEAD too
+  std::string pattern;                 ///< "/api/v1/contracts/{id}/suspend": {name} is one non-empty segment
+  std::string who;                     ///< handed to the gate; opaque to http
   std::uint64_t body_limit_bytes = 0;  ///< longer bodies get 413
   Handler handler;
   /// If set, the body is not gathered in memory: this makes a sink for it (on a worker, after the gate, before the

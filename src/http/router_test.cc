@@ -6,7 +6,8 @@ namespace tb::http {
 namespace {
 
 Route route(std::string method, std::string pattern) {
-  return {.method = std::move(method), .pattern = std::move(pattern), .handler = [](const Request&) { return Response{}; }};
+  return {
+      .method = std::move(method), .pattern = std::move(pattern), .handler = [](const Request&) { return Response{}; }};
 }
 
 const Router& table() {

@@ -42,7 +42,7 @@ struct Server::Impl {
   std::uint16_t port = 0;
   std::mutex mutex;
   std::condition_variable changed;
-  std::size_t open = 0;         ///< connections, counted from the accept
+  std::size_t open = 0;  ///< connections, counted from the accept
   bool accepting = false;
   std::mutex stop_mutex;
   bool stopped = false;
@@ -77,8 +77,7 @@ void Server::Impl::listen() {
     acceptor->listen();
     port = acceptor->local_endpoint().port();
   } catch (const boost::system::system_error& e) {
-    throw Error("address_unavailable",
-                fmt::format("cannot listen on {}: {}", address.to_text(), e.code().message()));
+    throw Error("address_unavailable", fmt::format("cannot listen on {}: {}", address.to_text(), e.code().message()));
   }
   accepting = true;
   const auto ended = [this](std::exception_ptr) {
@@ -93,8 +92,7 @@ asio::awaitable<void> Server::Impl::accept_loop() {
   for (std::size_t next = 0; !shared.draining; next = (next + 1) % homes.size()) {
     Home& home = *homes[next];
     boost::system::error_code ec;
-    tcp::socket socket =
-        co_await acceptor->async_accept(home.loop.io(), asio::redirect_error(asio::use_awaitable, ec));
+    tcp::socket socket = co_await acceptor->async_accept(home.loop.io(), asio::redirect_error(asio::use_awaitable, ec));
     if (shared.draining) break;
     if (ec) {
       // Out of descriptors, most likely: accepting again at once would spin.
@@ -108,7 +106,8 @@ asio::awaitable<void> Server::Impl::accept_loop() {
       std::lock_guard lock(mutex);
       if (open >= shared.config.max_connections) continue;  // the socket closes
       ++open;
-      if (shared.metrics) shared.metrics->gauge("tb_http_connections", "Open connections.").set(static_cast<double>(open));
+      if (shared.metrics)
+        shared.metrics->gauge("tb_http_connections", "Open connections.").set(static_cast<double>(open));
     }
     const auto parcel = std::make_shared<tcp::socket>(std::move(socket));
     home.loop.post([this, &home, parcel] { adopt(home, std::move(*parcel)); });

@@ -25,13 +25,15 @@ class ServerTest : public testing::Test {
  protected:
   void start(ServerConfig config = {}) {
     std::vector<Route> routes;
-    routes.push_back({.method = "GET", .pattern = "/hello", .handler = [](const Request&) { return text(200, "hello"); }});
+    routes.push_back(
+        {.method = "GET", .pattern = "/hello", .handler = [](const Request&) { return text(200, "hello"); }});
     routes.push_back({.method = "GET", .pattern = "/items/{id}", .handler = [](const Request& request) {
                         return json(200, Json::object().set("id", request.param("id")));
                       }});
-    routes.push_back({.method = "POST", .pattern = "/echo", .body_limit_bytes = 100'000, .handler = [](const Request& request) {
-                        return text(200, request.body);
-                      }});
+    routes.push_back(
+        {.method = "POST", .pattern = "/echo", .body_limit_bytes = 100'000, .handler = [](const Request& request) {
+           return text(200, request.body);
+         }});
     routes.push_back({.method = "GET", .pattern = "/refuse", .handler = [](const Request&) -> Response {
                         throw Error("bad_time", "that is no time");
                       }});
@@ -96,7 +98,9 @@ TEST_F(ServerTest, AnswersOnAPortOfItsOwn) {
 TEST_F(ServerTest, KeepsAConnectionAndAnswersAPipelineInOrder) {
   start();
   RawClient client(server_->port());
-  client.write("GET /items/1 HTTP/1.1\r\nHost: h\r\n\r\nPOST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nabGET /items/3 HTTP/1.1\r\nHost: h\r\n\r\n");
+  client.write(
+      "GET /items/1 HTTP/1.1\r\nHost: h\r\n\r\nPOST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nabGET "
+      "/items/3 HTTP/1.1\r\nHost: h\r\n\r\n");
   EXPECT_THAT(client.read_answer(), testing::EndsWith("{\"id\":\"1\"}"));
   EXPECT_THAT(client.read_answer(), testing::EndsWith("\r\n\r\nab"));
   EXPECT_THAT(client.read_answer(), testing::EndsWith("{\"id\":\"3\"}"));
@@ -116,9 +120,11 @@ TEST_F(ServerTest, HeadHasTheLengthAndNoBody) {
 TEST_F(ServerTest, TakesBodiesOfBothFramings) {
   start();
   const std::string big(90'000, 'x');
-  EXPECT_THAT(ask("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 90000\r\n\r\n" + big), HasSubstr("\r\n\r\n" + big));
-  EXPECT_THAT(ask("POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"),
-              testing::EndsWith("hello world"));
+  EXPECT_THAT(ask("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 90000\r\n\r\n" + big),
+              HasSubstr("\r\n\r\n" + big));
+  EXPECT_THAT(
+      ask("POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"),
+      testing::EndsWith("hello world"));
 }
 
 TEST_F(ServerTest, SaysContinueToWhomWaitsForIt) {
@@ -129,7 +135,8 @@ TEST_F(ServerTest, SaysContinueToWhomWaitsForIt) {
   client.write("ok");
   EXPECT_THAT(client.read_answer(), testing::EndsWith("\r\n\r\nok"));
   // A refusal comes instead of it.
-  expect_refusal("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 100001\r\nExpect: 100-continue\r\n\r\n", 413, "body_too_large");
+  expect_refusal("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 100001\r\nExpect: 100-continue\r\n\r\n", 413,
+                 "body_too_large");
 }
 
 TEST_F(ServerTest, UnknownPathsAndMethods) {
@@ -142,20 +149,24 @@ TEST_F(ServerTest, UnknownPathsAndMethods) {
 
 TEST_F(ServerTest, RefusesBadRequestsAndEndsTheConnection) {
   start();
-  expect_refusal("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "bad_request");
+  expect_refusal("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                 400, "bad_request");
   expect_refusal("POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "bad_request");
   expect_refusal("GET /hello HTTP/1.1\r\n\r\n", 400, "bad_request");
   expect_refusal("GET /%68ello HTTP/1.1\r\nHost: h\r\n\r\n", 400, "bad_request");
   expect_refusal("GET /hello?a=% HTTP/1.1\r\nHost: h\r\n\r\n", 400, "bad_query");
   expect_refusal("GET /hello HTTP/3.0\r\nHost: h\r\n\r\n", 505, "http_version_unsupported");
   expect_refusal("\r\n\r\n\r\n\r\n", 400, "bad_request");
-  expect_refusal("GET /hello HTTP/1.1\r\nHost: h\r\nX: " + std::string(17'000, 'a') + "\r\n\r\n", 431, "header_too_large");
+  expect_refusal("GET /hello HTTP/1.1\r\nHost: h\r\nX: " + std::string(17'000, 'a') + "\r\n\r\n", 431,
+                 "header_too_large");
 }
 
 TEST_F(ServerTest, BoundsBodies) {
   start();
-  expect_refusal("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 100001\r\n\r\n" + std::string(100'001, 'x'), 413, "body_too_large");
-  expect_refusal("POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n20000\r\n" + std::string(0x20000, 'x') + "\r\n0\r\n\r\n",
+  expect_refusal("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 100001\r\n\r\n" + std::string(100'001, 'x'), 413,
+                 "body_too_large");
+  expect_refusal("POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n20000\r\n" +
+                     std::string(0x20000, 'x') + "\r\n0\r\n\r\n",
                  413, "body_too_large");
   // A route without a body takes none.
   expect_refusal("GET /hello HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx", 413, "body_too_large");
@@ -200,7 +211,10 @@ TEST_F(ServerTest, AStalledBodyIsAnswered408) {
 TEST_F(ServerTest, AClientThatDoesNotReadIsCutOff) {
   start({.write_ms = 100});
   ASSERT_EQ(::truncate(file_path().c_str(), 0), -1);
-  { const Fd fd = value_or_throw(open_file(file_path(), O_WRONLY | O_CREAT)); ASSERT_EQ(::ftruncate(fd.get(), 256 << 20), 0); }
+  {
+    const Fd fd = value_or_throw(open_file(file_path(), O_WRONLY | O_CREAT));
+    ASSERT_EQ(::ftruncate(fd.get(), 256 << 20), 0);
+  }
   RawClient client(server_->port());
   client.write("GET /file HTTP/1.1\r\nHost: h\r\n\r\n");
   // Its connection ends although nothing is read; what the kernel had taken is all that comes.
@@ -237,7 +251,8 @@ TEST_F(ServerTest, TheQueueIsBounded) {
   entered_.wait();
   // One more waits in the queue; of two that come after it, at least one is refused at once.
   RawClient second(server_->port()), third(server_->port());
-  for (RawClient* client : {&second, &third}) client->write("GET /hello HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+  for (RawClient* client : {&second, &third})
+    client->write("GET /hello HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
   std::string refused;
   pollfd wait[2] = {{second.fd(), POLLIN, 0}, {third.fd(), POLLIN, 0}};
   ASSERT_GT(::poll(wait, 2, 20'000), 0);
@@ -304,7 +319,8 @@ TEST_F(ServerTest, APortInUseIsRefused) {
 
 TEST_F(ServerTest, CountsByRouteNotByPath) {
   start({.loops = 2});
-  for (int i = 0; i < 3; ++i) ask("GET /items/" + std::to_string(i) + " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+  for (int i = 0; i < 3; ++i)
+    ask("GET /items/" + std::to_string(i) + " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
   ask("GET /nothing HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
   server_->stop();
   const std::string metrics = metrics_.prometheus_text();

@@ -206,15 +206,19 @@ void Transfer::throw_verdict(CURLcode code, long os_error) const {
       // OpenSSL's own words name certificates, never the URL.
       throw refused("tls_failed", curl_text_[0] != '\0' ? std::string_view(curl_text_) : std::string_view(text));
     case CURLE_URL_MALFORMAT:
-    case CURLE_LOGIN_DENIED: throw refused("url_refused", text);
+    case CURLE_LOGIN_DENIED:
+      throw refused("url_refused", text);
     case CURLE_UNSUPPORTED_PROTOCOL:  // the URL was checked before: this is what HTTP/0.9 gets
     case CURLE_WEIRD_SERVER_REPLY:
-    case CURLE_BAD_CONTENT_ENCODING: throw refused("answer_malformed", text);
+    case CURLE_BAD_CONTENT_ENCODING:
+      throw refused("answer_malformed", text);
     case CURLE_OUT_OF_MEMORY:
       // A header line beyond libcurl's own bound comes back as this too.
       throw refused(head_told_ || response_.status == 0 ? "out_of_memory" : "answer_malformed", text);
-    case CURLE_ABORTED_BY_CALLBACK: throw refused("cancelled", "the request was cancelled");
-    default: throw refused("network_unreachable", text);
+    case CURLE_ABORTED_BY_CALLBACK:
+      throw refused("cancelled", "the request was cancelled");
+    default:
+      throw refused("network_unreachable", text);
   }
 }
 
@@ -285,7 +289,8 @@ bool Transfer::body_piece(ByteView piece) {
 std::size_t Transfer::on_read(char* out, std::size_t size, std::size_t count, void* self) {
   auto* transfer = static_cast<Transfer*>(self);
   const FileRange& file = std::get<FileRange>(transfer->request_.body);
-  const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(size * count, file.length - transfer->upload_at_));
+  const auto wanted =
+      static_cast<std::size_t>(std::min<std::uint64_t>(size * count, file.length - transfer->upload_at_));
   const MutableBytes into(reinterpret_cast<std::uint8_t*>(out), wanted);
   auto got = pread_full(file.fd, into, file.offset + transfer->upload_at_, "file to send");
   if (got && *got == wanted) {
@@ -316,7 +321,8 @@ curl_socket_t Transfer::on_socket(void* self, curlsocktype, curl_sockaddr* addre
     // http was let through for a loopback name only: the name must mean it.
     const bool must_be_loopback = transfer->url_.scheme == "http" && !transfer->config_.policy.insecure_http;
     if (!transfer->config_.policy.allows(kind) || (must_be_loopback && kind != AddressKind::kLoopback)) {
-      transfer->fault_ = transfer->refused("url_refused", "its name leads to an address that may not be reached from here");
+      transfer->fault_ =
+          transfer->refused("url_refused", "its name leads to an address that may not be reached from here");
       return CURL_SOCKET_BAD;
     }
   }

@@ -20,8 +20,8 @@ struct CheckedUrl {
   bool loopback_host = false;
 };
 
-/// "url_refused" for another scheme, userinfo, control characters, http where `policy` forbids it, or an address literal
-/// that it forbids. The message holds the printable part only.
+/// "url_refused" for another scheme, userinfo, control characters, http where `policy` forbids it, or an address
+/// literal that it forbids. The message holds the printable part only.
 Result<CheckedUrl> check_url(const SecretUrl& url, const AddressPolicy& policy);
 
 class Transfer {
@@ -67,8 +67,8 @@ class Transfer {
   std::uint64_t upload_at_ = 0;
   bool head_told_ = false;
   bool ended_by_head_ = false;
-  std::optional<Error> fault_;           ///< why a callback ended the transfer
-  std::exception_ptr thrown_;            ///< what the caller's function threw
+  std::optional<Error> fault_;  ///< why a callback ended the transfer
+  std::exception_ptr thrown_;   ///< what the caller's function threw
   char curl_text_[CURL_ERROR_SIZE] = {};
 };
 

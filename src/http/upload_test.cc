@@ -68,7 +68,8 @@ TEST_F(UploadTest, ALargeBodyPassesInPieces) {
   RawClient client(server_->port());
   std::string body(20 << 20, 'b');
   for (std::size_t i = 0; i < body.size(); i += 997) body[i] = static_cast<char>('a' + i % 26);
-  client.write("PUT /blob HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer right\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n");
+  client.write("PUT /blob HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer right\r\nContent-Length: " +
+               std::to_string(body.size()) + "\r\n\r\n");
   client.write(body);
   const std::string answer = client.read_answer();
   EXPECT_THAT(answer, StartsWith("HTTP/1.1 201 "));
@@ -80,7 +81,9 @@ TEST_F(UploadTest, ALargeBodyPassesInPieces) {
 
 TEST_F(UploadTest, TheGateRefusesBeforeTheBodyIsRead) {
   RawClient client(server_->port());
-  client.write("PUT /blob HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer wrong\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n");
+  client.write(
+      "PUT /blob HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer wrong\r\nContent-Length: 1000000\r\nExpect: "
+      "100-continue\r\n\r\n");
   EXPECT_THAT(client.read_to_end(), StartsWith("HTTP/1.1 403 "));
   EXPECT_EQ(seen_.bytes, "");
 }

@@ -72,7 +72,8 @@ Result<Level> parse_level(std::string_view text) {
     if (text == level_name(level)) return level;
   }
   if (text == "warning") return Level::kWarn;
-  return fail("config_invalid", fmt::format("unknown log level \"{}\": use debug, info, warn or error", printable(text)));
+  return fail("config_invalid",
+              fmt::format("unknown log level \"{}\": use debug, info, warn or error", printable(text)));
 }
 
 struct Log::Core {

@@ -25,9 +25,10 @@ TEST(Log, WritesOneJsonObjectALine) {
   Lines lines;
   lines.log(Level::kInfo).named("http").info("request", {{"status", 200}, {"path", "/a"}, {"ok", true}, {"s", 0.5}});
   ASSERT_EQ(lines.all.size(), 1u);
-  EXPECT_EQ(lines.all[0],
-            R"({"ts":"2023-11-14T22:13:20.123Z","level":"info","component":"http","msg":"request","status":200,"path":"/a","ok":true,"s":0.5})"
-            "\n");
+  EXPECT_EQ(
+      lines.all[0],
+      R"({"ts":"2023-11-14T22:13:20.123Z","level":"info","component":"http","msg":"request","status":200,"path":"/a","ok":true,"s":0.5})"
+      "\n");
 }
 
 TEST(Log, DropsLinesBelowItsLevel) {
@@ -57,7 +58,8 @@ TEST(Log, AHostileValueCannotWriteALineOfItsOwn) {
 
 TEST(Log, BoundsAValueAndKeepsTheLineValidJson) {
   Lines lines;
-  lines.log(Level::kInfo).info("x", {{"v", std::string(1 << 20, 'a')}, {"nan", std::numeric_limits<double>::quiet_NaN()}});
+  lines.log(Level::kInfo)
+      .info("x", {{"v", std::string(1 << 20, 'a')}, {"nan", std::numeric_limits<double>::quiet_NaN()}});
   EXPECT_LT(lines.all.at(0).size(), 5000u);
   EXPECT_TRUE(Json::parse(lines.all.at(0)));
 }

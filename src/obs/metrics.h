@@ -1,6 +1,7 @@
 // Counters, gauges and histograms, and their Prometheus text (exposition format 0.0.4). Updating one is an atomic
 // operation; looking one up takes a lock, so keep the reference, which lives as long as its Metrics.
-// Labels are bounded: a family holds at most kMaxSeries label sets, further ones share one set whose values are "other".
+// Labels are bounded: a family holds at most kMaxSeries label sets, further ones share one set whose values are
+// "other".
 #pragma once
 
 #include <atomic>
