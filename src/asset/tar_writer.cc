@@ -30,16 +30,17 @@ class Utf8Locale {
   locale_t before_{};
 };
 
-struct ArchiveCloser {
-  void operator()(archive* a) const {
-    // Only the header is wanted: without this, closing would ask for the file's bytes.
-    archive_write_fail(a);
-    archive_write_free(a);
-  }
+/// Takes the header and nothing after it: when the writer is freed, libarchive would add zeros in place of the file's
+/// bytes, all of them, and stops at the first refusal. (Without the attempt it would not free what it holds.)
+struct Output {
+  std::string text;
+  bool complete = false;
 };
 
 la_ssize_t append(archive*, void* out, const void* bytes, std::size_t count) {
-  static_cast<std::string*>(out)->append(static_cast<const char*>(bytes), count);
+  Output& output = *static_cast<Output*>(out);
+  if (output.complete) return -1;
+  output.text.append(static_cast<const char*>(bytes), count);
   return static_cast<la_ssize_t>(count);
 }
 
@@ -47,8 +48,8 @@ la_ssize_t append(archive*, void* out, const void* bytes, std::size_t count) {
 
 Result<std::string> encode_tar_header(const TarEntry& entry) {
   const Utf8Locale locale;
-  std::string out;
-  const std::unique_ptr<archive, ArchiveCloser> writer(archive_write_new());
+  Output out;
+  const std::unique_ptr<archive, decltype(&archive_write_free)> writer(archive_write_new(), archive_write_free);
   const std::unique_ptr<archive_entry, decltype(&archive_entry_free)> header(archive_entry_new(), archive_entry_free);
   if (writer == nullptr || header == nullptr) return fail("out_of_memory", "no memory for a tar header");
 
@@ -65,15 +66,17 @@ Result<std::string> encode_tar_header(const TarEntry& entry) {
   archive_entry_set_mtime(header.get(), 0, 0);
   archive_entry_set_uid(header.get(), 0);
   archive_entry_set_gid(header.get(), 0);
-  if (failed(archive_write_header(a, header.get()))) {
+  const int written = archive_write_header(a, header.get());
+  out.complete = true;
+  if (failed(written)) {
     const char* story = archive_error_string(a);
     return fail("archive_failed", fmt::format("cannot write the tar header of '{}': {}", entry.path,
                                               story != nullptr ? story : "libarchive gave no reason"));
   }
-  if (out.empty() || out.size() % kTarBlockBytes != 0) {
+  if (out.text.empty() || out.text.size() % kTarBlockBytes != 0) {
     return fail("archive_failed", fmt::format("libarchive wrote half a header for '{}'", entry.path));
   }
-  return out;
+  return std::move(out.text);
 }
 
 }  // namespace tb::asset
