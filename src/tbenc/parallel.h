@@ -18,6 +18,7 @@
 
 namespace tb::tbenc {
 
+/// The callbacks must not throw.
 struct ParallelOptions {
   unsigned jobs = 0;  ///< threads; 0: one for each core
   /// Called with the plaintext bytes done so far, from any of the threads but one at a time.
