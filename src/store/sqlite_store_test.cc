@@ -1,0 +1,38 @@
+#include "store/sqlite_store.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "sqlite/db.h"
+#include "store/store_contract_test.h"
+
+namespace tb::store {
+namespace {
+
+StoreUnderTest fresh_sqlite_store() {
+  const std::string dir = testing::TempDir() + "tb-store-" + random_token(8);
+  std::filesystem::create_directories(dir);
+  const std::string path = dir + "/store.db";
+  return {.store = open_sqlite_store(path),
+          .open_again = [path] { return open_sqlite_store(path); },
+          .clean_up = [dir] { std::filesystem::remove_all(dir); }};
+}
+
+INSTANTIATE_TEST_SUITE_P(Sqlite, StoreContract, testing::Values(StoreMaker(fresh_sqlite_store)));
+
+TEST(SqliteStore, EventsCannotBeChangedOrDeleted) {
+  const std::string dir = testing::TempDir() + "tb-store-" + random_token(8);
+  std::filesystem::create_directories(dir);
+  open_sqlite_store(dir + "/store.db")->append_event({.type = "e", .tenant = "", .actor = "a", .subject = "s"});
+  {
+    sqlite::Db db(dir + "/store.db");
+    EXPECT_THROW(db.execute("UPDATE event SET line = ''"), Error);
+    EXPECT_THROW(db.execute("DELETE FROM event"), Error);
+  }
+  EXPECT_EQ(open_sqlite_store(dir + "/store.db")->list_events({}, -1, 10).size(), 1U);
+  std::filesystem::remove_all(dir);
+}
+
+}  // namespace
+}  // namespace tb::store
