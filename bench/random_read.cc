@@ -70,7 +70,7 @@ int measure(const std::string& path, int reads) {
 int main(int argc, char** argv) {
   if (argc != 3) return 2;
   try {
-    return measure(argv[1], std::max(2, std::atoi(argv[2])));
+    return measure(argv[1], std::max(2, static_cast<int>(std::strtol(argv[2], nullptr, 10))));
   } catch (const Error& error) {
     fmt::print(stderr, "random_read: {}\n", error.story());
     return 1;

@@ -19,7 +19,7 @@ constexpr std::uint32_t kChunk = 32;
 // TB_TEST_SCALE makes the random parts longer; 1 is what the test command runs.
 int scaled(int count) {
   const char* scale = std::getenv("TB_TEST_SCALE");
-  return count * std::max(1, scale == nullptr ? 1 : std::atoi(scale));
+  return count * std::max(1, scale == nullptr ? 1 : static_cast<int>(std::strtol(scale, nullptr, 10)));
 }
 
 struct Original {
