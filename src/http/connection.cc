@@ -20,6 +20,8 @@ namespace {
 
 constexpr std::size_t kHeadRead = 16 * 1024;
 constexpr std::size_t kBodyRead = 256 * 1024;
+constexpr std::uint64_t kReserve = std::uint64_t{1} << 20;
+constexpr std::uint64_t kMinBytesPerMs = 1;
 constexpr auto kLingerTime = milliseconds(1000);
 constexpr std::size_t kLingerBytes = std::size_t{16} << 20;
 
@@ -28,6 +30,13 @@ constexpr std::size_t kLingerBytes = std::size_t{16} << 20;
 /// One request's way through the connection.
 struct Connection::Exchange {
   explicit Exchange(std::size_t header_bytes) : reader(header_bytes) {}
+  ~Exchange() {
+    // Either may hold a key.
+    wipe(request().body.data(), request().body.size());
+    wipe(response.body.data(), response.body.size());
+  }
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
   Request& request() { return reader.request(); }
 
   RequestReader reader;
@@ -185,7 +194,6 @@ asio::awaitable<bool> Connection::exchange() {
     auto job = [&] { call_handler(x); };
     if (!co_await on_worker(job)) x.refusal.emplace("server_busy", "too many requests are waiting");
   }
-  wipe(x.request().body.data(), x.request().body.size());
   x.request().body_sink.reset();
   if (x.refusal) {
     x.response = problem(*x.refusal);
@@ -196,7 +204,6 @@ asio::awaitable<bool> Connection::exchange() {
   const bool close = unread_rest || !x.reader.may_keep_alive() || shared_.draining;
   const bool sent = co_await answer(x, close);
   account(x);
-  wipe(x.response.body.data(), x.response.body.size());
   if (sent && unread_rest) co_await linger();
   co_return sent && !close;
 }
@@ -260,6 +267,9 @@ asio::awaitable<void> Connection::take_body(Exchange& x) {
   if (x.reader.expects_continue() && !x.reader.all_done() && unread().empty()) {
     if (!co_await write_all("HTTP/1.1 100 Continue\r\n\r\n", {})) co_return abort();
   }
+  // Growing would leave copies behind that nobody wipes.
+  if (!x.request().body_sink) x.request().body.reserve(std::min<std::uint64_t>(x.reader.declared_bytes(), kReserve));
+  const auto began = steady_clock::now();
   std::uint64_t total = 0;
   while (!x.reader.all_done()) {
     std::size_t used = 0;
@@ -284,7 +294,9 @@ asio::awaitable<void> Connection::take_body(Exchange& x) {
     wipe(piece.data(), piece.size());
     if (x.refusal || x.reader.all_done()) co_return;
     if (used > 0 && !unread().empty()) continue;
-    const auto deadline = steady_clock::now() + milliseconds(shared_.config.read_ms);
+    // Progress counts only at kMinBytesPerMs and more: a byte now and then must not hold a connection for hours.
+    const auto fair = began + milliseconds(shared_.config.read_ms + static_cast<std::int64_t>(total / kMinBytesPerMs));
+    const auto deadline = std::min(steady_clock::now() + milliseconds(shared_.config.read_ms), fair);
     const std::uint64_t left = x.reader.chunked() ? kBodyRead : x.reader.content_length_remaining().value_or(0);
     const auto room = static_cast<std::size_t>(std::clamp<std::uint64_t>(left, kHeadRead, kBodyRead));
     if (co_await read_some(deadline, room) == 0) {

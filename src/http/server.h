@@ -26,7 +26,7 @@ struct ServerConfig {
   std::size_t header_bytes = 16 * 1024;  ///< request line and headers; beyond: 431
   std::int64_t idle_ms = 60'000;         ///< between requests of a connection
   std::int64_t header_ms = 10'000;       ///< from a request's first byte (or the accept) to the end of its headers
-  std::int64_t read_ms = 30'000;         ///< without progress of a body
+  std::int64_t read_ms = 30'000;         ///< without progress of a body; on the whole at least 1 kB/s after it
   std::int64_t write_ms = 30'000;        ///< without progress of an answer
   std::int64_t drain_ms = 10'000;        ///< stop(): for requests under way
 };

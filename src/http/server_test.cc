@@ -208,6 +208,18 @@ TEST_F(ServerTest, AStalledBodyIsAnswered408) {
   EXPECT_THAT(client.read_to_end(), StartsWith("HTTP/1.1 408 "));
 }
 
+TEST_F(ServerTest, ABodyThatOnlyTricklesIsAnswered408) {
+  start({.read_ms = 100});
+  RawClient client(server_->port());
+  client.write("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 10000\r\n\r\n");
+  for (int i = 0; i < 9'000; ++i) {
+    if (!client.write("x")) break;
+    pollfd answered{client.fd(), POLLIN, 0};
+    if (::poll(&answered, 1, 10) > 0) break;
+  }
+  EXPECT_THAT(client.read_answer(), StartsWith("HTTP/1.1 408 "));
+}
+
 TEST_F(ServerTest, AClientThatDoesNotReadIsCutOff) {
   start({.write_ms = 100});
   ASSERT_EQ(::truncate(file_path().c_str(), 0), -1);
