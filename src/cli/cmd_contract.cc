@@ -176,7 +176,7 @@ void add_evict(const Scene& scene) {
 void add_contract(CLI::App& root, Context& context) {
   CLI::App& contract = *root.add_subcommand("contract", "say who may run an asset, and until when");
   contract.require_subcommand(1);
-  contract.footer("Example:\n  trustbridge contract list");
+  contract.footer("Example:\n  trustbridge contract list\n");
   const Scene scene{contract, context};
   add_making(scene);
   add_looking(scene);

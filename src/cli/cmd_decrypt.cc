@@ -50,7 +50,7 @@ void add_decrypt(CLI::App& root, Context& context) {
                    "accept a manifest without mac; its SHA-256 is then checked");
   command.add_flag("--no-manifest", o.manifest.no_manifest, "decrypt without one: the end is then not authenticated");
   command.add_flag("--raw", o.raw, "write a directory's tar stream instead of unpacking it");
-  command.add_option("-j,--jobs", o.jobs, "threads [all cores]")->type_name("N")->check(CLI::Range(1U, 1024U));
+  command.add_option("-j,--jobs", o.jobs, "threads [all cores]")->type_name("N")->check(CLI::Range(1U, 1024U).description(""));
   command.add_flag("-f,--force", o.force, "replace the output if it exists");
   command.callback([&context, flags] { context.action = [&context, flags] { decrypt(*flags, context.console); }; });
 }

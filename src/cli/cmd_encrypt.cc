@@ -11,10 +11,12 @@ struct Flags {
   EncryptOptions options;
   std::string positional, in;
   std::int64_t version = 0;
+  bool finetune = false, no_finetune = false;
 };
 
 void encrypt(Flags& flags, const CLI::App& command, const Console& console) {
   flags.options.in = positional_or_flag(flags.positional, flags.in, "--in");
+  flags.options.allow_finetune = !flags.no_finetune;
   if (command.count("--model-version") > 0) flags.options.version = flags.version;
   const EncryptedAsset asset = encrypt_asset(flags.options, console);
   Json result = Json::object();
@@ -56,12 +58,14 @@ void add_encrypt(CLI::App& root, Context& context) {
       ->capture_default_str();
   command.add_option("--model-version", flags->version, "number that grows with every ciphertext of the model")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
-  command.add_flag("--allow-finetune,!--no-allow-finetune", o.allow_finetune,
-                   "let consumers train adapters on this model [on]");
+      ->check(CLI::Validator(CLI::NonNegativeNumber).description(""));
+  CLI::Option* on = command.add_flag("--allow-finetune", flags->finetune, "let consumers train adapters on this model [this]");
+  CLI::Option* off = command.add_flag("--no-allow-finetune", flags->no_finetune,
+                                       "do not let consumers train adapters on this model");
+  on->excludes(off);
   command.add_flag("--allow-pickle", o.allow_pickle, "accept pickle weights (.bin, .pt, .pkl)");
   command.add_flag("--plaintext-hashes", o.plaintext_hashes, "put SHA-256s of the plaintext into the manifest (slower)");
-  command.add_option("-j,--jobs", o.jobs, "threads [all cores]")->type_name("N")->check(CLI::Range(1U, 1024U));
+  command.add_option("-j,--jobs", o.jobs, "threads [all cores]")->type_name("N")->check(CLI::Range(1U, 1024U).description(""));
   command.add_flag("-f,--force", o.force, "replace ciphertext and manifest if they exist (never a key)");
   command.callback([&context, &command, flags] {
     context.action = [&context, &command, flags] { encrypt(*flags, command, context.console); };

@@ -48,7 +48,7 @@ void add_verify(CLI::App& root, Context& context) {
       ->type_name("FILE");
   add_manifest_flags(command, o.manifest);
   command.add_flag("--no-manifest", o.manifest.no_manifest, "check the tags alone: the end is then not authenticated");
-  command.add_option("-j,--jobs", o.jobs, "threads [all cores]")->type_name("N")->check(CLI::Range(1U, 1024U));
+  command.add_option("-j,--jobs", o.jobs, "threads [all cores]")->type_name("N")->check(CLI::Range(1U, 1024U).description(""));
   command.callback([&context, flags] { context.action = [&context, flags] { verify(*flags, context.console); }; });
 }
 

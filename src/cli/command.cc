@@ -3,6 +3,40 @@
 #include <fmt/format.h>
 
 namespace tb::cli {
+namespace {
+
+constexpr std::size_t kNear = 2;
+
+// Levenshtein's distance.
+std::size_t edits_between(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t change = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, change});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+std::string nearest_command(const CLI::App& app, std::string_view word) {
+  std::string nearest;
+  std::size_t best = kNear + 1;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    const std::size_t edits = edits_between(command->get_name(), word);
+    if (edits < best) {
+      best = edits;
+      nearest = command->get_name();
+    }
+  }
+  return nearest;
+}
 
 void add_commands(CLI::App& root, Context& context) {
   add_keygen(root, context);
@@ -20,7 +54,7 @@ void add_commands(CLI::App& root, Context& context) {
 CLI::App& add_command(CLI::App& parent, Context& context, const std::string& name, const std::string& description,
                       const std::string& example) {
   CLI::App& command = *parent.add_subcommand(name, description);
-  command.footer("Example:\n  " + example);
+  command.footer("Example:\n  " + example + "\n");
   command.add_flag("--json", context.console.json, "print the result, or the error, as JSON");
   command.add_flag("-q,--quiet", context.console.quiet, "no progress and no notes; errors and warnings only");
   return command;
@@ -36,7 +70,7 @@ void add_control_plane_flags(CLI::App& command, SettingFlags& flags, bool wrappi
   if (wrapping) {
     option("--control-plane-key", flags.control_plane_key,
            "file with the control plane's identity key, which is pinned [TB_CONTROL_PLANE_KEY, profile]", "FILE");
-    option("--tenant", flags.tenant, "your tenant, if the token does not tell it [TB_TENANT, profile]", "NAME");
+    option("--tenant", flags.tenant, "refuse a token of another tenant [TB_TENANT, profile]", "NAME");
   }
   option("--profile", flags.profile, "profile of ~/.trustbridge/config.toml [TB_PROFILE]", "NAME");
   command

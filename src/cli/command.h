@@ -44,6 +44,9 @@ void add_control_plane_flags(CLI::App& command, SettingFlags& flags, bool wrappi
 /// --manifest, --asset-id, --provider-key.
 void add_manifest_flags(CLI::App& command, ManifestFlags& flags);
 
+/// The subcommand whose name is at most two edits from `word`; empty if there is none.
+std::string nearest_command(const CLI::App& app, std::string_view word);
+
 /// Makes the usage error of a command; main adds the hint.
 Error usage_error(std::string message);
 

@@ -26,6 +26,7 @@ void watch_interrupts() {
   struct sigaction ignore {};
   ignore.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &ignore, nullptr);
+  sigaction(SIGXFSZ, &ignore, nullptr);
 }
 
 const std::atomic<bool>& interrupt_flag() {

@@ -6,7 +6,7 @@
 
 namespace tb::cli {
 
-/// Installs the handlers; SIGPIPE is ignored, so that a closed pipe is an error like any other.
+/// Installs the handlers. SIGPIPE and SIGXFSZ are ignored: a closed pipe and a file limit are errors like any other.
 void watch_interrupts();
 /// True after an interrupt: tbenc's `cancel`.
 const std::atomic<bool>& interrupt_flag();

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "api/asset.h"
+#include "api/upload.h"
 #include "cli/key_file.h"
 #include "cli/manifest_file.h"
 #include "jose/sealed_key.h"
@@ -13,7 +14,6 @@ namespace {
 
 constexpr std::string_view kRegisterPath = "/api/v1/assets/register";
 constexpr std::string_view kWrappingPath = "/api/v1/keys/wrapping";
-constexpr std::string_view kWrappingType = "trustbridge-wrapping-keys+jws";
 constexpr std::string_view kManifestName = "model.manifest.json";
 
 FileKey key_of(const RegisterOptions& options, const Console& console) {
@@ -35,23 +35,22 @@ api::BlobUrls blob_urls(const RegisterOptions& options, const std::string& asset
   return {options.blob_url, options.manifest_url.empty() ? manifest_url_beside(options.blob_url) : options.manifest_url};
 }
 
-// The published keys come as the compact JWS alone, or as {"jws": "…"}.
 std::string published_jws(const Answer& answer) {
-  if (answer.body.is_string()) return answer.body.as_string();
   if (const Json* jws = answer.body.find("jws"); jws != nullptr && jws->is_string()) return jws->as_string();
   throw Error("answer_malformed", "the control plane's wrapping keys are not a JWS");
 }
 
 }  // namespace
 
-jose::PublicKey wrapping_key(std::string_view jws, const Ed25519PublicKey& identity) {
-  const std::string payload = jose::verify(identity, kWrappingType, jws);
+WrappingKey wrapping_key(std::string_view jws, const Ed25519PublicKey& identity) {
+  const std::string payload = jose::verify(identity, api::kWrappingKeysType, jws);
   const Json set = value_or_throw(Json::parse(payload));
   const Json* keys = set.find("keys");
   if (keys == nullptr || !keys->is_array() || keys->as_array().empty()) {
     throw Error("answer_malformed", "the control plane publishes no wrapping key");
   }
-  return jose::PublicKey::from_jwk(keys->as_array().front());
+  return {jose::PublicKey::from_jwk(keys->as_array().front()),
+          value_or_throw(JsonReader(set, "wrapping keys").string("tenant"))};
 }
 
 std::string manifest_url_beside(const std::string& blob_url) {
@@ -89,11 +88,16 @@ Json register_asset(const RegisterOptions& options, const Settings& settings, co
     request.decryption_key = key.clone();
   } else {
     const Ed25519PublicKey identity = read_public_key(settings.control_plane_key);
-    const jose::PublicKey recipient =
+    const WrappingKey recipient =
         wrapping_key(published_jws(control_plane.get(std::string(kWrappingPath))), identity);
-    Json::Object members = {{"asset_id", request.asset_id}, {"sha256_ciphertext", request.metadata.sha256_ciphertext}};
-    if (!settings.tenant.empty()) members.emplace_back("tenant", settings.tenant);
-    request.wrapped_key = jose::seal_key(recipient, members, key);
+    if (!settings.tenant.empty() && settings.tenant != recipient.tenant) {
+      throw Error("usage", fmt::format("the token is of tenant {}, not {}", recipient.tenant, settings.tenant));
+    }
+    request.wrapped_key = jose::seal_key(recipient.key,
+                                         {{"tenant", recipient.tenant},
+                                          {"asset_id", request.asset_id},
+                                          {"sha256_ciphertext", request.metadata.sha256_ciphertext}},
+                                         key);
   }
   return control_plane
       .send_secret("POST", std::string(kRegisterPath), SecretString(request.to_json().dump()), Repeat::kHarmless)

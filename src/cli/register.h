@@ -20,9 +20,14 @@ struct RegisterOptions {
   bool store_cp = false;     ///< the blobs were uploaded with --store cp:
 };
 
+struct WrappingKey {
+  jose::PublicKey key;
+  std::string tenant;  ///< of the token that asked; the sealed key is bound to it
+};
+
 /// The control plane's wrapping key from the JWS that it publishes, verified with the pinned identity key. Throws
-/// "jws_refused", "jwk_refused", "answer_malformed" if no key is there.
-jose::PublicKey wrapping_key(std::string_view jws, const Ed25519PublicKey& identity);
+/// what jose::verify and PublicKey::from_jwk throw, "answer_malformed" if no key is there.
+WrappingKey wrapping_key(std::string_view jws, const Ed25519PublicKey& identity);
 
 /// `https://host/a/model.manifest.json` for `https://host/a/model.tbenc?…`; throws "usage" if that cannot be told.
 std::string manifest_url_beside(const std::string& blob_url);

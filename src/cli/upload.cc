@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <filesystem>
 
+#include "api/upload.h"
 #include "base/fs.h"
 #include "cli/control_plane.h"
 #include "cli/interrupt.h"
@@ -18,10 +20,8 @@ namespace {
 
 constexpr std::string_view kCiphertextName = "model.tbenc";
 constexpr std::string_view kManifestName = "model.manifest.json";
-constexpr std::uint64_t kPieceBytes = std::uint64_t{32} << 20;
 constexpr std::size_t kCopyBytes = std::size_t{1} << 20;
 constexpr int kAttempts = 4;
-constexpr int kResumeIncomplete = 308;
 
 struct Asset {
   std::string path;
@@ -83,57 +83,61 @@ Uploaded copy_to_directory(const Asset& asset, const std::string& directory, con
           asset.source.size(), asset.source.size()};
 }
 
-// One blob into the embedded store, by pieces: `PUT` with Content-Range `bytes */total` asks how much is there (308 with
-// `Range: bytes=0-n`, nothing without; 200 or 201 once it is whole), and with `bytes a-b/total` adds the next piece.
+// One blob into the embedded store, by pieces in order, as api/upload.h says. After a fault the store is asked where to
+// go on, as a piece may have arrived whose answer did not.
 class BlobUpload {
  public:
+  using PieceAt = std::function<http::ClientBody(std::uint64_t at, std::uint64_t bytes)>;
+
   BlobUpload(ControlPlane& control_plane, std::string path, std::uint64_t total)
       : control_plane_(control_plane), path_(std::move(path)), total_(total) {}
 
-  /// Bytes that the store holds already.
-  std::uint64_t present() {
-    return exchange({std::nullopt, total_}, [] { return http::ClientBody(std::string()); });
+  api::UploadState ask() {
+    for (int attempt = 0;; ++attempt) {
+      if (std::optional<http::ClientResponse> answer = attempted({std::nullopt, total_}, std::string(), attempt)) {
+        return state_of(*answer);
+      }
+    }
   }
 
-  /// Sends [at, at + body's length); gives how much the store holds now.
-  std::uint64_t send(std::uint64_t at, std::uint64_t bytes, const std::function<http::ClientBody()>& body) {
-    return exchange({http::ByteRange{at, at + bytes - 1}, total_}, body);
+  /// Sends everything from `at` on; `done` hears how much the store holds.
+  void send(std::uint64_t at, const PieceAt& piece_at, const std::function<void(std::uint64_t)>& done) {
+    for (int attempt = 0; at < total_;) {
+      throw_if_interrupted();
+      const std::uint64_t bytes = std::min(api::kMaxUploadPieceBytes, total_ - at);
+      const auto answer = attempted({http::ByteRange{at, at + bytes - 1}, total_}, piece_at(at, bytes), attempt);
+      const api::UploadState state = answer ? state_of(*answer) : ask();
+      const std::uint64_t held = state.complete ? total_ : static_cast<std::uint64_t>(state.received_bytes);
+      if (answer && held != at + bytes) throw Error("answer_malformed", "the control plane does not take the upload");
+      attempt = answer ? 0 : attempt + 1;
+      at = held;
+      done(at);
+    }
   }
 
  private:
-  std::uint64_t held_by(const http::ClientResponse& answer) const {
-    if (answer.status != kResumeIncomplete) {
-      ControlPlane::require_success(answer);
-      return total_;
-    }
-    const std::string* range = answer.headers.find("Range");
-    if (range == nullptr) return 0;
-    const http::RangeChoice choice = http::choose_range(*range, total_);
-    if (choice.outcome != http::RangeOutcome::kPartial || choice.range.first != 0) {
-      throw Error("answer_malformed", "the control plane's answer to an upload has a broken Range");
-    }
-    return choice.range.last + 1;
+  static api::UploadState state_of(const http::ClientResponse& answer) {
+    ControlPlane::require_success(answer);
+    return api::UploadState::from_json(value_or_throw(Json::parse(answer.body)));
   }
 
-  std::uint64_t exchange(const http::ContentRange& range, const std::function<http::ClientBody()>& body) {
-    for (int attempt = 0;; ++attempt) {
-      const bool last = attempt + 1 == kAttempts;
-      std::optional<http::ClientResponse> answer;
-      try {
-        http::ClientRequest request;
-        request.method = "PUT";
-        request.headers.set("Content-Range", http::content_range(range));
-        request.headers.set("Content-Type", "application/octet-stream");
-        request.body = body();
-        answer = control_plane_.exchange(std::move(request), path_);
-      } catch (const Error& error) {
-        if (last || !error.retryable()) throw;
-        control_plane_.pause(attempt, nullptr);
-        continue;
-      }
-      if (last || !http::is_retryable_status(answer->status)) return held_by(*answer);
-      control_plane_.pause(attempt, &*answer);
+  // Nothing after a fault that is worth another attempt, once it has waited for that.
+  std::optional<http::ClientResponse> attempted(const http::ContentRange& range, http::ClientBody body, int attempt) {
+    const bool last = attempt + 1 >= kAttempts;
+    try {
+      http::ClientRequest request;
+      request.method = "PUT";
+      request.headers.set("Content-Range", http::content_range(range));
+      request.headers.set("Content-Type", "application/octet-stream");
+      request.body = std::move(body);
+      http::ClientResponse answer = control_plane_.exchange(std::move(request), path_);
+      if (last || !http::is_retryable_status(answer.status)) return answer;
+      control_plane_.pause(attempt, &answer);
+    } catch (const Error& error) {
+      if (last || !error.retryable()) throw;
+      control_plane_.pause(attempt, nullptr);
     }
+    return std::nullopt;
   }
 
   ControlPlane& control_plane_;
@@ -141,12 +145,26 @@ class BlobUpload {
   std::uint64_t total_;
 };
 
+// Which ciphertext an unfinished upload was of. Without it a later ciphertext of the same size would be added to the
+// first half of another.
+class ResumeNote {
+ public:
+  ResumeNote(const Asset& asset, const std::string& endpoint)
+      : path_(asset.path + ".upload"), text_(asset.manifest.sha256_ciphertext() + " " + endpoint + "\n") {}
+  bool fits() const { return read_small_file(path_).value_or("") == text_; }
+  void write() const { value_or_throw(write_file_atomically(path_, text_, 0600, true)); }
+  void remove() const { unlink(path_.c_str()); }
+
+ private:
+  std::string path_, text_;
+};
+
 std::string blob_path(const Asset& asset, std::string_view which) {
   return fmt::format("/api/v1/assets/{}/blobs/{}", path_part(asset.manifest.asset_id()), which);
 }
 
-Uploaded send_to_control_plane(const Asset& asset, const SettingFlags& settings, const Console& console) {
-  ControlPlane control_plane(settle(settings), console);
+Uploaded send_to_control_plane(const Asset& asset, const Settings& settings, const Console& console) {
+  ControlPlane control_plane(settings, console);
   {
     Progress hashing(console, "hash", asset.source.size());
     tbenc::ParallelOptions options;
@@ -156,31 +174,32 @@ Uploaded send_to_control_plane(const Asset& asset, const SettingFlags& settings,
   }
   const Fd fd = value_or_throw(open_file(asset.path, O_RDONLY));
   const std::uint64_t total = asset.source.size();
+  const ResumeNote note(asset, settings.edc_endpoint);
   BlobUpload ciphertext(control_plane, blob_path(asset, "ciphertext"), total);
-  std::uint64_t at = ciphertext.present();
-  const std::uint64_t resumed_at = at;
-  if (at > 0 && at < total) console.note(fmt::format("resuming after {}", human_bytes(at)));
-  if (at == total) console.note("the store has the ciphertext already");
-  {
+  const api::UploadState state = ciphertext.ask();
+  const std::uint64_t start =
+      state.complete ? total : (note.fits() ? std::min(static_cast<std::uint64_t>(state.received_bytes), total) : 0);
+  if (state.complete) {
+    console.warning("the store holds a ciphertext of this size under this asset already: it was not sent again");
+  } else {
+    if (start > 0) console.note(fmt::format("resuming after {}", human_bytes(start)));
+    note.write();
     Progress progress(console, "upload", total);
-    while (at < total) {
-      throw_if_interrupted();
-      const std::uint64_t bytes = std::min(kPieceBytes, total - at);
-      const std::uint64_t held =
-          ciphertext.send(at, bytes, [&]() -> http::ClientBody { return http::FileRange{fd.get(), at, bytes}; });
-      if (held <= at || held > total) throw Error("answer_malformed", "the control plane does not take the upload");
-      at = held;
-      progress.update(at);
-    }
+    ciphertext.send(
+        start, [&](std::uint64_t at, std::uint64_t bytes) { return http::FileRange{fd.get(), at, bytes}; },
+        [&](std::uint64_t held) { progress.update(held); });
   }
   value_or_throw(asset.source.check_unchanged());
   BlobUpload manifest(control_plane, blob_path(asset, "manifest"), asset.manifest_text.size());
-  if (manifest.present() < asset.manifest_text.size()) {
-    manifest.send(0, asset.manifest_text.size(), [&]() -> http::ClientBody { return asset.manifest_text; });
+  if (!manifest.ask().complete) {
+    manifest.send(
+        0, [&](std::uint64_t at, std::uint64_t bytes) { return asset.manifest_text.substr(at, bytes); },
+        [](std::uint64_t) {});
   }
+  note.remove();
   const std::string base = fmt::format("store:{}/", asset.manifest.asset_id());
   return {asset.manifest.asset_id(), base + std::string(kCiphertextName), base + std::string(kManifestName), total,
-          total - resumed_at};
+          total - start};
 }
 
 }  // namespace
@@ -190,7 +209,7 @@ Uploaded upload_asset(const UploadOptions& options, const SettingFlags& settings
   if (options.store.starts_with(kFile) && options.store.size() > kFile.size()) {
     return copy_to_directory(open_asset(options), options.store.substr(kFile.size()), options, console);
   }
-  if (options.store == "cp:") return send_to_control_plane(open_asset(options), settings, console);
+  if (options.store == "cp:") return send_to_control_plane(open_asset(options), settle(settings), console);
   throw Error("usage", "--store is neither file:DIR nor cp:");
 }
 
