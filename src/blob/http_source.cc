@@ -90,7 +90,8 @@ void HttpSource::attempt(const UrlProvider::Current& where, std::uint64_t offset
     return true;
   };
   const auto on_piece = [&](ByteView piece) {
-    if (piece.size() > bytes - got) throw FetchError(Error("blob_range_refused", "more bytes came than were asked for"));
+    if (piece.size() > bytes - got)
+      throw FetchError(Error("blob_range_refused", "more bytes came than were asked for"));
     got += piece.size();
     sink(piece);
     return true;
@@ -101,13 +102,13 @@ void HttpSource::attempt(const UrlProvider::Current& where, std::uint64_t offset
     throw;
   } catch (const Error& error) {
     if (error.reason == "answer_too_large") {
-      throw FetchError(Error("blob_range_refused", where.url.printable() + " sent more bytes than were asked for", error));
+      throw FetchError(
+          Error("blob_range_refused", where.url.printable() + " sent more bytes than were asked for", error));
     }
     throw;
   }
   if (got != bytes) {
-    throw FetchError(Error("blob_cut_short",
-                           fmt::format("{} sent {} of {} bytes", where.url.printable(), got, bytes)));
+    throw FetchError(Error("blob_cut_short", fmt::format("{} sent {} of {} bytes", where.url.printable(), got, bytes)));
   }
 }
 
@@ -136,8 +137,8 @@ void HttpSource::pin(std::uint64_t total, const std::string& etag) {
   const std::lock_guard lock(mutex_);
   if (!first_) first_ = BlobStat{total, etag};
   if (first_->bytes != total || first_->etag != etag) {
-    throw FetchError(Error("blob_changed", fmt::format("{}: its {} is not that of the first answer",
-                                                       printable(), first_->bytes != total ? "size" : "version")));
+    throw FetchError(Error("blob_changed", fmt::format("{}: its {} is not that of the first answer", printable(),
+                                                       first_->bytes != total ? "size" : "version")));
   }
 }
 

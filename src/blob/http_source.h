@@ -1,8 +1,8 @@
 // A blob behind any HTTP server that answers byte ranges: nginx, Azure Blob, our own control plane.
 //
 // Every answer must be exact: 206, Content-Range equal to what was asked, the total and ETag of the first answer, not a
-// byte more or less. There is no request of its own to learn size and version: the first range tells both, and every later
-// request carries If-Match. A server that answers 200 to a range is refused: it would send the whole blob.
+// byte more or less. There is no request of its own to learn size and version: the first range tells both, and every
+// later request carries If-Match. A server that answers 200 to a range is refused: it would send the whole blob.
 #pragma once
 
 #include <memory>

@@ -31,8 +31,11 @@ http::ClientConfig quick() {
 /// A server, a client and a source over them.
 struct Fixture {
   explicit Fixture(LyingServer::OnRequest lie = nullptr, UrlProvider::Renew renew = nullptr, std::size_t bytes = 5000)
-      : blob(pattern(bytes)), server(blob, std::move(lie)), client(quick()),
-        urls(std::make_shared<UrlProvider>(SecretUrl(server.url()), std::move(renew))), source(client, urls) {}
+      : blob(pattern(bytes)),
+        server(blob, std::move(lie)),
+        client(quick()),
+        urls(std::make_shared<UrlProvider>(SecretUrl(server.url()), std::move(renew))),
+        source(client, urls) {}
 
   Bytes read(std::uint64_t offset, std::uint64_t bytes) {
     Bytes got;
@@ -101,7 +104,11 @@ TEST_P(Lies, AreRefused) {
 INSTANTIATE_TEST_SUITE_P(
     HttpSource, Lies,
     testing::Values(
-        Lie{"WholeBlobToARange", [](const Asked&, Reply& r) { r.status = 200; r.headers.erase("Content-Range"); },
+        Lie{"WholeBlobToARange",
+            [](const Asked&, Reply& r) {
+              r.status = 200;
+              r.headers.erase("Content-Range");
+            },
             "blob_range_refused"},
         Lie{"NoContentRange", [](const Asked&, Reply& r) { r.headers.erase("Content-Range"); }, "blob_range_refused"},
         Lie{"GarbageContentRange", [](const Asked&, Reply& r) { r.headers["Content-Range"] = "bytes all"; },
@@ -110,24 +117,41 @@ INSTANTIATE_TEST_SUITE_P(
             "blob_range_refused"},
         Lie{"AnotherRange", [](const Asked&, Reply& r) { r.headers["Content-Range"] = "bytes 101-1100/5000"; },
             "blob_range_refused"},
-        Lie{"ShorterRange", [](const Asked&, Reply& r) {
+        Lie{"ShorterRange",
+            [](const Asked&, Reply& r) {
               r.headers["Content-Range"] = "bytes 100-1098/5000";
               r.body.resize(999);
-            }, "blob_range_refused"},
-        Lie{"ShortBody", [](const Asked&, Reply& r) { r.body.resize(999); }, "blob_cut_short"},
-        Lie{"ShortChunkedBody", [](const Asked&, Reply& r) { r.body.resize(10); r.chunked = true; }, "blob_cut_short"},
-        Lie{"LongBody", [](const Asked&, Reply& r) { r.body.resize(1001); }, "blob_range_refused"},
-        Lie{"LongChunkedBody", [](const Asked&, Reply& r) { r.body.resize(1001); r.chunked = true; },
+            },
             "blob_range_refused"},
-        Lie{"BodyEndsEarly", [](const Asked&, Reply& r) { r.body.resize(10); r.content_length = 1000; },
+        Lie{"ShortBody", [](const Asked&, Reply& r) { r.body.resize(999); }, "blob_cut_short"},
+        Lie{"ShortChunkedBody",
+            [](const Asked&, Reply& r) {
+              r.body.resize(10);
+              r.chunked = true;
+            },
+            "blob_cut_short"},
+        Lie{"LongBody", [](const Asked&, Reply& r) { r.body.resize(1001); }, "blob_range_refused"},
+        Lie{"LongChunkedBody",
+            [](const Asked&, Reply& r) {
+              r.body.resize(1001);
+              r.chunked = true;
+            },
+            "blob_range_refused"},
+        Lie{"BodyEndsEarly",
+            [](const Asked&, Reply& r) {
+              r.body.resize(10);
+              r.content_length = 1000;
+            },
             "network_unreachable"},
         Lie{"ResetInTheBody", [](const Asked&, Reply& r) { r.reset_after = 500; }, "network_unreachable"},
         Lie{"Stall", [](const Asked&, Reply& r) { r.stall_after = 500; }, "network_unreachable"},
         Lie{"Encoded", [](const Asked&, Reply& r) { r.headers["Content-Encoding"] = "gzip"; }, "blob_range_refused"},
-        Lie{"Redirect", [](const Asked&, Reply& r) {
+        Lie{"Redirect",
+            [](const Asked&, Reply& r) {
               r.status = 302;
               r.headers["Location"] = "http://127.0.0.1:1/";
-            }, "blob_refused"},
+            },
+            "blob_refused"},
         Lie{"NotFound", [](const Asked&, Reply& r) { r.status = 404; }, "blob_not_found"},
         Lie{"Precondition", [](const Asked&, Reply& r) { r.status = 412; }, "blob_changed"},
         Lie{"Unauthorized", [](const Asked&, Reply& r) { r.status = 401; }, "url_expired"},
@@ -184,9 +208,14 @@ TEST(HttpSource, TellsHowLongTheServerAskedToWait) {
 TEST(HttpSource, ExpiredUrlIsRenewedOnceForAllWorkers) {
   std::atomic<int> renewals = 0;
   std::string fresh;
-  Fixture f([](const Asked& asked, Reply& r) {
-    if (asked.target.find("sig=first") != std::string::npos) r.status = 403;
-  }, [&] { ++renewals; return SecretUrl(fresh); });
+  Fixture f(
+      [](const Asked& asked, Reply& r) {
+        if (asked.target.find("sig=first") != std::string::npos) r.status = 403;
+      },
+      [&] {
+        ++renewals;
+        return SecretUrl(fresh);
+      });
   fresh = f.server.url("/model.tbenc?sig=second");
   std::vector<std::thread> workers;
   for (std::uint64_t i = 0; i < 8; ++i) {
@@ -202,7 +231,11 @@ TEST(HttpSource, ExpiredUrlIsRenewedOnceForAllWorkers) {
 TEST(HttpSource, RenewalThatNeverHelpsEnds) {
   std::atomic<int> renewals = 0;
   std::string same;
-  Fixture f([](const Asked&, Reply& r) { r.status = 401; }, [&] { ++renewals; return SecretUrl(same); });
+  Fixture f([](const Asked&, Reply& r) { r.status = 401; },
+            [&] {
+              ++renewals;
+              return SecretUrl(same);
+            });
   same = f.server.url();
   EXPECT_EQ(f.refusal(), "url_expired");
   EXPECT_EQ(renewals, UrlProvider::kMostRenewalsInARow);

@@ -1,7 +1,8 @@
 // For tests only: an HTTP range server on loopback that can tell every lie a store could.
 //
 // It serves one blob honestly by default. A test sets `on_request` to change single answers: status, headers, body, and
-// where the connection is reset or stalls. One thread a connection, keep-alive, no limits: never for anything but tests.
+// where the connection is reset or stalls. One thread a connection, keep-alive, no limits: never for anything but
+// tests.
 #pragma once
 
 #include <arpa/inet.h>
@@ -158,8 +159,8 @@ class LyingServer {
       head += fmt::format("Content-Length: {}\r\n\r\n", reply.content_length.value_or(reply.body.size()));
     }
     if (!send_all(fd, as_bytes(head))) return false;
-    const std::size_t some = std::min(reply.reset_after.value_or(reply.stall_after.value_or(reply.body.size())),
-                                      reply.body.size());
+    const std::size_t some =
+        std::min(reply.reset_after.value_or(reply.stall_after.value_or(reply.body.size())), reply.body.size());
     const ByteView body = ByteView(reply.body).first(some);
     if (reply.chunked && some > 0) send_all(fd, as_bytes(fmt::format("{:x}\r\n", some)));
     if (!send_all(fd, body)) return false;

@@ -1,8 +1,8 @@
 // The URL of a blob, which expires and is renewed while a download runs.
 //
-// All workers of a download share one UrlProvider. A worker whose request was answered 401 or 403 reports the generation
-// that it used: the first report of a generation renews, the others find that done. Several renewals in a row without
-// one good answer between them end the attempt: the store refuses us, not the signature.
+// All workers of a download share one UrlProvider. A worker whose request was answered 401 or 403 reports the
+// generation that it used: the first report of a generation renews, the others find that done. Several renewals in a
+// row without one good answer between them end the attempt: the store refuses us, not the signature.
 #pragma once
 
 #include <cstdint>

@@ -14,7 +14,10 @@ TEST(UrlProvider, FixedUrlIsNeverRenewed) {
 
 TEST(UrlProvider, OneRenewalServesEverybodyWhoSawTheOldOne) {
   int asked = 0;
-  UrlProvider urls(SecretUrl("https://a/1"), [&] { ++asked; return SecretUrl("https://a/2"); });
+  UrlProvider urls(SecretUrl("https://a/1"), [&] {
+    ++asked;
+    return SecretUrl("https://a/2");
+  });
   const auto seen = urls.current();
   EXPECT_TRUE(urls.renew(seen.generation));
   EXPECT_TRUE(urls.renew(seen.generation));

@@ -1,7 +1,7 @@
 // A delivery makes opened chunks into what a runtime reads: files in memory (tmpfs.h), a FIFO (fifo.h).
 //
-// Life: made (the place is guarded, leftovers of an earlier run are gone) → ChunkSink::begin, chunk…, finish → [serve] →
-// usable() → revoke(). It can be hydrated again after revoke(). All plaintext that a delivery has put anywhere is
+// Life: made (the place is guarded, leftovers of an earlier run are gone) → ChunkSink::begin, chunk…, finish → [serve]
+// → usable() → revoke(). It can be hydrated again after revoke(). All plaintext that a delivery has put anywhere is
 // overwritten and removed by revoke(), by abort(), and by its destructor.
 #pragma once
 

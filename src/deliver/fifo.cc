@@ -89,6 +89,8 @@ class Fifo final : public Delivery {
       (void)::write(stop_.get(), &one, sizeof one);
       // Opening a FIFO for writing waits for a reader: we are one, until the thread has seen the stop.
       const auto waiting = current();
+      // Its owner may have closed it to us.
+      if (waiting) (void)chmod(waiting->reopen().c_str(), 0600);
       const Fd wake(waiting ? open(waiting->reopen().c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1);
       thread_.join();
     }

@@ -22,8 +22,9 @@ struct FifoOptions {
   bool allow_swap = false;  ///< TB_ALLOW_SWAP
 };
 
-/// Removes a FIFO of ours that an earlier run left; anything else at pipe_path is "path_unsafe", thrown, as is a directory
-/// in which others may replace it; "swap_enabled". The FIFO itself appears with serve() and goes with revoke().
+/// Removes a FIFO of ours that an earlier run left; anything else at pipe_path is "path_unsafe", thrown, as is a
+/// directory in which others may replace it; "swap_enabled". The FIFO itself appears with serve() and goes with
+/// revoke().
 std::unique_ptr<Delivery> make_fifo(FifoOptions options);
 
 }  // namespace tb::deliver

@@ -207,6 +207,28 @@ TEST_F(FifoTest, OneOfAnEarlierRunIsReplacedAnythingElseRefused) {
   EXPECT_THROW(make_fifo({"relative", geteuid(), true}), Error);
 }
 
+TEST_F(FifoTest, BelongsToTheRuntime) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root";
+  const auto sample = SealedSample::make(blob::sample_pattern(1000), 1024);
+  auto delivery = make_fifo({pipe(), 12345, true});
+  serve(*delivery, sample);
+  for (int reader = 0; reader < 2; ++reader) {
+    struct stat st{};
+    ASSERT_EQ(stat(pipe().c_str(), &st), 0);
+    EXPECT_EQ(st.st_uid, 12345U);
+    EXPECT_EQ(read_all(), as_text(sample.plain));
+  }
+}
+
+TEST_F(FifoTest, RevokeEndsAServerWhoseFifoWasClosedToIt) {
+  const auto sample = SealedSample::make(blob::sample_pattern(1000), 1024);
+  auto delivery = make();
+  serve(*delivery, sample);
+  ASSERT_EQ(chmod(pipe().c_str(), 0), 0);
+  ASSERT_TRUE(delivery->revoke());
+  EXPECT_FALSE(fs::exists(pipe()));
+}
+
 TEST_F(FifoTest, DirectoryOfOthersIsRefused) {
   chmod(dir_.c_str(), 0777);
   EXPECT_THROW(make(), Error);

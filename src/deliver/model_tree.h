@@ -1,7 +1,7 @@
 // The files of a model while they are filled: one file or a directory tree, written at any place in any order.
 //
-// Bytes of a tar stream that belong to no file (headers, padding) are kept aside; seal() proves that they say the same as
-// the index, so that this tree is what `tar x` of the stream would give.
+// Bytes of a tar stream that belong to no file (headers, padding) are kept aside; seal() proves that they say the same
+// as the index, so that this tree is what `tar x` of the stream would give.
 #pragma once
 
 #include <sys/types.h>
@@ -22,9 +22,9 @@ namespace tb::deliver {
 
 class ModelTree {
  public:
-  /// Makes `name` in directory `dir_fd`: a file, or for a tar a directory with all its files; 0600 and 0700 while they are
-  /// filled, space reserved. "memory_short" where it does not fit, "content_malformed" and "archive_malformed" for an
-  /// index that cannot be. What was made until an error stays: the caller wipes `name`.
+  /// Makes `name` in directory `dir_fd`: a file, or for a tar a directory with all its files; 0600 and 0700 while they
+  /// are filled, space reserved. "memory_short" where it does not fit, "content_malformed" and "archive_malformed" for
+  /// an index that cannot be. What was made until an error stays: the caller wipes `name`.
   static Result<std::unique_ptr<ModelTree>> create(int dir_fd, const std::string& name,
                                                    const std::optional<asset::Content>& content,
                                                    std::uint64_t plaintext_bytes);

@@ -11,9 +11,9 @@ namespace tb::deliver {
 
 struct ReadyFacts {
   std::string sentinel_version;
-  std::string delivery;             ///< Delivery::kind()
-  std::string path;                 ///< Delivery::path()
-  std::string generation;           ///< of this hydration; the entrypoint tells runs apart by it
+  std::string delivery;    ///< Delivery::kind()
+  std::string path;        ///< Delivery::path()
+  std::string generation;  ///< of this hydration; the entrypoint tells runs apart by it
   std::uint64_t plaintext_bytes = 0;
 };
 
@@ -24,8 +24,8 @@ std::string ready_signal_text(const ReadyFacts& facts, UnixMs now);
 /// Owns the file at `path`: absent until publish(), gone after withdraw() and with the object.
 class ReadySignal {
  public:
-  /// Makes its directory (0711) if it is not there, and removes a signal that an earlier run left. Throws "path_unsafe":
-  /// a directory that others own or can write, or something else than a file of ours at `path`.
+  /// Makes its directory (0711) if it is not there, and removes a signal that an earlier run left. Throws
+  /// "path_unsafe": a directory that others own or can write, or something else than a file of ours at `path`.
   explicit ReadySignal(std::string path);
   ~ReadySignal();
   ReadySignal(const ReadySignal&) = delete;

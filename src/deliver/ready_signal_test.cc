@@ -45,7 +45,9 @@ TEST_F(Signal, IsThereOnlyBetweenPublishAndWithdraw) {
 }
 
 TEST_F(Signal, GoesWithItsObject) {
-  { ReadySignal(path()).publish(facts(), 0); }
+  {
+    ReadySignal(path()).publish(facts(), 0);
+  }
   EXPECT_FALSE(fs::exists(path()));
 }
 

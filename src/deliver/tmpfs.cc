@@ -105,8 +105,8 @@ class Tmpfs final : public Delivery {
  private:
   Result<> check_room(std::uint64_t bytes) const {
     const auto too_small = [&](std::uint64_t free, const std::string& where) {
-      return fail("memory_short", fmt::format("the model needs {} MiB, {} MiB are free in {}", (bytes >> 20) + 1,
-                                              free >> 20, where));
+      return fail("memory_short",
+                  fmt::format("the model needs {} MiB, {} MiB are free in {}", (bytes >> 20) + 1, free >> 20, where));
     };
     struct statvfs fs{};
     if (fstatvfs(dir_.get(), &fs) != 0) return fail(error_from_errno(errno, options_.model_dir));

@@ -15,8 +15,8 @@ namespace tb::hydrate {
 namespace {
 
 Error does_not_fit(std::string_view reason, const std::string& where, std::uint64_t wanted, std::uint64_t free) {
-  return Error(reason, fmt::format("the ciphertext cache needs {} MiB in {}, {} MiB are free", (wanted >> 20) + 1, where,
-                                   free >> 20));
+  return Error(reason, fmt::format("the ciphertext cache needs {} MiB in {}, {} MiB are free", (wanted >> 20) + 1,
+                                   where, free >> 20));
 }
 
 Result<Fd> open_on_disk(const std::string& directory, std::uint64_t bytes) {

@@ -1,9 +1,9 @@
 // Ciphertext of one asset, kept while it is hydrated and after: a file beside (`TB_CACHE=disk`) or memory.
 //
-// Only ciphertext ever stands here, so a disk is as good as memory. What is read back is believed by nobody: every reader
-// opens the record again by its tag. The file has the layout of the asset itself, so a reader finds any record by
-// arithmetic and may use it as a tbenc::RandomSource; `present` says which records have been written. The file has no
-// name from the moment it is open: a crash leaves nothing behind.
+// Only ciphertext ever stands here, so a disk is as good as memory. What is read back is believed by nobody: every
+// reader opens the record again by its tag. The file has the layout of the asset itself, so a reader finds any record
+// by arithmetic and may use it as a tbenc::RandomSource; `present` says which records have been written. The file has
+// no name from the moment it is open: a crash leaves nothing behind.
 #pragma once
 
 #include <condition_variable>
@@ -26,8 +26,9 @@ enum class CacheKind { kDisk, kMemory };
 
 class Cache final : public tbenc::RandomSource {
  public:
-  /// Reserves layout.ciphertext_bytes(): in `directory` for kDisk (made 0700 if it is not there), in anonymous memory for
-  /// kMemory. "disk_full" or "memory_short" before a byte is written if they do not fit. The header is written at once.
+  /// Reserves layout.ciphertext_bytes(): in `directory` for kDisk (made 0700 if it is not there), in anonymous memory
+  /// for kMemory. "disk_full" or "memory_short" before a byte is written if they do not fit. The header is written at
+  /// once.
   static Result<std::shared_ptr<Cache>> create(CacheKind kind, const std::string& directory,
                                                const tbenc::Layout& layout, const tbenc::Header& header);
 

@@ -20,10 +20,12 @@ constexpr std::uint64_t kMostBufferBytes = std::uint64_t{512} << 20;
 class Shared {
  public:
   Shared(const ChunkPass& pass, std::stop_token outer)
-      : pass_(pass), in_order_(pass.sink != nullptr && pass.sink->in_order()),
+      : pass_(pass),
+        in_order_(pass.sink != nullptr && pass.sink->in_order()),
         // One chunk a range keeps the threads' chunks adjacent: the window of reordering is one chunk for each of them.
         plan_(pass.layout, in_order_ ? 1 : pass.request_bytes),
-        outer_(std::move(outer)), forward_(outer_, [this] { stop_.request_stop(); }) {}
+        outer_(std::move(outer)),
+        forward_(outer_, [this] { stop_.request_stop(); }) {}
 
   std::stop_token stop() const { return stop_.get_token(); }
   std::uint64_t range_count() const { return plan_.range_count(); }
@@ -38,7 +40,8 @@ class Shared {
     if (pass_.sink == nullptr) return;
     if (!in_order_) return value_or_throw(pass_.sink->chunk(chunk, plain));
     std::unique_lock lock(mutex_);
-    if (!turn_changed_.wait(lock, stop(), [&] { return turn_ == chunk; })) throw Error("cancelled", "the pass has ended");
+    if (!turn_changed_.wait(lock, stop(), [&] { return turn_ == chunk; }))
+      throw Error("cancelled", "the pass has ended");
     value_or_throw(pass_.sink->chunk(chunk, plain));
     ++turn_;
     turn_changed_.notify_all();
@@ -73,8 +76,11 @@ class Shared {
 class Worker {
  public:
   Worker(const ChunkPass& pass, Shared& shared)
-      : pass_(pass), shared_(shared), cipher_(pass.cipher.clone()),
-        record_(pass.layout.chunk_bytes() + tbenc::kRecordOverhead), plain_(pass.layout.chunk_bytes()) {}
+      : pass_(pass),
+        shared_(shared),
+        cipher_(pass.cipher.clone()),
+        record_(pass.layout.chunk_bytes() + tbenc::kRecordOverhead),
+        plain_(pass.layout.chunk_bytes()) {}
 
   void run() {
     while (const auto range = shared_.next_range()) do_range(*range);
@@ -116,8 +122,8 @@ class Worker {
     return true;
   }
 
-  /// Chunks [first, last) from the blob, each opened as its last byte arrives. What came before a fault is kept: the next
-  /// attempt asks for the rest only.
+  /// Chunks [first, last) from the blob, each opened as its last byte arrives. What came before a fault is kept: the
+  /// next attempt asks for the rest only.
   void from_source(std::uint64_t first, std::uint64_t last) {
     if (pass_.source == nullptr) throw Error("internal", "a chunk is in no cache and there is no blob");
     const std::uint64_t end = pass_.layout.record_offset(last - 1) + pass_.layout.record_bytes(last - 1);
@@ -168,7 +174,8 @@ class Worker {
 
 void ChunkPass::run(std::stop_token stop) {
   Shared shared(*this, std::move(stop));
-  const std::uint64_t affordable = std::max<std::uint64_t>(1, kMostBufferBytes / (2 * std::uint64_t{layout.chunk_bytes()}));
+  const std::uint64_t affordable =
+      std::max<std::uint64_t>(1, kMostBufferBytes / (2 * std::uint64_t{layout.chunk_bytes()}));
   const std::uint64_t threads = std::min({std::uint64_t{connections}, affordable, shared.range_count()});
   const auto work = [this, &shared] {
     try {

@@ -20,11 +20,11 @@
 namespace tb::hydrate {
 
 struct ChunkPass {
-  const tbenc::ChunkCipher& cipher;   ///< cloned for every thread
+  const tbenc::ChunkCipher& cipher;  ///< cloned for every thread
   tbenc::Layout layout;
-  blob::BlobSource* source = nullptr; ///< nullptr: the cache has everything
-  Cache* cache = nullptr;             ///< fetched records are kept here; nullptr: not kept
-  asset::ChunkSink* sink = nullptr;   ///< nullptr: plaintext is verified and dropped
+  blob::BlobSource* source = nullptr;  ///< nullptr: the cache has everything
+  Cache* cache = nullptr;              ///< fetched records are kept here; nullptr: not kept
+  asset::ChunkSink* sink = nullptr;    ///< nullptr: plaintext is verified and dropped
   Meter* meter = nullptr;
   unsigned connections = 4;
   std::uint64_t request_bytes = 8U << 20;

@@ -14,8 +14,8 @@
 namespace tb::hydrate {
 namespace {
 
-/// SHA-256 of the whole ciphertext, in order, record by record as they arrive in the cache, on a thread of its own while
-/// others download.
+/// SHA-256 of the whole ciphertext, in order, record by record as they arrive in the cache, on a thread of its own
+/// while others download.
 class DigestOnTheWay {
  public:
   explicit DigestOnTheWay(const Cache& cache) : cache_(cache), thread_([this](std::stop_token stop) { run(stop); }) {}
@@ -36,7 +36,8 @@ class DigestOnTheWay {
     Bytes record(cache_.layout().chunk_bytes() + tbenc::kRecordOverhead);
     for (std::uint64_t chunk = 0; chunk < cache_.layout().chunk_count(); ++chunk) {
       if (!cache_.wait_for(chunk, stop)) return;
-      const MutableBytes bytes = MutableBytes(record).first(static_cast<std::size_t>(cache_.layout().record_bytes(chunk)));
+      const MutableBytes bytes =
+          MutableBytes(record).first(static_cast<std::size_t>(cache_.layout().record_bytes(chunk)));
       if (auto read = cache_.read_record(chunk, bytes); !read) {
         error_ = std::move(read.error());
         return;
@@ -70,9 +71,15 @@ void Hydration::run(const AuthenticatedManifest& asset, const FileKey& key, blob
       verify_first || options_.cache == CacheKind::kDisk ? cache_for(manifest, header) : nullptr;
 
   const tbenc::ChunkCipher cipher(key, header);
-  ChunkPass pass{.cipher = cipher, .layout = layout, .source = &source, .cache = cache.get(),
-                 .sink = verify_first ? nullptr : &sink, .meter = &meter_, .connections = options_.connections,
-                 .request_bytes = options_.request_bytes, .backoff = options_.backoff};
+  ChunkPass pass{.cipher = cipher,
+                 .layout = layout,
+                 .source = &source,
+                 .cache = cache.get(),
+                 .sink = verify_first ? nullptr : &sink,
+                 .meter = &meter_,
+                 .connections = options_.connections,
+                 .request_bytes = options_.request_bytes,
+                 .backoff = options_.backoff};
   value_or_throw(sink.begin(manifest, layout));
   try {
     {

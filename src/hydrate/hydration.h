@@ -1,11 +1,13 @@
 // Ciphertext in, opened chunks out to an asset::ChunkSink, by N connections in one pass.
 //
-// Each of N threads takes the next range, streams it from the blob, opens every record as soon as its last byte is there
-// and hands the plaintext to the sink: download, verification and delivery overlap, memory is bounded by two chunks a
-// thread. What the modes differ in is when plaintext may reach the sink:
-//   overlap  as each chunk's tag verifies. Only for a manifest with a mac: tags, nonce prefix, count and total then prove
+// Each of N threads takes the next range, streams it from the blob, opens every record as soon as its last byte is
+// there and hands the plaintext to the sink: download, verification and delivery overlap, memory is bounded by two
+// chunks a thread. What the modes differ in is when plaintext may reach the sink:
+//   overlap  as each chunk's tag verifies. Only for a manifest with a mac: tags, nonce prefix, count and total then
+//   prove
 //            the file, and a failure aborts the sink, which wipes.
-//   strict   nothing before every chunk has verified (and sha256_ciphertext, if the manifest has no mac): ciphertext goes
+//   strict   nothing before every chunk has verified (and sha256_ciphertext, if the manifest has no mac): ciphertext
+//   goes
 //            to a cache, and from there, each tag checked again, to the sink.
 // A manifest without mac is always handled as strict, whatever was asked (spec: tbenc-v1 5).
 #pragma once
@@ -42,10 +44,10 @@ class Hydration {
   explicit Hydration(Options options) : options_(std::move(options)) {}
 
   /// Brings `asset` from `source` to `sink`: begin, every chunk once, finish; on any failure abort, and then throws the
-  /// Error. With `sink_takes_chunks` false (a delivery that reads ciphertext()) the sink sees begin() and finish() only,
-  /// and everything is verified into the cache. The cache stays for the next run of the same manifest, which then fetches
-  /// only what is missing; in memory it is made only where it is needed (strict, or a sink that takes no chunks).
-  /// One run at a time. Errors: those of BlobSource::fetch; "tag_mismatch" (tampered, or another key);
+  /// Error. With `sink_takes_chunks` false (a delivery that reads ciphertext()) the sink sees begin() and finish()
+  /// only, and everything is verified into the cache. The cache stays for the next run of the same manifest, which then
+  /// fetches only what is missing; in memory it is made only where it is needed (strict, or a sink that takes no
+  /// chunks). One run at a time. Errors: those of BlobSource::fetch; "tag_mismatch" (tampered, or another key);
   /// "ciphertext_truncated", "trailing_bytes", "header_malformed", "header_mismatch", "nonce_prefix_mismatch";
   /// "ciphertext_digest_mismatch", "disk_full", "memory_short", "cancelled"; those of the sink.
   void run(const AuthenticatedManifest& asset, const FileKey& key, blob::BlobSource& source, asset::ChunkSink& sink,

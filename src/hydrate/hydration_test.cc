@@ -75,13 +75,19 @@ struct Case {
   explicit Case(LyingServer::OnRequest lie = nullptr, Settings settings = {}, std::size_t bytes = 49 * 4096 + 17)
       : Case(SealedSample::make(blob::sample_pattern(bytes), 4096), std::move(lie), settings) {}
   Case(SealedSample of, LyingServer::OnRequest lie, Settings settings)
-      : sample(std::move(of)), asset{sample.manifest, {.mac = true}}, server(sample.ciphertext, std::move(lie)),
+      : sample(std::move(of)),
+        asset{sample.manifest, {.mac = true}},
+        server(sample.ciphertext, std::move(lie)),
         client({.stall_timeout_ms = 1000, .use_proxy_environment = false}),
         urls(std::make_shared<blob::UrlProvider>(SecretUrl(server.url()), [this] { return SecretUrl(renewed); })),
-        source(client, urls), renewed(server.url("/model.tbenc?sig=second")),
-        hydration({.connections = settings.connections, .request_bytes = settings.request_bytes,
-                   .mode = settings.mode, .cache = settings.cache, .cache_directory = testing::TempDir(),
-                   .backoff = {.first_ms = 1, .max_ms = 5, .attempts = 4}}) {}
+        source(client, urls),
+        renewed(server.url("/model.tbenc?sig=second")),
+        hydration({.connections = settings.connections,
+                   .request_bytes = settings.request_bytes,
+                   .mode = settings.mode,
+                   .cache = settings.cache,
+                   .cache_directory = testing::TempDir(),
+                   .backoff = {.first_ms = 1, .max_ms = 5, .attempts = 30}}) {}
 
   /// The reason of the failure, or "" and the plaintext is the one that was sealed.
   std::string outcome(Collector& sink, bool takes_chunks = true) {
@@ -146,11 +152,21 @@ TEST(Hydration, FaultsInTheMiddleAreMended) {
   std::atomic<int> faults = 0;
   Case c([&](const Asked& asked, Reply& reply) {
     switch (asked.number % 7) {
-      case 1: reply.reset_after = 5000; break;
-      case 2: reply = {.status = 503, .headers = {{"Retry-After", "0"}}}; break;
-      case 4: reply.body.resize(4000); reply.content_length = 9000; break;
-      case 5: reply = {.status = 429}; break;
-      default: return;
+      case 1:
+        reply.reset_after = 5000;
+        break;
+      case 2:
+        reply = {.status = 503, .headers = {{"Retry-After", "0"}}};
+        break;
+      case 4:
+        reply.body.resize(4000);
+        reply.content_length = 9000;
+        break;
+      case 5:
+        reply = {.status = 429};
+        break;
+      default:
+        return;
     }
     ++faults;
   });
@@ -217,24 +233,24 @@ TEST_P(Damaged, GivesNothingUsable) {
 
 INSTANTIATE_TEST_SUITE_P(
     Hydration, Damaged,
-    testing::Values(
-        Damage{"FlippedBit", [](SealedSample& s) { s.ciphertext[100'000] ^= 1; }, "tag_mismatch"},
-        Damage{"FlippedTag", [](SealedSample& s) { s.ciphertext.back() ^= 1; }, "tag_mismatch"},
-        Damage{"WrongKey", [](SealedSample& s) { s.key = random_key(); }, "tag_mismatch"},
-        Damage{"SwappedRecords",
-               [](SealedSample& s) {
-                 std::swap_ranges(s.ciphertext.begin() + 32, s.ciphertext.begin() + 32 + 4116,
-                                  s.ciphertext.begin() + 32 + 4116);
-               }, "tag_mismatch"},
-        Damage{"OtherPrefix", [](SealedSample& s) { s.ciphertext[15] ^= 1; }, "nonce_prefix_mismatch"},
-        Damage{"OtherChunkBytes", [](SealedSample& s) { s.ciphertext[14] ^= 1; }, "header_mismatch"},
-        Damage{"NoHeader", [](SealedSample& s) { s.ciphertext[0] = 'X'; }, "header_malformed"},
-        Damage{"LastRecordMissing", [](SealedSample& s) { s.ciphertext.resize(s.ciphertext.size() - 37); },
-               "ciphertext_truncated"},
-        Damage{"ByteMissing", [](SealedSample& s) { s.ciphertext.pop_back(); }, "ciphertext_truncated"},
-        Damage{"ByteTooMany", [](SealedSample& s) { s.ciphertext.push_back(0); }, "trailing_bytes"},
-        Damage{"Header only", [](SealedSample& s) { s.ciphertext.resize(32); }, "ciphertext_truncated"},
-        Damage{"Nothing", [](SealedSample& s) { s.ciphertext.clear(); }, "range_outside_blob"}),
+    testing::Values(Damage{"FlippedBit", [](SealedSample& s) { s.ciphertext[100'000] ^= 1; }, "tag_mismatch"},
+                    Damage{"FlippedTag", [](SealedSample& s) { s.ciphertext.back() ^= 1; }, "tag_mismatch"},
+                    Damage{"WrongKey", [](SealedSample& s) { s.key = random_key(); }, "tag_mismatch"},
+                    Damage{"SwappedRecords",
+                           [](SealedSample& s) {
+                             std::swap_ranges(s.ciphertext.begin() + 32, s.ciphertext.begin() + 32 + 4116,
+                                              s.ciphertext.begin() + 32 + 4116);
+                           },
+                           "tag_mismatch"},
+                    Damage{"OtherPrefix", [](SealedSample& s) { s.ciphertext[15] ^= 1; }, "nonce_prefix_mismatch"},
+                    Damage{"OtherChunkBytes", [](SealedSample& s) { s.ciphertext[14] ^= 1; }, "header_mismatch"},
+                    Damage{"NoHeader", [](SealedSample& s) { s.ciphertext[0] = 'X'; }, "header_malformed"},
+                    Damage{"LastRecordMissing", [](SealedSample& s) { s.ciphertext.resize(s.ciphertext.size() - 37); },
+                           "ciphertext_truncated"},
+                    Damage{"ByteMissing", [](SealedSample& s) { s.ciphertext.pop_back(); }, "ciphertext_truncated"},
+                    Damage{"ByteTooMany", [](SealedSample& s) { s.ciphertext.push_back(0); }, "trailing_bytes"},
+                    Damage{"Header only", [](SealedSample& s) { s.ciphertext.resize(32); }, "ciphertext_truncated"},
+                    Damage{"Nothing", [](SealedSample& s) { s.ciphertext.clear(); }, "range_outside_blob"}),
     [](const auto& test) {
       std::string name = test.param.name;
       std::erase(name, ' ');
@@ -291,9 +307,11 @@ TEST(HydrationCache, DamagedRecordIsFetchedAgainAlone) {
 
 TEST(HydrationCache, InterruptedDownloadContinuesWhereItWas) {
   std::atomic<bool> broken = true;
-  Case c([&](const Asked& asked, Reply& reply) {
-    if (broken && asked.range && asked.range->first > 100'000) reply = {.status = 404};
-  }, {.cache = CacheKind::kDisk, .connections = 1});
+  Case c(
+      [&](const Asked& asked, Reply& reply) {
+        if (broken && asked.range && asked.range->first > 100'000) reply = {.status = 404};
+      },
+      {.cache = CacheKind::kDisk, .connections = 1});
   ASSERT_EQ(c.outcome(), "blob_not_found");
   broken = false;
   ASSERT_EQ(c.outcome(), "");

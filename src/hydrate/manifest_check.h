@@ -1,5 +1,6 @@
 // From manifest text that came through hostile storage to a manifest that may be used (spec: tbenc-v1 5). The rules
-// themselves are asset::authenticate(); this brings the text, bounded and retried, and keeps the answer with the manifest.
+// themselves are asset::authenticate(); this brings the text, bounded and retried, and keeps the answer with the
+// manifest.
 #pragma once
 
 #include <stop_token>
@@ -26,8 +27,8 @@ struct AuthenticatedManifest {
 /// asset::authenticate.
 Result<AuthenticatedManifest> authenticate_manifest(std::string_view text, const asset::Expectation& expected);
 
-/// The manifest's text, at most asset::kMaxManifestBytes; 429, 5xx and network faults are tried again as `backoff` says,
-/// an expired URL is renewed. Throws Error: as BlobSource::fetch, "answer_too_large", "cancelled".
+/// The manifest's text, at most asset::kMaxManifestBytes; 429, 5xx and network faults are tried again as `backoff`
+/// says, an expired URL is renewed. Throws Error: as BlobSource::fetch, "answer_too_large", "cancelled".
 std::string fetch_manifest(http::Client& client, blob::UrlProvider& urls, const async::BackoffPolicy& backoff,
                            std::stop_token stop);
 

@@ -24,7 +24,8 @@ void Meter::add(std::uint64_t bytes, bool from_cache) {
 
 Progress Meter::snapshot() const {
   const std::lock_guard lock(mutex_);
-  Progress p{.bytes = bytes_, .total = total_, .from_cache_bytes = from_cache_, .bytes_per_second = 0, .eta_seconds = {}};
+  Progress p{
+      .bytes = bytes_, .total = total_, .from_cache_bytes = from_cache_, .bytes_per_second = 0, .eta_seconds = {}};
   if (samples_.empty()) return p;
   const std::int64_t elapsed_ms = now_() - samples_.front().at_ms;
   if (elapsed_ms <= 0 || bytes_ == samples_.front().bytes) return p;

@@ -32,7 +32,8 @@ TEST(RangePlan, WholeRecordsUpToTheRequest) {
 TEST(RangePlan, CoversEveryByteOnce) {
   for (const std::uint32_t chunk_bytes : {1U, 7U, 1024U}) {
     for (std::uint64_t plain = 0; plain < 5 * std::uint64_t{chunk_bytes} + 3; ++plain) {
-      for (const std::uint64_t request : {std::uint64_t{1}, std::uint64_t{chunk_bytes} * 2 + 40, std::uint64_t{1} << 30}) {
+      for (const std::uint64_t request :
+           {std::uint64_t{1}, std::uint64_t{chunk_bytes} * 2 + 40, std::uint64_t{1} << 30}) {
         const auto of = layout(plain, chunk_bytes);
         const RangePlan plan(of, request);
         std::uint64_t at = 32, chunk = 0;
