@@ -1,3 +1,138 @@
-int main() {
-  return 0;
+// trustbridge-sentinel: the parts and how they fit together.
+#include <fmt/format.h>
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <stop_token>
+#include <thread>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "http/server.h"
+#include "sentinel/health.h"
+#include "sentinel/hw_id.h"
+#include "sentinel/keys_command.h"
+#include "sentinel/lifecycle.h"
+
+using namespace tb;
+using namespace tb::sentinel;
+
+namespace {
+
+/// SIGTERM and SIGINT stop in order; the second one ends at once.
+void stop_on_signals(const std::stop_source& stop, const sigset_t& signals) {
+  std::thread([stop, signals]() mutable {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    stop.request_stop();
+    sigwait(&signals, &signal);
+    _exit(130);
+  }).detach();
+}
+
+int serve(const Config& config, const sigset_t& signals) {
+  const obs::Log log = obs::Log::to_stderr(config.log_level).named("sentinel");
+  for (const std::string& note : config.notes) log.warn(note);
+  for (const std::string& name : unknown_variables()) log.warn("unknown variable", {{"name", name}});
+  if (config.dev) log.warn("--dev: for trying out on one machine, not for serving");
+  value_or_throw(make_directories(config.state_dir, 0700));
+
+  obs::Metrics metrics;
+  ApiKeys keys(config.api_keys_file);
+  if (!config.allow_anonymous) {
+    if (const auto shown = make_first_api_key(config.api_keys_file, config.state_dir, unix_ms_now())) {
+      log.info("made the first API key", {{"file", *shown}});
+    }
+  }
+  AuditLog audit({config.audit_dir, config.state_dir, config.contract_id, config.asset_id, config.audit_keyed,
+                  config.audit_hash_responses});
+  http::ClientConfig to_control_plane{.ca_path = config.ca_path,
+                                      .client_cert_path = config.client_cert_path,
+                                      .client_key_path = config.client_key_path,
+                                      .user_agent = "trustbridge-sentinel/" TB_VERSION,
+                                      .policy = http::AddressPolicy::configured(config.allow_insecure_http)};
+  http::ClientConfig to_blobs{.ca_path = config.ca_path, .user_agent = to_control_plane.user_agent};
+  to_blobs.policy = http::AddressPolicy::from_network(config.control_plane_is_loopback, config.allow_private_networks,
+                                                      config.allow_insecure_http);
+  http::Client control_plane(to_control_plane);
+  http::Client blobs(to_blobs);
+  Authorizer authorizer({config.control_plane_url, config.contract_id, config.asset_id, hw_id({config.hw_id_file}),
+                         TB_VERSION, config.activation_token_file, config.plain_key_allowed},
+                        [&](const http::ClientRequest& request) { return control_plane.send(request); });
+
+  proxy::Gate gate;
+  std::vector<std::unique_ptr<proxy::Filter>> filters;
+  filters.push_back(proxy::audit_filter(audit));
+  filters.push_back(proxy::metrics_filter(metrics));
+  filters.push_back(proxy::key_filter(config.allow_anonymous ? nullptr : &keys));
+  filters.push_back(proxy::gate_filter(gate));
+  proxy::ProxyOptions proxy_options{
+      .address = config.public_address, .upstream = config.runtime, .max_body_bytes = config.max_body_bytes};
+  if (!config.tls_cert_path.empty()) {
+    proxy_options.tls = http::TlsConfig{config.tls_cert_path, config.tls_key_path, config.tls_client_ca_path,
+                                        !config.tls_client_ca_path.empty()};
+  }
+  if (!config.allowed_paths.empty()) proxy_options.allowed.narrow(config.allowed_paths);
+  proxy::Proxy proxy(proxy_options, std::move(filters), log.named("proxy"));
+  runtime::Supervisor supervisor(log.named("runtime"));
+
+  std::function<void()> announce;
+  Lifecycle lifecycle(
+      {config, TB_VERSION, authorizer, blobs, gate, proxy, supervisor, log, [&] { announce(); }, process_variables()});
+  http::Server health(
+      {.address = config.health_address},
+      health_router([&] { return lifecycle.status(); }, metrics, config.allow_anonymous ? nullptr : &keys),
+      log.named("health"), &metrics);
+  announce = [&] {
+    Json addresses = Json::object();
+    addresses.set("health", http::ListenAddress{config.health_address.host, health.port()}.to_text());
+    if (proxy.is_open())
+      addresses.set("public", http::ListenAddress{config.public_address.host, proxy.port()}.to_text());
+    value_or_throw(write_file_atomically(config.state_dir + "/addresses.json", addresses.dump() + "\n", 0600, true));
+    log.info("listening", {{"addresses", addresses.dump()}});
+  };
+  announce();
+  const std::stop_source stop;
+  stop_on_signals(stop, signals);
+  return lifecycle.run(stop.get_token());
+}
+
+int run(std::vector<std::string> arguments, const sigset_t& signals) {
+  const std::string first = arguments.empty() ? "" : arguments.front();
+  if (first == "--version") return fmt::print("trustbridge-sentinel " TB_VERSION "\n"), 0;
+  if (first == "--print-states") return fmt::print("{}", states_document()), 0;
+  if (first == "--print-config-doc" || first == "--help") return fmt::print("{}", config_document()), 0;
+  std::vector<std::string> faults;
+  const bool is_keys = first == "keys";
+  const Settings settings =
+      resolve_settings(is_keys ? std::vector<std::string>{} : arguments, process_environment(), faults);
+  const Config config = make_config(settings, faults);
+  if (is_keys) return keys_command({arguments.begin() + 1, arguments.end()}, config.api_keys_file);
+  if (settings.print_config) fmt::print("{}", print_config(settings));
+  for (const std::string& fault : faults) fmt::print(stderr, "trustbridge-sentinel: error: {}\n", fault);
+  if (!faults.empty()) return 2;
+  return settings.print_config ? 0 : serve(config, signals);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  try {
+    return run({argv + 1, argv + argc}, signals);
+  } catch (const Error& error) {
+    fmt::print(stderr, "trustbridge-sentinel: error: {}\n", error.story());
+    if (!error.hint().empty()) fmt::print(stderr, "hint: {}\n", error.hint());
+    return error.exit_status();
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "trustbridge-sentinel: error: {}\n", error.what());
+    return 1;
+  }
 }

@@ -228,11 +228,16 @@ Environment process_environment() {
   };
 }
 
+std::vector<std::string> process_variables() {
+  std::vector<std::string> out;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) out.emplace_back(*entry);
+  return out;
+}
+
 std::vector<std::string> unknown_variables() {
   std::vector<std::string> out;
-  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
-    const std::string_view text = *entry;
-    const std::string_view name = text.substr(0, text.find('='));
+  for (const std::string& entry : process_variables()) {
+    const std::string_view name = std::string_view(entry).substr(0, entry.find('='));
     if (name.starts_with("TB_") && !name.starts_with("TB_CP_") && find_setting(name) == nullptr) out.emplace_back(name);
   }
   return out;

@@ -47,6 +47,8 @@ std::string key_of(std::string_view name);
 /// Looks a variable up; nothing else in the sentinel reads the environment.
 using Environment = std::function<std::optional<std::string>(std::string_view name)>;
 Environment process_environment();
+/// All of the process, as NAME=value.
+std::vector<std::string> process_variables();
 /// Names of the TB_* variables of the process that no table of ours knows: told as a warning.
 std::vector<std::string> unknown_variables();
 

@@ -44,6 +44,7 @@ struct Proxy::Impl {
 
   /// Runs `work` on the loop and waits for it.
   void on_loop(std::function<void()> work) {
+    if (stopped) return;
     std::promise<void> done;
     loop.post([&] {
       work();
@@ -55,7 +56,7 @@ struct Proxy::Impl {
   bool wait_until_empty(std::int64_t ms) {
     const std::int64_t deadline = boot_ms_now() + ms;
     while (true) {
-      bool empty = false;
+      bool empty = stopped;
       on_loop([&] { empty = shared.sessions.empty(); });
       if (empty) return true;
       if (boot_ms_now() >= deadline) return false;
@@ -95,7 +96,7 @@ struct Proxy::Impl {
   std::optional<asio::ip::tcp::acceptor> acceptor;
   std::uint16_t port = 0;
   std::atomic<bool> accepting = false;
-  bool stopped = false;
+  std::atomic<bool> stopped = false;  ///< nothing runs on the loop any more
 };
 
 Proxy::Proxy(ProxyOptions options, std::vector<std::unique_ptr<Filter>> filters, obs::Log log)
@@ -136,7 +137,7 @@ void Proxy::cut() {
 }
 
 void Proxy::stop(std::int64_t drain_ms) {
-  if (std::exchange(impl_->stopped, true)) return;
+  if (impl_->stopped) return;
   impl_->on_loop([this] {
     impl_->shared.draining = true;
     ErrorCode ignored;
@@ -148,6 +149,7 @@ void Proxy::stop(std::int64_t drain_ms) {
     impl_->wait_until_empty(10'000);
   }
   impl_->on_loop([this] { impl_->shared.pool.clear(); });
+  impl_->stopped = true;
   impl_->loop.stop();
 }
 

@@ -1,0 +1,73 @@
+#include "sentinel/health.h"
+
+namespace tb::sentinel {
+namespace {
+
+http::Response ready_or_not(bool ready, const char* yes, State state) {
+  if (ready) return http::text(200, yes);
+  return http::text(503, "Not ready: " + std::string(state_name(state)));
+}
+
+bool may_see_all(const http::Request& request, ApiKeys* keys) {
+  if (request.peer_is_loopback) return true;
+  if (keys == nullptr) return false;
+  const auto key = keys->check(request.bearer_token());
+  return key && key->may_see_status;
+}
+
+void set_gauges(obs::Metrics& metrics, const Status& status) {
+  for (const State state : kStates) {
+    metrics
+        .gauge("trustbridge_sentinel_state", "1 for the state that holds", {{"state", std::string(state_name(state))}})
+        .set(state == status.state ? 1 : 0);
+  }
+  metrics.gauge("trustbridge_sentinel_uptime_seconds", "since the start")
+      .set(static_cast<double>(status.uptime_ms) / 1000);
+  metrics.gauge("trustbridge_sentinel_hydrated_bytes", "ciphertext bytes that have verified")
+      .set(static_cast<double>(status.hydrate.bytes));
+  metrics.gauge("trustbridge_sentinel_runtime_restarts", "of the supervised runtime")
+      .set(static_cast<double>(status.runtime.restarts));
+  metrics.gauge("trustbridge_sentinel_lease_seconds", "until the lease ends; 0 without one")
+      .set(status.lease ? static_cast<double>(status.lease->expires_in_ms) / 1000 : 0);
+}
+
+}  // namespace
+
+http::Router health_router(std::function<Status()> snapshot, obs::Metrics& metrics, ApiKeys* keys) {
+  const auto get = [](std::string pattern, http::Handler handler) {
+    return http::Route{.method = "GET",
+                       .pattern = std::move(pattern),
+                       .who = "anyone",
+                       .body_limit_bytes = 0,
+                       .handler = std::move(handler)};
+  };
+  const auto works = [](const http::Request&) { return http::text(200, "OK"); };
+  const auto health = [snapshot](const http::Request&) {
+    const State state = snapshot().state;
+    return ready_or_not(is_ready(state), "OK", state);
+  };
+  const auto readiness = [snapshot](const http::Request&) {
+    const State state = snapshot().state;
+    return ready_or_not(is_serving_or_loading(state), "Ready", state);
+  };
+  const auto started = [snapshot](const http::Request&) {
+    const Status status = snapshot();
+    return ready_or_not(status.delivery_usable, "Ready", status.state);
+  };
+  const auto status = [snapshot, keys](const http::Request& request) {
+    return http::json(200, status_json(snapshot(), may_see_all(request, keys)));
+  };
+  const auto prometheus = [snapshot, keys, &metrics](const http::Request& request) {
+    const Status now = snapshot();
+    set_gauges(metrics, now);
+    if (may_see_all(request, keys))
+      return http::text(200, metrics.prometheus_text(), "text/plain; version=0.0.4; charset=utf-8");
+    return http::text(200, std::string("trustbridge_sentinel_ready ") + (is_ready(now.state) ? "1\n" : "0\n"),
+                      "text/plain; version=0.0.4; charset=utf-8");
+  };
+  return http::Router({get("/health", health), get("/readiness", readiness), get("/status", status),
+                       get("/metrics", prometheus), get("/livez", works), get("/healthz", works),
+                       get("/startupz", started), get("/readyz", health)});
+}
+
+}  // namespace tb::sentinel

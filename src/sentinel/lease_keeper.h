@@ -1,0 +1,62 @@
+// Keeps a lease alive: renews it in time on a thread of its own, and knows by the boot clock when it is over.
+//
+// The deadline is what counts: a control plane that cannot be reached, or a proxy that answers nonsense, changes
+// nothing until the lease has run out, its grace included; a denial ends it at once.
+#pragma once
+
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "obs/log.h"
+#include "sentinel/authorizer.h"
+
+namespace tb::sentinel {
+
+struct LeaseView {
+  std::int64_t expires_in_ms = 0;  ///< negative: in the grace
+  std::int64_t renew_after_ms = 0;
+  std::int64_t offline_grace_ms = 0;
+  std::uint64_t renewals = 0;
+  bool renewal_failing = false;
+};
+
+class LeaseKeeper {
+ public:
+  /// `on_url` gets every signed URL that comes with a renewal of the keeper's own; renew_url() returns its.
+  /// `authorizer` outlives the keeper.
+  LeaseKeeper(Authorizer& authorizer, const Lease& lease, std::function<void(const SecretUrl&)> on_url, obs::Log log);
+  /// Stops; the lease is not released.
+  ~LeaseKeeper();
+  LeaseKeeper(const LeaseKeeper&) = delete;
+  LeaseKeeper& operator=(const LeaseKeeper&) = delete;
+
+  /// Throws the denial, or "lease_expired".
+  void check() const;
+  /// Renews now, for a URL that was refused. Throws as Authorizer::renew, and the denial is remembered.
+  SecretUrl renew_url(std::stop_token stop);
+  const std::string& lease_id() const { return lease_id_; }
+  std::int64_t renew_after_ms() const;
+  /// Until the lease and its grace are over.
+  std::int64_t left_ms() const;
+  LeaseView view() const;
+
+ private:
+  void run(const std::stop_token& stop);
+  Lease renew_once(const std::stop_token& stop);
+
+  Authorizer& authorizer_;
+  std::string lease_id_;
+  std::function<void(const SecretUrl&)> on_url_;
+  obs::Log log_;
+  std::mutex renewing_;  ///< one renewal at a time
+  mutable std::mutex mutex_;
+  std::int64_t expires_boot_ms_, renew_after_ms_, offline_grace_ms_;
+  std::uint64_t renewals_ = 0;
+  bool failing_ = false;
+  std::optional<Error> denial_;
+  std::jthread thread_;
+};
+
+}  // namespace tb::sentinel

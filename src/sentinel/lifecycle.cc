@@ -1,0 +1,325 @@
+#include "sentinel/lifecycle.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <future>
+
+#include "async/stop.h"
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/fs.h"
+#include "blob/http_source.h"
+#include "deliver/fifo.h"
+#include "deliver/guard.h"
+#include "deliver/tmpfs.h"
+#include "hydrate/manifest_check.h"
+#include "sentinel/runtime/command.h"
+
+namespace tb::sentinel {
+namespace {
+
+constexpr std::chrono::milliseconds kTick{50};
+constexpr std::int64_t kRetryMs = 5'000;
+
+hydrate::Options hydrate_options(const Config& config) {
+  hydrate::Options options;
+  options.connections = config.download_connections;
+  options.request_bytes = config.download_request_bytes;
+  options.mode = config.strict_hydration ? hydrate::Mode::kStrict : hydrate::Mode::kOverlap;
+  options.cache = config.cache_on_disk ? hydrate::CacheKind::kDisk : hydrate::CacheKind::kMemory;
+  options.cache_directory = config.target_dir;
+  return options;
+}
+
+/// wire 2.2: what the first implementation made goes into a FIFO, the rest into memory files.
+bool wants_fifo(DeliveryChoice choice, const asset::Manifest& manifest) {
+  return choice == DeliveryChoice::kFifo || (choice == DeliveryChoice::kAuto && !manifest.content());
+}
+
+asset::Metadata metadata_of(const api::AssetMetadata& wire) {
+  return {.format = wire.format,
+          .algo = wire.algo,
+          .chunk_bytes = static_cast<std::uint32_t>(wire.chunk_bytes),
+          .plaintext_bytes = static_cast<std::uint64_t>(wire.plaintext_bytes),
+          .sha256_ciphertext = wire.sha256_ciphertext};
+}
+
+std::string parent_of(const std::string& path) {
+  return path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+}
+
+}  // namespace
+
+Lifecycle::Lifecycle(Parts parts)
+    : parts_(std::move(parts)), hydration_(hydrate_options(parts_.config)), runtime_address_(parts_.config.runtime) {
+  started_boot_ms_ = boot_ms_now();
+  status_.contract_id = parts_.config.contract_id;
+  status_.asset_id = parts_.config.asset_id;
+  status_.started = unix_ms_now();
+  status_.runtime_by_unix_socket = runtime_address_.is_unix();
+  status_.runtime_shares_user = parts_.config.runtime_uid == geteuid();
+}
+
+Lifecycle::~Lifecycle() {
+  if (state() != State::kBoot) tear_down(proxy::Gate::Door::kNotReady);
+}
+
+std::shared_ptr<LeaseKeeper> Lifecycle::current_lease() const {
+  const std::scoped_lock lock(mutex_);
+  return lease_;
+}
+
+State Lifecycle::state() const {
+  const std::scoped_lock lock(mutex_);
+  return status_.state;
+}
+
+void Lifecycle::move(Event event) {
+  const State from = state();
+  const auto to = next(from, event);
+  if (!to) throw Error("internal", fmt::format("{} does not follow from {}", event_name(event), state_name(from)));
+  {
+    const std::scoped_lock lock(mutex_);
+    status_.state = *to;
+  }
+  parts_.log.info("state", {{"from", state_name(from)}, {"to", state_name(*to)}, {"event", event_name(event)}});
+}
+
+void Lifecycle::set_error(const Error& error) {
+  parts_.log.error("not serving", error, obs::Level::kWarn);
+  const std::scoped_lock lock(mutex_);
+  status_.error_code = error.reason;
+  status_.error_hint = error.info().hint;
+}
+
+Status Lifecycle::status() const {
+  Status out;
+  std::shared_ptr<LeaseKeeper> lease;
+  {
+    const std::scoped_lock lock(mutex_);
+    out = status_;
+    lease = lease_;
+  }
+  out.uptime_ms = boot_ms_now() - started_boot_ms_;
+  out.hydrate = hydration_.progress();
+  out.runtime = parts_.supervisor.view();
+  if (lease) out.lease = lease->view();
+  return out;
+}
+
+void Lifecycle::boot() {
+  value_or_throw(deliver::forbid_core_dumps());
+  ready_signal_ = std::make_unique<deliver::ReadySignal>(parts_.config.ready_signal);
+  move(Event::kStarted);
+}
+
+int Lifecycle::run(std::stop_token stop) {
+  boot();
+  while (!stop.stop_requested()) {
+    try {
+      serve_once(stop);
+    } catch (const Error& error) {
+      if (stop.stop_requested()) break;
+      const bool final = is_final(error);
+      tear_down(final ? proxy::Gate::Door::kSuspended : proxy::Gate::Door::kNotReady);
+      set_error(error);
+      if (final) {
+        move(Event::kDenied);
+        if (parts_.config.exit_on_denial) {
+          finish();
+          return 3;
+        }
+        async::sleep_unless_stopped(stop, std::chrono::milliseconds(ask_again_ms_));
+        if (!stop.stop_requested()) move(Event::kAskAgain);
+      } else {
+        if (state() != State::kAuthorize) move(Event::kInterrupted);
+        async::sleep_unless_stopped(stop, std::chrono::milliseconds(error.retryable() ? kRetryMs : ask_again_ms_));
+      }
+    }
+  }
+  move(Event::kStop);
+  finish();
+  return 0;
+}
+
+/// From the licence to Ready, and there until something ends it: always by an Error, "cancelled" for a stop.
+void Lifecycle::serve_once(const std::stop_token& stop) {
+  FileKey key = authorize(stop);
+  move(Event::kAuthorized);
+  const hydrate::AuthenticatedManifest asset = fetch_manifest(key, stop);
+  hydrate_and_deliver(asset, std::move(key), stop);
+  ready_signal_->publish({.sentinel_version = parts_.version,
+                          .delivery = delivery_->kind(),
+                          .path = delivery_->path(),
+                          .generation = random_token(12),
+                          .plaintext_bytes = asset.manifest.plaintext_bytes()},
+                         unix_ms_now());
+  move(Event::kDelivered);
+  start_runtime();
+  watch_ready(stop);
+}
+
+FileKey Lifecycle::authorize(const std::stop_token& stop) {
+  Authorization granted = parts_.authorizer.authorize(stop);
+  parts_.log.info("authorized", {{"lease_ms", granted.lease.expires_boot_ms - boot_ms_now()},
+                                 {"ciphertext", granted.lease.sas_url.printable()}});
+  ask_again_ms_ = granted.lease.renew_after_ms;
+  const auto renew_url = [this, stop] {
+    const auto lease = current_lease();
+    if (!lease) throw Error("lease_expired", "there is no lease to renew");
+    return lease->renew_url(stop);
+  };
+  urls_ = std::make_shared<blob::UrlProvider>(granted.lease.sas_url.clone(), renew_url);
+  const auto on_url = [urls = urls_](const SecretUrl& url) { urls->replace(url.clone()); };
+  auto keeper = std::make_shared<LeaseKeeper>(parts_.authorizer, granted.lease, on_url, parts_.log.named("lease"));
+  expected_ = {.asset_id = parts_.config.asset_id,
+               .manifest_sha256 = granted.lease.manifest_sha256,
+               .metadata = granted.lease.metadata ? std::optional(metadata_of(*granted.lease.metadata)) : std::nullopt,
+               .provider_key = parts_.config.provider_key,
+               .allow_unauthenticated = parts_.config.allow_unauthenticated_manifest};
+  manifest_url_ = std::move(granted.lease.manifest_url);
+  const std::scoped_lock lock(mutex_);
+  lease_ = std::move(keeper);
+  return std::move(granted.key);
+}
+
+hydrate::AuthenticatedManifest Lifecycle::fetch_manifest(const FileKey& key, const std::stop_token& stop) {
+  blob::UrlProvider url(manifest_url_.clone());
+  const std::string text = hydrate::fetch_manifest(parts_.blobs, url, {}, stop);
+  asset::Expectation expected = expected_;
+  expected.key = &key;
+  auto asset = value_or_throw(hydrate::authenticate_manifest(text, expected));
+  const std::string proof = asset.proofs();
+  parts_.log.info("manifest authenticated", {{"proof", proof}, {"plaintext_bytes", asset.manifest.plaintext_bytes()}});
+  if (!asset.how.authenticated()) parts_.log.warn("nothing proves this manifest; it was allowed by configuration");
+  const std::scoped_lock lock(mutex_);
+  status_.manifest_proof = proof;
+  status_.plaintext_bytes = asset.manifest.plaintext_bytes();
+  return asset;
+}
+
+void Lifecycle::hydrate_and_deliver(const hydrate::AuthenticatedManifest& asset, FileKey key,
+                                    const std::stop_token& stop) {
+  const Config& config = parts_.config;
+  if (wants_fifo(config.delivery, asset.manifest)) {
+    value_or_throw(make_directories(parent_of(config.pipe_path), 0711));
+    delivery_ = deliver::make_fifo({config.pipe_path, config.runtime_uid, config.allow_swap});
+  } else {
+    delivery_ = deliver::make_tmpfs({config.model_dir, config.runtime_uid, config.allow_swap});
+  }
+  {
+    const std::scoped_lock lock(mutex_);
+    status_.delivery_kind = delivery_->kind();
+  }
+  // Hydration may take longer than a lease: it runs beside, so that a denial ends it.
+  std::stop_source cancel;
+  blob::HttpSource source(parts_.blobs, urls_);
+  auto work = std::async(std::launch::async, [&] {
+    hydration_.run(asset, key, source, *delivery_, delivery_->takes_chunks(), cancel.get_token());
+  });
+  try {
+    while (work.wait_for(kTick) != std::future_status::ready) {
+      if (stop.stop_requested()) throw Error("cancelled", "stopped");
+      lease_->check();
+    }
+  } catch (...) {
+    cancel.request_stop();
+    work.wait();
+    throw;
+  }
+  work.get();
+  if (!delivery_->takes_chunks()) delivery_->serve(hydration_.ciphertext(), std::move(key));
+  const std::scoped_lock lock(mutex_);
+  status_.delivery_usable = delivery_->usable();
+}
+
+void Lifecycle::start_runtime() {
+  const Config& config = parts_.config;
+  if (!config.runtime_command.empty()) {
+    if (!config.runtime.is_unix() && config.runtime.port == 0) runtime_address_.port = runtime::free_loopback_port();
+    if (config.runtime.is_unix()) unlink(config.runtime.unix_path.c_str());
+    parts_.supervisor.start(
+        {.arguments = runtime::expand_command(config.runtime_command, delivery_->path(), runtime_address_),
+         .environment = runtime::runtime_environment(parts_.environment),
+         .uid = config.runtime_uid});
+  }
+  parts_.proxy.set_upstream(runtime_address_);
+  probe_ = std::make_unique<runtime::Probe>(runtime_address_, config.runtime_health_path);
+}
+
+void Lifecycle::become_ready() {
+  if (!parts_.proxy.is_open()) {
+    parts_.proxy.open();
+    parts_.on_open();
+  }
+  parts_.gate.set(proxy::Gate::Door::kOpen);
+  move(Event::kRuntimeReady);
+  const std::scoped_lock lock(mutex_);
+  status_.runtime_healthy = true;
+  status_.error_code.clear();
+  status_.error_hint.clear();
+}
+
+void Lifecycle::watch_ready(const std::stop_token& stop) {
+  std::int64_t loading_since = boot_ms_now();
+  while (true) {
+    if (stop.stop_requested()) throw Error("cancelled", "stopped");
+    lease_->check();
+    if (const std::string fault = delivery_->last_fault(); !fault.empty())
+      throw Error("tag_mismatch", "the delivery failed: " + fault);
+    const bool healthy = probe_->healthy();
+    if (state() == State::kDecrypt && healthy) {
+      become_ready();
+    } else if (state() == State::kReady && !healthy) {
+      parts_.gate.set(proxy::Gate::Door::kNotReady);
+      move(Event::kRuntimeLost);
+      set_error(Error("runtime_failed", "the runtime no longer answers its health path"));
+      loading_since = boot_ms_now();
+      const std::scoped_lock lock(mutex_);
+      status_.runtime_healthy = false;
+    } else if (state() == State::kDecrypt && boot_ms_now() - loading_since > parts_.config.startup_timeout_ms) {
+      throw Error("runtime_failed", "the runtime did not answer its health path in time");
+    }
+    async::sleep_unless_stopped(stop, kTick);
+  }
+}
+
+/// Back to nothing delivered, in the order that closes soonest: traffic, signal, runtime, plaintext, licence.
+void Lifecycle::tear_down(proxy::Gate::Door door) {
+  const std::int64_t began = boot_ms_now();
+  parts_.gate.set(door);
+  parts_.proxy.cut();
+  if (ready_signal_) ready_signal_->withdraw();
+  probe_.reset();
+  parts_.supervisor.stop();
+  const bool had_plaintext = delivery_ != nullptr;
+  if (delivery_ && !delivery_->revoke())
+    parts_.log.error("plaintext could not be wiped", {{"fault", delivery_->last_fault()}});
+  delivery_.reset();
+  std::shared_ptr<LeaseKeeper> lease;
+  {
+    const std::scoped_lock lock(mutex_);
+    status_.delivery_kind.clear();
+    status_.delivery_usable = false;
+    status_.runtime_healthy = false;
+    lease = std::move(lease_);
+  }
+  if (lease) parts_.authorizer.release(lease->lease_id());
+  lease.reset();
+  if (had_plaintext) parts_.log.info("traffic closed, runtime ended, plaintext wiped", {{"ms", boot_ms_now() - began}});
+}
+
+void Lifecycle::finish() {
+  std::int64_t drain_ms = parts_.config.drain_ms;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (lease_) drain_ms = std::clamp<std::int64_t>(lease_->left_ms(), 0, drain_ms);
+  }
+  parts_.proxy.stop(drain_ms);
+  tear_down(proxy::Gate::Door::kNotReady);
+  parts_.log.info("stopped");
+}
+
+}  // namespace tb::sentinel

@@ -1,0 +1,92 @@
+// The sentinel's life: one linear routine on the main thread that walks the table of state.h, and the only code that
+// starts, opens, ends and wipes. Everybody else sees status().
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+#include "blob/url.h"
+#include "deliver/delivery.h"
+#include "deliver/ready_signal.h"
+#include "http/client.h"
+#include "hydrate/hydration.h"
+#include "hydrate/manifest_check.h"
+#include "obs/log.h"
+#include "sentinel/authorizer.h"
+#include "sentinel/config.h"
+#include "sentinel/lease_keeper.h"
+#include "sentinel/proxy/filters.h"
+#include "sentinel/proxy/proxy.h"
+#include "sentinel/runtime/probe.h"
+#include "sentinel/runtime/supervisor.h"
+#include "sentinel/state.h"
+#include "sentinel/status.h"
+
+namespace tb::sentinel {
+
+/// What the lifecycle works with; all outlive it.
+struct Parts {
+  const Config& config;
+  std::string version;
+  Authorizer& authorizer;
+  http::Client& blobs;  ///< follows URLs that came from the network
+  proxy::Gate& gate;
+  proxy::Proxy& proxy;
+  runtime::Supervisor& supervisor;
+  obs::Log log;
+  std::function<void()> on_open;         ///< called once, when the public address is bound
+  std::vector<std::string> environment;  ///< NAME=value of this process: what the runtime's is made from
+};
+
+class Lifecycle {
+ public:
+  explicit Lifecycle(Parts parts);
+  ~Lifecycle();
+  Lifecycle(const Lifecycle&) = delete;
+  Lifecycle& operator=(const Lifecycle&) = delete;
+
+  /// Lives until `stop` is requested (returns 0) or, with TB_EXIT_ON_DENIAL, until the first denial (returns 3). Throws
+  /// what makes this machine unfit at the start.
+  int run(std::stop_token stop);
+  /// Any thread.
+  Status status() const;
+
+ private:
+  void boot();
+  void serve_once(const std::stop_token& stop);
+  FileKey authorize(const std::stop_token& stop);
+  hydrate::AuthenticatedManifest fetch_manifest(const FileKey& key, const std::stop_token& stop);
+  void hydrate_and_deliver(const hydrate::AuthenticatedManifest& asset, FileKey key, const std::stop_token& stop);
+  void start_runtime();
+  void watch_ready(const std::stop_token& stop);
+  void become_ready();
+  void tear_down(proxy::Gate::Door door);
+  void finish();
+  void move(Event event);
+  void set_error(const Error& error);
+  State state() const;
+  std::shared_ptr<LeaseKeeper> current_lease() const;
+
+  Parts parts_;
+  hydrate::Hydration hydration_;
+  std::unique_ptr<deliver::ReadySignal> ready_signal_;
+  std::unique_ptr<deliver::Delivery> delivery_;
+  std::shared_ptr<blob::UrlProvider> urls_;
+  SecretUrl manifest_url_;
+  asset::Expectation expected_;  ///< of the manifest; without the key
+  std::unique_ptr<runtime::Probe> probe_;
+  RuntimeAddress runtime_address_;
+  std::int64_t started_boot_ms_ = 0;
+  std::int64_t ask_again_ms_ = 60'000;
+
+  mutable std::mutex mutex_;  ///< of what status() reads
+  Status status_;
+  std::shared_ptr<LeaseKeeper> lease_;
+};
+
+}  // namespace tb::sentinel

@@ -1,0 +1,124 @@
+#include "sentinel/runtime/probe.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "async/stop.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fs.h"
+#include "sentinel/proxy/head.h"
+
+namespace tb::sentinel::runtime {
+namespace {
+
+struct SocketAddress {
+  sockaddr_storage storage{};
+  socklen_t bytes = 0;
+};
+
+bool resolve(const RuntimeAddress& address, SocketAddress& out) {
+  if (address.is_unix()) {
+    sockaddr_un unix_address{};
+    unix_address.sun_family = AF_UNIX;
+    if (address.unix_path.size() >= sizeof unix_address.sun_path) return false;
+    std::memcpy(unix_address.sun_path, address.unix_path.data(), address.unix_path.size());
+    std::memcpy(&out.storage, &unix_address, sizeof unix_address);
+    out.bytes = sizeof unix_address;
+    return true;
+  }
+  sockaddr_in v4{};
+  if (inet_pton(AF_INET, address.host.c_str(), &v4.sin_addr) == 1) {
+    v4.sin_family = AF_INET;
+    v4.sin_port = htons(address.port);
+    std::memcpy(&out.storage, &v4, sizeof v4);
+    out.bytes = sizeof v4;
+    return true;
+  }
+  sockaddr_in6 v6{};
+  if (inet_pton(AF_INET6, address.host.c_str(), &v6.sin6_addr) != 1) return false;
+  v6.sin6_family = AF_INET6;
+  v6.sin6_port = htons(address.port);
+  std::memcpy(&out.storage, &v6, sizeof v6);
+  out.bytes = sizeof v6;
+  return true;
+}
+
+bool wait_for(int fd, short events, std::int64_t deadline) {
+  const std::int64_t left = deadline - boot_ms_now();
+  pollfd wait{fd, events, 0};
+  return left > 0 && poll(&wait, 1, static_cast<int>(left)) == 1;
+}
+
+}  // namespace
+
+int ask_health(const RuntimeAddress& address, const std::string& path, std::int64_t timeout_ms) {
+  SocketAddress target;
+  if (!resolve(address, target)) return 0;
+  const std::int64_t deadline = boot_ms_now() + timeout_ms;
+  const Fd fd(socket(target.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return 0;
+  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&target.storage), target.bytes) != 0) {
+    if (errno != EINPROGRESS || !wait_for(fd.get(), POLLOUT, deadline)) return 0;
+  }
+  const std::string request = "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+  if (send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) return 0;
+  std::string answer;
+  while (answer.size() < proxy::kMaxHeadBytes && wait_for(fd.get(), POLLIN, deadline)) {
+    char buffer[4096];
+    const ssize_t got = recv(fd.get(), buffer, sizeof buffer, 0);
+    if (got <= 0) return 0;
+    answer.append(buffer, static_cast<std::size_t>(got));
+    const proxy::HeadEnd end = proxy::find_head_end(answer);
+    if (end.kind == proxy::HeadEnd::kNeedMore) continue;
+    if (end.kind != proxy::HeadEnd::kFound) return 0;
+    const auto head = proxy::parse_response_head(std::string_view(answer).substr(0, end.bytes), "GET");
+    return head ? head->status : 0;
+  }
+  return 0;
+}
+
+std::uint16_t free_loopback_port() {
+  const Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t bytes = sizeof address;
+  auto* generic = reinterpret_cast<sockaddr*>(&address);
+  if (!fd || bind(fd.get(), generic, bytes) != 0 || getsockname(fd.get(), generic, &bytes) != 0) {
+    throw Error("address_unavailable", "there is no free loopback port");
+  }
+  return ntohs(address.sin_port);
+}
+
+Probe::Probe(RuntimeAddress address, std::string path, ProbeOptions options)
+    : address_(std::move(address)),
+      path_(std::move(path)),
+      options_(options),
+      thread_([this](const std::stop_token& stop) { run(stop); }) {}
+
+Probe::~Probe() = default;
+
+void Probe::run(const std::stop_token& stop) {
+  int failures = 0;
+  while (!stop.stop_requested()) {
+    if (ask_health(address_, path_, options_.timeout_ms) == 200) {
+      failures = 0;
+      healthy_ = true;
+    } else if (++failures >= options_.failures_to_lose) {
+      healthy_ = false;
+    }
+    const std::int64_t wait_ms = healthy_ && failures == 0 ? options_.steady_ms : options_.waiting_ms;
+    async::sleep_unless_stopped(stop, std::chrono::milliseconds(wait_ms));
+  }
+}
+
+}  // namespace tb::sentinel::runtime

@@ -1,0 +1,45 @@
+// Asks the runtime's own health path, again and again, on a thread of its own: "ready" is what the runtime says of
+// itself.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <thread>
+
+#include "sentinel/config.h"
+
+namespace tb::sentinel::runtime {
+
+/// The status of one GET, or 0 if there was no proper answer within `timeout_ms`.
+int ask_health(const RuntimeAddress& address, const std::string& path, std::int64_t timeout_ms);
+
+/// A free loopback port. Another program may take it before it is used: the runtime then fails and is started again.
+std::uint16_t free_loopback_port();
+
+struct ProbeOptions {
+  std::int64_t waiting_ms = 200;   ///< between questions until the first 200
+  std::int64_t steady_ms = 1'000;  ///< between questions afterwards
+  std::int64_t timeout_ms = 5'000;
+  int failures_to_lose = 3;  ///< in a row, after which a runtime counts as lost
+};
+
+class Probe {
+ public:
+  Probe(RuntimeAddress address, std::string path, ProbeOptions options = {});
+  ~Probe();
+  Probe(const Probe&) = delete;
+  Probe& operator=(const Probe&) = delete;
+  /// It has answered 200, and has not failed since as often as counts.
+  bool healthy() const { return healthy_; }
+
+ private:
+  void run(const std::stop_token& stop);
+  RuntimeAddress address_;
+  std::string path_;
+  ProbeOptions options_;
+  std::atomic<bool> healthy_ = false;
+  std::jthread thread_;
+};
+
+}  // namespace tb::sentinel::runtime
