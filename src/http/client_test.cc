@@ -5,6 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "http/file_response.h"
 #include "http/server.h"
 #include "http/test_peer.h"
@@ -292,6 +295,43 @@ TEST_F(ClientTest, TlsCarriesLargeFilesBothWays) {
   EXPECT_TRUE(client.send(put).body == content.substr(0, 900'000));
 }
 
+TEST_F(ClientTest, ManyClientsAtOnceAndAStopInBetween) {
+  for (const bool tls : {false, true}) {
+    ServerConfig server{.loops = 2, .workers = 3, .drain_ms = 20};
+    if (tls) server.tls = TlsConfig{test::certificates().cert("server"), test::certificates().key("server"), "", false};
+    start(server);
+    const std::string content = make_file(400'000);
+    const std::string base = tls ? https("") : url("");
+    ClientConfig config;
+    config.ca_path = test::certificates().cert("ca");
+    Client client(config);
+    std::atomic<int> whole{0};
+    std::atomic<int> wrong{0};
+    std::atomic<int> ended{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&] {
+        for (int i = 0; i < 500; ++i) {
+          try {
+            const ClientResponse response = client.send(request_to(base + (i % 3 == 0 ? "/port" : "/file")));
+            if (i % 3 != 0 && response.body != content) ++wrong;
+            ++whole;
+          } catch (const Error& e) {
+            if (e.reason != "network_unreachable" && e.reason != "tls_failed") ++wrong;
+            break;
+          }
+        }
+        ++ended;
+      });
+    }
+    while (whole < 40 && ended < 4) std::this_thread::yield();
+    server_->stop();
+    for (auto& thread : threads) thread.join();
+    EXPECT_GE(whole, 40);
+    EXPECT_EQ(wrong, 0);
+  }
+}
+
 TEST_F(ClientTest, TheServerSeesWhichClientCertificateCame) {
   start({.tls = TlsConfig{test::certificates().cert("server"), test::certificates().key("server"),
                           test::certificates().cert("ca"), false}});
@@ -390,6 +430,22 @@ TEST(ClientUrl, ANameIsCheckedWhereItLeads) {
   EXPECT_EQ(error_of([&] { Client(config).send(request); }).reason, "url_refused");
   config.policy.loopback = true;
   EXPECT_EQ(Client(config).send(request).status, 200);
+}
+
+TEST(ClientUrl, AProxyOfTheEnvironmentIsUsedWhereverItStands) {
+  std::string line;
+  const RawServer proxy([&](int fd) {
+    const std::string head = RawServer::read_head(fd);
+    line = head.substr(0, head.find('\r'));
+    RawServer::write(fd, "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nproxied");
+  });
+  ::setenv("http_proxy", proxy.url("").c_str(), 1);
+  ClientConfig config;
+  config.policy = AddressPolicy::from_network(false, false, true);
+  const std::string body = Client(config).send(request_to("http://weights.example/a?b")).body;
+  ::unsetenv("http_proxy");
+  EXPECT_EQ(body, "proxied");
+  EXPECT_EQ(line, "GET http://weights.example/a?b HTTP/1.1");
 }
 
 TEST(ClientUrl, RequestHeadersCannotBeSplit) {
