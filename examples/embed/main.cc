@@ -1,5 +1,5 @@
-// Encrypts a buffer in memory, proves and decrypts it, reads a few bytes from its middle, and is refused once a byte of it
-// was changed: the TrustBridge library inside another program. The tests build this from an install tree and run it.
+// Encrypts a buffer in memory, proves and decrypts it, reads a few bytes from its middle, and is refused once a byte of
+// it was changed: the TrustBridge library inside another program. The tests build this from an install tree and run it.
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -11,8 +11,8 @@
 
 namespace {
 
-using tb::ByteView;
 using tb::Bytes;
+using tb::ByteView;
 
 struct Sealed {
   Bytes file;

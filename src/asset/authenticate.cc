@@ -18,8 +18,8 @@ std::string lower(std::string text) {
 Result<Authenticity> authenticate(const Manifest& manifest, const Expectation& expected) {
   Authenticity proof;
   if (expected.asset_id && *expected.asset_id != manifest.asset_id()) {
-    return fail("asset_mismatch", fmt::format("the manifest is of asset '{}', not of '{}'", manifest.asset_id(),
-                                              *expected.asset_id));
+    return fail("asset_mismatch",
+                fmt::format("the manifest is of asset '{}', not of '{}'", manifest.asset_id(), *expected.asset_id));
   }
   if (expected.manifest_sha256) {
     if (!equal_constant_time(manifest.sha256(), lower(*expected.manifest_sha256))) {

@@ -55,7 +55,8 @@ Result<> validate_order(const std::vector<ContentFile>& files) {
     const ContentFile& before = files[i - 1];
     const ContentFile& file = files[i];
     if (before.path == file.path) return malformed(fmt::format("content path '{}' stands twice", file.path));
-    if (before.path > file.path) return malformed(fmt::format("content entry '{}' is not in bytewise order", file.path));
+    if (before.path > file.path)
+      return malformed(fmt::format("content entry '{}' is not in bytewise order", file.path));
     if (file.offset <= before.offset) return malformed(fmt::format("content entry '{}' does not ascend", file.path));
     if (file.offset < before.offset + before.bytes) {
       return malformed(fmt::format("content entry '{}' overlaps the one before", file.path));

@@ -21,8 +21,8 @@ inline constexpr std::uint32_t kPlainMode = 0644;
 inline constexpr std::uint32_t kExecutableMode = 0755;
 
 struct ContentFile {
-  std::string path;           ///< relative, `/` between parts, UTF-8
-  std::uint64_t offset = 0;   ///< of the file's first byte, in plaintext
+  std::string path;          ///< relative, `/` between parts, UTF-8
+  std::uint64_t offset = 0;  ///< of the file's first byte, in plaintext
   std::uint64_t bytes = 0;
   std::uint32_t mode = kPlainMode;  ///< 0644 or 0755
   std::optional<Digest> sha256{};

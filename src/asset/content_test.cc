@@ -34,9 +34,11 @@ TEST(Content, JsonRoundTrip) {
 }
 
 TEST(Content, RefusesUnsafePaths) {
-  for (const std::string_view path :
-       {"", "/", "/etc/passwd", "..", "a/../b", "a/..", ".", "./a", "a/./b", "a//b", "a/", "a\nb", "a\x1b[0m", "a\x7f",
-        "\xff", "a\xc0\xaf" "b", "\xed\xa0\x80"}) {
+  for (const std::string_view path : {"", "/", "/etc/passwd", "..", "a/../b", "a/..", ".", "./a", "a/./b", "a//b", "a/",
+                                      "a\nb", "a\x1b[0m", "a\x7f", "\xff",
+                                      "a\xc0\xaf"
+                                      "b",
+                                      "\xed\xa0\x80"}) {
     EXPECT_FALSE(is_relative_path(path)) << path;
     EXPECT_EQ(reason_of(validate(tar({{std::string(path), 512, 0}}), 4096)), "content_malformed") << path;
   }

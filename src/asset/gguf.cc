@@ -25,10 +25,10 @@ constexpr std::size_t kBufferBytes = std::size_t{64} << 10;
 enum Type : std::uint32_t { kU8, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kString, kArray, kU64, kI64, kF64 };
 
 constexpr std::array<std::string_view, 40> kTensorTypes = {
-    "F32",     "F16",    "Q4_0",    "Q4_1",  "",        "",        "Q5_0",    "Q5_1",  "Q8_0",   "Q8_1",
-    "Q2_K",    "Q3_K",   "Q4_K",    "Q5_K",  "Q6_K",    "Q8_K",    "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S",
-    "IQ4_NL",  "IQ3_S",  "IQ2_S",   "IQ4_XS", "I8",     "I16",     "I32",     "I64",   "F64",    "IQ1_M",
-    "BF16",    "",       "",        "",      "TQ1_0",   "TQ2_0",   "",        "",      "",       "MXFP4"};
+    "F32",    "F16",   "Q4_0",  "Q4_1",   "",      "",      "Q5_0",    "Q5_1",   "Q8_0",    "Q8_1",
+    "Q2_K",   "Q3_K",  "Q4_K",  "Q5_K",   "Q6_K",  "Q8_K",  "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S",
+    "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS", "I8",    "I16",   "I32",     "I64",    "F64",     "IQ1_M",
+    "BF16",   "",      "",      "",       "TQ1_0", "TQ2_0", "",        "",       "",        "MXFP4"};
 
 std::unexpected<Error> malformed(std::string message) {
   return fail("gguf_malformed", std::move(message));
@@ -42,11 +42,23 @@ std::string type_name(std::uint32_t type) {
 /// Bytes of a value of fixed size; 0 for text and arrays.
 std::uint64_t width_of(std::uint32_t type) {
   switch (type) {
-    case kU8: case kI8: case kBool: return 1;
-    case kU16: case kI16: return 2;
-    case kU32: case kI32: case kF32: return 4;
-    case kU64: case kI64: case kF64: return 8;
-    default: return 0;
+    case kU8:
+    case kI8:
+    case kBool:
+      return 1;
+    case kU16:
+    case kI16:
+      return 2;
+    case kU32:
+    case kI32:
+    case kF32:
+      return 4;
+    case kU64:
+    case kI64:
+    case kF64:
+      return 8;
+    default:
+      return 0;
   }
 }
 
@@ -127,13 +139,20 @@ Result<Json> read_scalar(Cursor& cursor, std::uint32_t type) {
     case kBool:
       if (raw > 1) return malformed("a GGUF boolean is neither 0 nor 1");
       return Json(raw == 1);
-    case kI8: return Json(static_cast<int>(static_cast<std::int8_t>(raw)));
-    case kI16: return Json(static_cast<int>(static_cast<std::int16_t>(raw)));
-    case kI32: return Json(static_cast<int>(static_cast<std::int32_t>(raw)));
-    case kI64: return Json(static_cast<std::int64_t>(raw));
-    case kF32: return real(static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(raw))));
-    case kF64: return real(std::bit_cast<double>(raw));
-    default: return Json(raw);
+    case kI8:
+      return Json(static_cast<int>(static_cast<std::int8_t>(raw)));
+    case kI16:
+      return Json(static_cast<int>(static_cast<std::int16_t>(raw)));
+    case kI32:
+      return Json(static_cast<int>(static_cast<std::int32_t>(raw)));
+    case kI64:
+      return Json(static_cast<std::int64_t>(raw));
+    case kF32:
+      return real(static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(raw))));
+    case kF64:
+      return real(std::bit_cast<double>(raw));
+    default:
+      return Json(raw);
   }
 }
 

@@ -15,9 +15,9 @@ namespace tb::asset {
 
 struct GgufTensor {
   std::string name;
-  std::string type;                  ///< "F32", "Q4_K", …; "type 99" for one that is not known
+  std::string type;  ///< "F32", "Q4_K", …; "type 99" for one that is not known
   std::vector<std::uint64_t> shape;
-  std::uint64_t offset = 0;          ///< in the tensor data
+  std::uint64_t offset = 0;  ///< in the tensor data
 };
 
 struct GgufHeader {

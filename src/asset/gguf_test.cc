@@ -13,9 +13,15 @@ std::string le(T value) {
   std::memcpy(out.data(), &value, sizeof value);
   return out;
 }
-std::string text(std::string_view s) { return le<std::uint64_t>(s.size()) + std::string(s); }
-std::string pair(std::string_view key, std::uint32_t type, std::string value) { return text(key) + le(type) + value; }
-std::string array(std::uint32_t type, std::uint64_t count, std::string elements) { return le(type) + le(count) + elements; }
+std::string text(std::string_view s) {
+  return le<std::uint64_t>(s.size()) + std::string(s);
+}
+std::string pair(std::string_view key, std::uint32_t type, std::string value) {
+  return text(key) + le(type) + value;
+}
+std::string array(std::uint32_t type, std::uint64_t count, std::string elements) {
+  return le(type) + le(count) + elements;
+}
 
 std::string tensor(std::string_view name, std::vector<std::uint64_t> shape, std::uint32_t type, std::uint64_t offset) {
   std::string out = text(name) + le(static_cast<std::uint32_t>(shape.size()));
@@ -42,7 +48,8 @@ TEST(Gguf, ReadsMetadataAndTensors) {
   const std::string file =
       file_of({pair("general.architecture", 8, text("llama")), pair("u8", 0, le<std::uint8_t>(200)),
                pair("i8", 1, le<std::int8_t>(-3)), pair("i64", 11, le<std::int64_t>(-9)), pair("f", 6, le(0.5F)),
-               pair("nan", 6, "\xff\xff\xff\x7f"), pair("yes", 7, le<std::uint8_t>(1)), pair("tokens", 9, array(8, 20'000, tokens)),
+               pair("nan", 6, "\xff\xff\xff\x7f"), pair("yes", 7, le<std::uint8_t>(1)),
+               pair("tokens", 9, array(8, 20'000, tokens)),
                pair("few", 9, array(4, 2, le<std::uint32_t>(7) + le<std::uint32_t>(8))),
                pair("many", 9, array(6, 9, std::string(36, '\0'))), pair("last", 10, le<std::uint64_t>(5))},
               {tensor("tok.weight", {64, 32}, 12, 0), tensor("x", {}, 99, 32)});
@@ -69,7 +76,13 @@ TEST(Gguf, ReadsMetadataAndTensors) {
 }
 
 TEST(Gguf, EveryCutIsRefused) {
-  const std::string whole = file_of({pair("a", 8, text("bc")), pair("n", 9, array(8, 9, []{ std::string s; for (int i = 0; i < 9; ++i) s += text("t"); return s; }()))},
+  const std::string whole = file_of({pair("a", 8, text("bc")), pair("n", 9,
+                                                                    array(8, 9,
+                                                                          [] {
+                                                                            std::string s;
+                                                                            for (int i = 0; i < 9; ++i) s += text("t");
+                                                                            return s;
+                                                                          }()))},
                                     {tensor("t", {4}, 0, 0)});
   const std::string header = whole.substr(0, whole.size() - 64);
   ASSERT_TRUE(read(header));

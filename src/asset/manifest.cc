@@ -20,14 +20,16 @@ std::unexpected<Error> malformed(std::string message) {
 }
 
 JsonLimits manifest_limits() {
-  return {.bytes = kMaxManifestBytes, .depth = 16, .integers_only = true, .ascii_names_only = true,
+  return {.bytes = kMaxManifestBytes,
+          .depth = 16,
+          .integers_only = true,
+          .ascii_names_only = true,
           .values = kMaxManifestValues};
 }
 
 bool is_lower_hex(std::string_view text, std::size_t digits) {
-  return text.size() == digits && std::ranges::all_of(text, [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
+  return text.size() == digits &&
+         std::ranges::all_of(text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 bool is_hex(std::string_view text, std::size_t digits) {
@@ -100,7 +102,8 @@ Result<ManifestSignature> read_signature(const Json& json) {
   if (json.find("alg")->as_string() != "Ed25519") return malformed("manifest: alg of a signature is not Ed25519");
   ManifestSignature signature;
   signature.keyid = json.find("keyid")->as_string();
-  if (!is_lower_hex(signature.keyid, 64)) return malformed("manifest: keyid of a signature is not 64 lower-case hex digits");
+  if (!is_lower_hex(signature.keyid, 64))
+    return malformed("manifest: keyid of a signature is not 64 lower-case hex digits");
   const auto value = from_base64url(json.find("value")->as_string());
   if (!value || value->size() != signature.value.size()) {
     return malformed("manifest: value of a signature is not 64 bytes in base64url");
@@ -160,7 +163,8 @@ Result<Metadata> Metadata::from_json(const Json& json) {
 Result<Manifest> Manifest::parse(std::string_view text) {
   if (text.size() > kMaxManifestBytes) return fail("manifest_too_large", "manifest exceeds 64 MiB");
   auto document = Json::parse(text, manifest_limits());
-  if (!document) return fail(Error("manifest_malformed", "manifest is not acceptable JSON", std::move(document.error())));
+  if (!document)
+    return fail(Error("manifest_malformed", "manifest is not acceptable JSON", std::move(document.error())));
   Manifest manifest;
   manifest.document_ = std::move(*document);
   TRY(manifest.read());

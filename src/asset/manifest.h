@@ -1,4 +1,5 @@
-// The manifest: the JSON object that travels beside a ciphertext and says what it is. Normative: tbenc-v1 sections 4, 5.
+// The manifest: the JSON object that travels beside a ciphertext and says what it is. Normative: tbenc-v1 sections
+// 4, 5.
 //
 // parse() promises form only. Nothing in a manifest may be believed before authenticate() has said by which proof; the
 // storage it came from may be hostile. The document is kept as it was received, unknown fields included, because mac,
@@ -124,12 +125,12 @@ struct ManifestDraft {
 
 /// What the reader of a manifest holds against it. Everything that is set must hold.
 struct Expectation {
-  const FileKey* key = nullptr;                      ///< checks the mac, where there is one
-  std::optional<std::string> asset_id;               ///< the asset that was asked for
-  std::optional<std::string> manifest_sha256;        ///< of the authorize answer, hex
-  std::optional<Metadata> metadata;                  ///< of the authorize answer
-  std::optional<Ed25519PublicKey> provider_key;      ///< pinned: its signature is required
-  bool allow_unauthenticated = false;                ///< the operator's explicit flag
+  const FileKey* key = nullptr;                  ///< checks the mac, where there is one
+  std::optional<std::string> asset_id;           ///< the asset that was asked for
+  std::optional<std::string> manifest_sha256;    ///< of the authorize answer, hex
+  std::optional<Metadata> metadata;              ///< of the authorize answer
+  std::optional<Ed25519PublicKey> provider_key;  ///< pinned: its signature is required
+  bool allow_unauthenticated = false;            ///< the operator's explicit flag
 };
 
 /// Which proofs held. The rules of section 5 are these three functions, nowhere else.

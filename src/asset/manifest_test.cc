@@ -71,8 +71,8 @@ TEST(Manifest, MacIsAsTheSpecSays) {
   const std::string canonical =
       R"({"algo":"aes-256-gcm-chunked","allow_finetune":true,"asset_id":"llama-1","chunk_bytes":1024,)"
       R"("content":{"kind":"file","name":"m.gguf"},"format":"tbenc/v1","nonce_prefix":"01020304",)"
-      R"("plaintext_bytes":3000,"sha256_ciphertext":")" + to_hex(draft().sha256_ciphertext) +
-      R"(","weights_filename":"model.tbenc"})";
+      R"("plaintext_bytes":3000,"sha256_ciphertext":")" +
+      to_hex(draft().sha256_ciphertext) + R"(","weights_filename":"model.tbenc"})";
   const FileKey key = key_of(7);
   const std::array<std::uint8_t, 32> no_salt{};
   const Digest prk = hmac_sha256(no_salt, key.reveal());
@@ -164,7 +164,8 @@ TEST(Manifest, RefusesEveryFieldThatBreaksItsRule) {
 
 TEST(Manifest, RefusesMembersThatNoProofCovers) {
   const Manifest manifest = made();
-  EXPECT_EQ(reason_of(Manifest::parse(edited(manifest.text(), R"("alg")", R"("extra": "x", "alg")"))), "manifest_malformed");
+  EXPECT_EQ(reason_of(Manifest::parse(edited(manifest.text(), R"("alg")", R"("extra": "x", "alg")"))),
+            "manifest_malformed");
   EXPECT_EQ(reason_of(Manifest::parse(edited(manifest.text(), "HS256", "HS512"))), "manifest_malformed");
   // A mac needs the prefix beside it.
   Json without = manifest.document();
@@ -273,10 +274,12 @@ TEST(Authenticate, EveryGivenItemMustHold) {
   EXPECT_EQ(reason_of(authenticate(manifest, {.key = &key, .asset_id = "llama-1"})), "ok");
   EXPECT_EQ(reason_of(authenticate(manifest, {.key = &key, .asset_id = "llama-2"})), "asset_mismatch");
   EXPECT_EQ(reason_of(authenticate(manifest, {.key = &other, .allow_unauthenticated = true})), "mac_mismatch");
-  EXPECT_EQ(reason_of(authenticate(manifest, {.key = &key, .manifest_sha256 = std::string(64, '0')})), "manifest_digest_mismatch");
+  EXPECT_EQ(reason_of(authenticate(manifest, {.key = &key, .manifest_sha256 = std::string(64, '0')})),
+            "manifest_digest_mismatch");
   EXPECT_EQ(reason_of(authenticate(manifest, {.key = &key, .manifest_sha256 = manifest.sha256()})), "ok");
   EXPECT_EQ(reason_of(authenticate(manifest, {.key = &key, .metadata = wrong})), "metadata_mismatch");
-  EXPECT_EQ(reason_of(authenticate(manifest, {.key = &key, .provider_key = signer_of(1).public_key()})), "signature_missing");
+  EXPECT_EQ(reason_of(authenticate(manifest, {.key = &key, .provider_key = signer_of(1).public_key()})),
+            "signature_missing");
   EXPECT_EQ(reason_of(authenticate(manifest, {})), "manifest_unauthenticated");
 }
 

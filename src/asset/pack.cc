@@ -33,7 +33,7 @@ Result<std::string> real_path_of(const std::string& path) {
 }
 
 Result<struct stat> stat_of(const std::string& path, bool follow) {
-  struct stat st {};
+  struct stat st{};
   if ((follow ? stat(path.c_str(), &st) : lstat(path.c_str(), &st)) != 0) {
     return fail(error_from_errno(errno, printable(path)));
   }
@@ -197,7 +197,7 @@ Result<std::string> PackSource::gap(std::size_t file) const {
 Result<> PackSource::open_current() {
   const Entry& entry = entries_[file_];
   open_ = TRY(open_file(entry.real_path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
-  struct stat now {};
+  struct stat now{};
   if (fstat(open_.get(), &now) != 0) return fail(error_from_errno(errno, entry.real_path));
   if (!same_state(entry.seen, now)) return changed(entry.real_path);
   left_ = static_cast<std::uint64_t>(entry.seen.st_size);
@@ -206,7 +206,7 @@ Result<> PackSource::open_current() {
 
 Result<> PackSource::close_current() {
   const Entry& entry = entries_[file_];
-  struct stat now {};
+  struct stat now{};
   if (fstat(open_.get(), &now) != 0) return fail(error_from_errno(errno, entry.real_path));
   if (!same_state(entry.seen, now)) return changed(entry.real_path);
   open_.reset();
@@ -225,7 +225,8 @@ Result<std::size_t> PackSource::read(MutableBytes out) {
     const std::size_t room = out.size() - done;
     if (gap_at_ < gap_.size()) {
       const std::size_t n = std::min(room, gap_.size() - gap_at_);
-      std::copy_n(gap_.begin() + static_cast<std::ptrdiff_t>(gap_at_), n, out.begin() + static_cast<std::ptrdiff_t>(done));
+      std::copy_n(gap_.begin() + static_cast<std::ptrdiff_t>(gap_at_), n,
+                  out.begin() + static_cast<std::ptrdiff_t>(done));
       gap_at_ += n;
       done += n;
     } else if (!open_) {

@@ -27,12 +27,11 @@ inline constexpr std::size_t kMaxIndexBytes = std::size_t{63} << 20;
 
 class PackSource final : public tbenc::PullSource {
  public:
-  /// `path` is a file or a directory. `plaintext_hashes`: content() has SHA-256s once all was read: one for each file of a
-  /// directory, plaintext_sha256 for a single file.
-  /// "source_empty" (a directory without files), "source_kind_unsupported" (a socket, device, …), "link_outside",
-  /// "link_loop", "path_unsupported" (not UTF-8, control characters, too long), "too_many_files" (for an index of
-  /// `max_index_bytes`), and the errors of
-  /// open(2); all name the file. A directory's files are opened once here, so that an unreadable one is found early.
+  /// `path` is a file or a directory. `plaintext_hashes`: content() has SHA-256s once all was read: one for each file
+  /// of a directory, plaintext_sha256 for a single file. "source_empty" (a directory without files),
+  /// "source_kind_unsupported" (a socket, device, …), "link_outside", "link_loop", "path_unsupported" (not UTF-8,
+  /// control characters, too long), "too_many_files" (for an index of `max_index_bytes`), and the errors of open(2);
+  /// all name the file. A directory's files are opened once here, so that an unreadable one is found early.
   static Result<PackSource> scan(const std::string& path, bool plaintext_hashes = false,
                                  std::size_t max_index_bytes = kMaxIndexBytes);
 
@@ -50,7 +49,7 @@ class PackSource final : public tbenc::PullSource {
  private:
   struct Entry {
     std::string real_path;  ///< without links
-    struct stat seen {};
+    struct stat seen{};
   };
   PackSource() = default;
   Result<> walk(const std::string& real_path, const std::string& prefix, std::vector<struct stat>& ancestors);
@@ -66,11 +65,11 @@ class PackSource final : public tbenc::PullSource {
   std::vector<Entry> entries_;  ///< one for each file of the content
   std::size_t index_bytes_ = 0, max_index_bytes_ = 0;
   std::uint64_t total_ = 0;
-  std::size_t file_ = 0;        ///< the file that is being read or comes next
-  std::string gap_;             ///< what stands before that file, or at the end of the archive
+  std::size_t file_ = 0;  ///< the file that is being read or comes next
+  std::string gap_;       ///< what stands before that file, or at the end of the archive
   std::size_t gap_at_ = 0;
   Fd open_;
-  std::uint64_t left_ = 0;      ///< of the open file
+  std::uint64_t left_ = 0;  ///< of the open file
   bool hashing_ = false;
   Sha256 hash_;
 };

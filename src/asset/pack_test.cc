@@ -72,7 +72,8 @@ TEST_F(Pack, ADirectoryIsOneDeterministicStream) {
     EXPECT_EQ(stream->substr(file.offset, file.bytes), read_file(model() / file.path));
     EXPECT_EQ(file.mode, file.path == "run.sh" ? kExecutableMode : kPlainMode);
   }
-  EXPECT_EQ(paths, (std::vector<std::string>{"config.json", "run.sh", "sub-a", "sub/deep/model-00001.safetensors", "sub/empty"}));
+  EXPECT_EQ(paths, (std::vector<std::string>{"config.json", "run.sh", "sub-a", "sub/deep/model-00001.safetensors",
+                                             "sub/empty"}));
   EXPECT_EQ(stream->substr(stream->size() - 1024), std::string(1024, '\0'));
 
   // Other times, other order of creation: the same bytes, for reads of any size.
@@ -209,7 +210,11 @@ TEST_F(Pack, AFileThatChangesIsNamed) {
   const std::vector<std::pair<std::string, void (*)(const fs::path&)>> changes = {
       {"grows", [](const fs::path& p) { std::ofstream(p, std::ios::app) << "more"; }},
       {"shrinks", [](const fs::path& p) { fs::resize_file(p, 10); }},
-      {"is replaced", [](const fs::path& p) { fs::remove(p); std::ofstream(p) << std::string(5000, 'y'); }},
+      {"is replaced",
+       [](const fs::path& p) {
+         fs::remove(p);
+         std::ofstream(p) << std::string(5000, 'y');
+       }},
       {"is rewritten", [](const fs::path& p) {
          std::ofstream(p, std::ios::in | std::ios::out) << "y";
          const timeval times[2] = {{1, 1}, {1, 1}};
@@ -239,7 +244,8 @@ TEST_F(Pack, Pickles) {
     EXPECT_TRUE(is_pickle_path(path)) << path;
     write(path, "x");
   }
-  for (const std::string path : {"a.safetensors", "bin", "x.gguf", "pt.json"}) EXPECT_FALSE(is_pickle_path(path)) << path;
+  for (const std::string path : {"a.safetensors", "bin", "x.gguf", "pt.json"})
+    EXPECT_FALSE(is_pickle_path(path)) << path;
   write("ok.json", "{}");
   const auto source = PackSource::scan(model());
   EXPECT_EQ(source->pickle_files(), (std::vector<std::string>{"a.bin", "b/x.PT", "c.pkl", "d.pth", "e.ckpt"}));

@@ -22,9 +22,9 @@ struct SafetensorsTensor {
 };
 
 struct SafetensorsHeader {
-  std::vector<SafetensorsTensor> tensors;                        ///< by place in the file
-  std::vector<std::pair<std::string, std::string>> metadata;     ///< `__metadata__`
-  std::uint64_t parameters() const;                              ///< elements of all tensors
+  std::vector<SafetensorsTensor> tensors;                     ///< by place in the file
+  std::vector<std::pair<std::string, std::string>> metadata;  ///< `__metadata__`
+  std::uint64_t parameters() const;                           ///< elements of all tensors
 };
 
 /// Reads `bytes` of `source` from `offset`: one safetensors file. "safetensors_malformed"; errors of the source.

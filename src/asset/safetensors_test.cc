@@ -37,9 +37,20 @@ TEST(Safetensors, ReadsTensorsInTheirPlace) {
 
 TEST(Safetensors, RefusesWhatDoesNotAddUp) {
   const std::vector<std::string> files = {
-      "", "1234567", file_of("{}", 0).substr(0, 9), std::string(8, '\xff') + "{}", file_of(kTwo, 19), file_of(kTwo, 21),
-      file_of(" {}", 0), file_of("[]", 0), file_of("{", 0), file_of("{}x", 0), file_of(std::string(1 << 20, '['), 0),
-      file_of(R"({"a":1})", 0), file_of(R"({"__metadata__":[]})", 0), file_of(R"({"__metadata__":{"a":1}})", 0),
+      "",
+      "1234567",
+      file_of("{}", 0).substr(0, 9),
+      std::string(8, '\xff') + "{}",
+      file_of(kTwo, 19),
+      file_of(kTwo, 21),
+      file_of(" {}", 0),
+      file_of("[]", 0),
+      file_of("{", 0),
+      file_of("{}x", 0),
+      file_of(std::string(1 << 20, '['), 0),
+      file_of(R"({"a":1})", 0),
+      file_of(R"({"__metadata__":[]})", 0),
+      file_of(R"({"__metadata__":{"a":1}})", 0),
       file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,7]}})", 7),
       file_of(R"({"a":{"dtype":"Q99","shape":[2],"data_offsets":[0,8]}})", 8),
       file_of(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8),
@@ -48,8 +59,12 @@ TEST(Safetensors, RefusesWhatDoesNotAddUp) {
       file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8,9]}})", 8),
       file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12),
       file_of(R"({"a":{"dtype":"U8","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", 0),
-      file_of(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})", 6),
-      file_of(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"a":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})", 8)};
+      file_of(
+          R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})",
+          6),
+      file_of(
+          R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"a":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
+          8)};
   for (const std::string& file : files) {
     const auto header = read(file);
     ASSERT_FALSE(header) << file.substr(0, 100);

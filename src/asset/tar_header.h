@@ -23,7 +23,8 @@ struct TarEntry {
   bool operator==(const TarEntry&) const = default;
 };
 
-/// The header blocks of `entry`: times, owner ids 0, owner names empty. "archive_failed" if libarchive so much as warns.
+/// The header blocks of `entry`: times, owner ids 0, owner names empty. "archive_failed" if libarchive so much as
+/// warns.
 Result<std::string> encode_tar_header(const TarEntry& entry);
 
 struct ParsedTarHeader {

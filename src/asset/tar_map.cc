@@ -101,8 +101,10 @@ Result<> TarMap::check_gap(std::size_t gap, ByteView bytes, std::set<std::string
     bytes = bytes.subspan(header.header_bytes);
     if (!header.entry.is_directory) {
       const TarEntry indexed{false, file.path, file.bytes, file.mode};
-      if (header.entry != indexed) return malformed(fmt::format("the header before '{}' disagrees with the index", file.path));
-      if (!bytes.empty()) return malformed(fmt::format("the bytes of '{}' do not start where the index says", file.path));
+      if (header.entry != indexed)
+        return malformed(fmt::format("the header before '{}' disagrees with the index", file.path));
+      if (!bytes.empty())
+        return malformed(fmt::format("the bytes of '{}' do not start where the index says", file.path));
       return {};
     }
     if (header.entry.mode != kExecutableMode || !is_indexed_directory(header.entry.path) ||

@@ -24,9 +24,9 @@ class TarMap {
   /// A run of stream bytes that belong together.
   struct Piece {
     bool is_file = false;
-    std::size_t index = 0;        ///< of the file, or of the gap before file `index` (files.size(): the end of the archive)
-    std::uint64_t offset = 0;     ///< within the file or gap
-    std::size_t at = 0;           ///< within the span that was asked for
+    std::size_t index = 0;  ///< of the file, or of the gap before file `index` (files.size(): the end of the archive)
+    std::uint64_t offset = 0;  ///< within the file or gap
+    std::size_t at = 0;        ///< within the span that was asked for
     std::size_t bytes = 0;
   };
 

@@ -73,14 +73,16 @@ struct Block {
 Result<Block> read_block(ByteView bytes) {
   if (bytes.size() < kBlock) return malformed("a tar header is cut short");
   const ByteView block = bytes.first(kBlock);
-  if (as_text(field(block, kMagic)) != std::string_view("ustar\00000", 8)) return malformed("a tar header is not in ustar form");
+  if (as_text(field(block, kMagic)) != std::string_view("ustar\00000", 8))
+    return malformed("a tar header is not in ustar form");
   if (!checksum_holds(block)) return malformed("a tar header's checksum is wrong");
   const auto name = text_of(field(block, kName));
   const auto prefix = text_of(field(block, kPrefix));
   const auto size = number_of(field(block, kSize));
   const auto mode = number_of(field(block, kMode));
   const auto link = text_of(field(block, kLinkName));
-  if (!name || name->empty() || !prefix || !size || !mode || !link) return malformed("a tar header has a malformed field");
+  if (!name || name->empty() || !prefix || !size || !mode || !link)
+    return malformed("a tar header has a malformed field");
   if (!link->empty()) return malformed("a tar header names a link");
   if (*mode > 07777) return malformed("a tar header has an impossible mode");
   return Block{static_cast<char>(block[kType.at]), prefix->empty() ? *name : *prefix + "/" + *name, *size,

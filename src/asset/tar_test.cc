@@ -31,10 +31,11 @@ void seal(std::string& block, std::size_t at = 0) {
 
 TEST(TarHeader, RoundTrip) {
   const std::string long_path = std::string(200, 'd') + "/" + std::string(250, 'f') + ".safetensors";
-  for (const TarEntry& entry : {file("a", 0), file("config.json", 512, kExecutableMode), TarEntry{true, "dir", 0, 0755},
-                                TarEntry{true, std::string(120, 'x') + "/y", 0, 0755}, file(std::string(100, 'n'), 1),
-                                file("dir/mod\xc3\xa8le \xe6\xa8\xa1.gguf", 7), file(long_path, 3),
-                                file("big", 0777777777777ULL), file("bigger", (1ULL << 33)), file("huge", (1ULL << 52) + 1)}) {
+  for (const TarEntry& entry :
+       {file("a", 0), file("config.json", 512, kExecutableMode), TarEntry{true, "dir", 0, 0755},
+        TarEntry{true, std::string(120, 'x') + "/y", 0, 0755}, file(std::string(100, 'n'), 1),
+        file("dir/mod\xc3\xa8le \xe6\xa8\xa1.gguf", 7), file(long_path, 3), file("big", 0777777777777ULL),
+        file("bigger", (1ULL << 33)), file("huge", (1ULL << 52) + 1)}) {
     const auto text = encode_tar_header(entry);
     ASSERT_TRUE(text) << text.error().message;
     EXPECT_EQ(text->size() % 512, 0U);
@@ -69,9 +70,14 @@ TEST(TarHeader, RefusesEverythingElse) {
     seal(bad);
     EXPECT_EQ(reason_of(parse_tar_header(as_bytes(bad))), "archive_malformed") << type;
   }
-  for (const auto& [at, bytes] : std::vector<std::pair<std::size_t, std::string>>{
-           {0, std::string(1, '\0')}, {1, std::string("\0b", 2)}, {124, "x"}, {124, "\xff"}, {157, "/etc/passwd"}, {257, "ustaR"},
-           {263, "01"}, {100, "7777777"}}) {
+  for (const auto& [at, bytes] : std::vector<std::pair<std::size_t, std::string>>{{0, std::string(1, '\0')},
+                                                                                  {1, std::string("\0b", 2)},
+                                                                                  {124, "x"},
+                                                                                  {124, "\xff"},
+                                                                                  {157, "/etc/passwd"},
+                                                                                  {257, "ustaR"},
+                                                                                  {263, "01"},
+                                                                                  {100, "7777777"}}) {
     std::string bad = good;
     bad.replace(at, bytes.size(), bytes);
     seal(bad);
@@ -99,9 +105,9 @@ TEST(TarHeader, PaxExtension) {
   EXPECT_EQ(parsed->entry, file("b", 5));
   EXPECT_EQ(parse_tar_header(as_bytes(extended("10 size=9\n")))->entry, file("a", 9));
   for (const std::string records :
-       {"8 path=b\n", "11 path=b\n", "10 path=bX", "path=b\n", "10\n", " 10 path=b\n", "010 path=b\n", "16 linkpath=/b\n",
-        "10 path=b\n10 path=c\n", "10 size=x\n", "11 size=-1\n", "11 mtime=12\n", "19 GNU.sparse.a=b\n", "99999999999999999999 path=b\n",
-        "7 path\n", "10 path=b\n\n"}) {
+       {"8 path=b\n", "11 path=b\n", "10 path=bX", "path=b\n", "10\n", " 10 path=b\n", "010 path=b\n",
+        "16 linkpath=/b\n", "10 path=b\n10 path=c\n", "10 size=x\n", "11 size=-1\n", "11 mtime=12\n",
+        "19 GNU.sparse.a=b\n", "99999999999999999999 path=b\n", "7 path\n", "10 path=b\n\n"}) {
     EXPECT_EQ(reason_of(parse_tar_header(as_bytes(extended(records)))), "archive_malformed") << records;
   }
   std::string dirty = extended("10 path=b\n");
@@ -173,23 +179,28 @@ TEST(TarMap, PiecesCoverEveryByteOnce) {
   EXPECT_TRUE(map->pieces(~0ULL, 2).empty());
 }
 
-TEST(TarMap, AcceptsWhatAgrees) { EXPECT_EQ(reason_of(check_all_gaps(sample())), "ok"); }
+TEST(TarMap, AcceptsWhatAgrees) {
+  EXPECT_EQ(reason_of(check_all_gaps(sample())), "ok");
+}
 
 TEST(TarMap, RefusesWhatDisagrees) {
   const std::vector<void (*)(Archive&)> faults = {
       [](Archive& a) { a.content.files[0].path = "A"; },
       [](Archive& a) { a.content.files[0].mode = kExecutableMode; },
       [](Archive& a) { a.content.files[0].bytes -= 1; },
-      [](Archive& a) { a.content.files[0].offset += 1; a.content.files[0].bytes -= 1; },
+      [](Archive& a) {
+        a.content.files[0].offset += 1;
+        a.content.files[0].bytes -= 1;
+      },
       [](Archive& a) { a.content.files.erase(a.content.files.begin() + 1); },
       [](Archive& a) { a.content.files.pop_back(); },
       [](Archive& a) { a.content.files[2].path = "d2/e"; },
-      [](Archive& a) { a.bytes[512 + 600] = 1; },                    // padding
-      [](Archive& a) { a.bytes.back() = 1; },                        // the end
-      [](Archive& a) { a.bytes.resize(a.bytes.size() - 512); },      // one zero block
-      [](Archive& a) { a.bytes.resize(a.bytes.size() - 1024); },     // none
+      [](Archive& a) { a.bytes[512 + 600] = 1; },                 // padding
+      [](Archive& a) { a.bytes.back() = 1; },                     // the end
+      [](Archive& a) { a.bytes.resize(a.bytes.size() - 512); },   // one zero block
+      [](Archive& a) { a.bytes.resize(a.bytes.size() - 1024); },  // none
       [](Archive& a) { a.bytes.resize(a.bytes.size() - 1); },
-      [](Archive& a) { a.bytes[0] = 'b'; },                          // checksum
+      [](Archive& a) { a.bytes[0] = 'b'; },  // checksum
       [](Archive& a) { a.bytes.append(kMaxGapBytes, '\0'); },
   };
   for (std::size_t i = 0; i < faults.size(); ++i) {
@@ -200,8 +211,9 @@ TEST(TarMap, RefusesWhatDisagrees) {
 }
 
 TEST(TarMap, RefusesDirectoriesThatTheIndexDoesNotUse) {
-  for (const auto& entry : {TarEntry{true, "other", 0, 0755}, TarEntry{true, "d", 0, 0777}, TarEntry{true, "..", 0, 0755},
-                            TarEntry{true, "/d", 0, 0755}, TarEntry{true, "a", 0, 0755}, TarEntry{true, "./d", 0, 0755}}) {
+  for (const auto& entry :
+       {TarEntry{true, "other", 0, 0755}, TarEntry{true, "d", 0, 0777}, TarEntry{true, "..", 0, 0755},
+        TarEntry{true, "/d", 0, 0755}, TarEntry{true, "a", 0, 0755}, TarEntry{true, "./d", 0, 0755}}) {
     Archive archive;
     archive.add("a", "A");
     archive.add_header(entry);

@@ -67,7 +67,7 @@ Result<> check_older_copy(const Content& content, const std::string& directory) 
 
 /// Whether something may be put at `target`; true if something of its kind stands there.
 Result<bool> check_target(const Content& content, const std::string& target, bool replace) {
-  struct stat st {};
+  struct stat st{};
   if (lstat(target.c_str(), &st) != 0) {
     if (errno == ENOENT) return false;
     return fail(error_from_errno(errno, target));
@@ -139,13 +139,17 @@ Result<> Unpacker::Impl::write_tar(ByteView bytes) {
 
 Result<> Unpacker::Impl::publish() {
   if (syncfs(root.get()) != 0) return fail(error_from_errno(errno, partial));
-  if (renameat2(AT_FDCWD, partial.c_str(), AT_FDCWD, target.c_str(), replaces ? RENAME_EXCHANGE : RENAME_NOREPLACE) == 0) {
-    // After an exchange the older copy stands at `partial`, and goes with it.
-    if (!replaces) partial.clear();
-    return {};
+  const auto renamed = [this](unsigned flags) {
+    return renameat2(AT_FDCWD, partial.c_str(), AT_FDCWD, target.c_str(), flags) == 0;
+  };
+  // A file system without the flags says EINVAL; a plain rename(2) never replaces a directory that holds something.
+  if (!renamed(replaces ? RENAME_EXCHANGE : RENAME_NOREPLACE) && (errno != EINVAL || replaces || !renamed(0))) {
+    if (errno == EEXIST || errno == ENOTEMPTY) return fail("output_exists", fmt::format("'{}' exists", target));
+    return fail(error_from_errno(errno, target));
   }
-  if (errno == EEXIST) return fail("output_exists", fmt::format("'{}' exists", target));
-  return fail(error_from_errno(errno, target));
+  // After an exchange the older copy stands at `partial`, and goes with it.
+  if (!replaces) partial.clear();
+  return {};
 }
 
 Unpacker::Unpacker(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

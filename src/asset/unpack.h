@@ -39,11 +39,11 @@ class StreamCheck final : public tbenc::Sink {
   const Content* content_;
   std::uint64_t total_;
   std::uint64_t at_ = 0;
-  std::optional<TarMap> map_;            ///< of a tar
+  std::optional<TarMap> map_;  ///< of a tar
   std::set<std::string> directories_;
   Bytes gap_;
   std::optional<Sha256> whole_;
-  Sha256 part_;                          ///< of the file that is passing
+  Sha256 part_;  ///< of the file that is passing
 };
 
 class Unpacker final : public tbenc::Sink {

@@ -1,6 +1,6 @@
-// Every vector through every reader: stream, parallel (source in order and at random), random access, inspect; and, where
-// there is an index, through the walk and the unpacker. A vector says by which code it must be refused, at which step,
-// and how much plaintext may have come out by then. spec: tbenc-v1 7
+// Every vector through every reader: stream, parallel (source in order and at random), random access, inspect; and,
+// where there is an index, through the walk and the unpacker. A vector says by which code it must be refused, at which
+// step, and how much plaintext may have come out by then. spec: tbenc-v1 7
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
@@ -24,7 +24,9 @@ const std::vector<Vector>& vectors() {
   return all;
 }
 
-std::string code_of(const Error& error) { return std::string(code_name(error.code())); }
+std::string code_of(const Error& error) {
+  return std::string(code_name(error.code()));
+}
 
 template <typename T>
 std::string code_of(const Result<T>& result) {
@@ -75,7 +77,8 @@ class Conformance : public testing::TestWithParam<std::size_t> {
   }
 
   void expect_code(const std::string& code, const std::string& field, const std::string& by) const {
-    EXPECT_TRUE(vector().allows(field, code)) << by << " said " << code << ", " << field << " is " << vector().get(field);
+    EXPECT_TRUE(vector().allows(field, code))
+        << by << " said " << code << ", " << field << " is " << vector().get(field);
   }
 
   void read_by_all(const FileKey& key, const tbenc::Known& known) const {
@@ -91,8 +94,9 @@ class Conformance : public testing::TestWithParam<std::size_t> {
           EXPECT_EQ(to_hex(sha256(outcome.released)), vector().get("released-sha256"));
         }
         // Whatever came out is the beginning of what the sequential reader gave.
-        EXPECT_TRUE(std::ranges::equal(outcome.released, ByteView(outcomes[0].released).first(std::min(
-                                                             outcome.released.size(), outcomes[0].released.size()))));
+        EXPECT_TRUE(std::ranges::equal(
+            outcome.released,
+            ByteView(outcomes[0].released).first(std::min(outcome.released.size(), outcomes[0].released.size()))));
       } else {
         EXPECT_EQ(outcome.reason, "");
         const std::string sha = vector().get(refused_at("content") ? "released-sha256" : "plaintext-sha256");
