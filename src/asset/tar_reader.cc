@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kBlock = kTarBlockBytes;
 constexpr std::uint64_t kMaxPaxBytes = std::uint64_t{1} << 17;
+constexpr std::uint64_t kMaxEntryBytes = (std::uint64_t{1} << 53) - 1;  // as plaintext_bytes
 
 struct Field {
   std::size_t at, bytes;
@@ -116,6 +117,7 @@ Result<> read_record(std::string_view& text, Extension& extension) {
   const std::size_t equals = record.find('=');
   if (equals == std::string_view::npos) return malformed("a pax record is malformed");
   const std::string_view key = record.substr(0, equals), value = record.substr(equals + 1);
+  if (value.find('\0') != std::string_view::npos) return malformed("a pax record holds a NUL");
   if (key == "path" && !extension.path) {
     extension.path = std::string(value);
     return {};
@@ -158,6 +160,7 @@ Result<ParsedTarHeader> parse_tar_header(ByteView bytes) {
   entry.is_directory = block.type == '5';
   entry.path = extension.path ? std::move(*extension.path) : std::move(block.path);
   entry.bytes = extension.bytes.value_or(block.bytes);
+  if (entry.bytes > kMaxEntryBytes) return malformed("an archive entry is larger than any plaintext");
   entry.mode = block.mode;
   if (entry.is_directory) {
     if (!entry.path.ends_with('/')) return malformed("a directory's path does not end with a slash");

@@ -107,9 +107,11 @@ TEST(TarHeader, PaxExtension) {
   for (const std::string records :
        {"8 path=b\n", "11 path=b\n", "10 path=bX", "path=b\n", "10\n", " 10 path=b\n", "010 path=b\n",
         "16 linkpath=/b\n", "10 path=b\n10 path=c\n", "10 size=x\n", "11 size=-1\n", "11 mtime=12\n",
-        "19 GNU.sparse.a=b\n", "99999999999999999999 path=b\n", "7 path\n", "10 path=b\n\n"}) {
+        "19 GNU.sparse.a=b\n", "99999999999999999999 path=b\n", "7 path\n", "10 path=b\n\n",
+        "25 size=9007199254740992\n"}) {
     EXPECT_EQ(reason_of(parse_tar_header(as_bytes(extended(records)))), "archive_malformed") << records;
   }
+  EXPECT_EQ(reason_of(parse_tar_header(as_bytes(extended(std::string("12 path=b\0c\n", 12))))), "archive_malformed");
   std::string dirty = extended("10 path=b\n");
   dirty[600] = 'x';
   EXPECT_EQ(reason_of(parse_tar_header(as_bytes(dirty))), "archive_malformed");
