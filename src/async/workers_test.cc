@@ -33,7 +33,7 @@ TEST(Workers, TrySubmitRefusesAtTheBoundAndLeavesTheJobUntouched) {
   ASSERT_TRUE(workers.try_submit([] {}));
   Workers::Job third = [] {};
   EXPECT_FALSE(workers.try_submit(std::move(third)));
-  EXPECT_TRUE(static_cast<bool>(third));
+  EXPECT_TRUE(static_cast<bool>(third));  // NOLINT(bugprone-use-after-move): that is the promise
   EXPECT_EQ(workers.waiting(), 2u);
   open.set_value();
 }

@@ -44,7 +44,7 @@ boost::asio::awaitable<bool> Connection::on_worker(Job& job) {
     };
     if (!shared_.workers->try_submit(std::move(task))) {
       refused = true;
-      task();
+      task();  // NOLINT(bugprone-use-after-move): a refused job is left untouched
     }
   };
   co_return co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>&, void(bool)>(

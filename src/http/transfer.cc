@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
 
 #include "base/fs.h"
@@ -236,8 +237,9 @@ bool Transfer::header_line(std::string_view line) {
   while (line.ends_with('\n') || line.ends_with('\r')) line.remove_suffix(1);
   if (line.starts_with("HTTP/")) {
     // A new head: after 100 (Continue), say.
-    const std::size_t space = std::min(line.find(' '), line.size());
-    response_.status = std::atoi(std::string(line.substr(space)).c_str());
+    const std::string_view code = line.substr(std::min(line.find(' ') + 1, line.size())).substr(0, 3);
+    response_.status = 0;
+    std::from_chars(code.data(), code.data() + code.size(), response_.status);
     response_.headers = {};
     return true;
   }
