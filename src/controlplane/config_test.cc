@@ -1,0 +1,108 @@
+#include "controlplane/config.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "base/crypto.h"
+
+namespace tb::controlplane {
+namespace {
+
+using Texts = std::map<std::string, std::string>;
+
+Environment env(Texts texts) {
+  return [texts = std::move(texts)](const std::string& name) -> std::optional<std::string> {
+    const auto found = texts.find(name);
+    if (found == texts.end()) return std::nullopt;
+    return found->second;
+  };
+}
+
+std::string faults(const Texts& flags, const Texts& variables = {}, const std::string& file = "") {
+  try {
+    load_config(flags, env(variables), file);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.reason, "config_invalid");
+    EXPECT_EQ(error.exit_status(), 2);
+    return error.message;
+  }
+  return "";
+}
+
+class ConfigFile : public testing::Test {
+ protected:
+  void TearDown() override { std::filesystem::remove(path_); }
+  void write(const std::string& text) { std::ofstream(path_) << text; }
+  const std::string path_ = testing::TempDir() + "tb-cp-" + random_token(8) + ".toml";
+};
+
+TEST(Config, DefaultsAreThoseOfTheSpec) {
+  const Config config = load_config({}, env({}), "");
+  EXPECT_EQ(config.address.to_text(), "127.0.0.1:8080");
+  EXPECT_EQ(config.data_dir, "/var/lib/trustbridge");
+  EXPECT_EQ(config.database_path, "/var/lib/trustbridge/control-plane.db");
+  EXPECT_EQ(config.blob_dir, "/var/lib/trustbridge/blobs");
+  EXPECT_EQ(config.kek_path, "/var/lib/trustbridge/keys/kek");
+  EXPECT_EQ(config.url_seconds, 3600);
+  EXPECT_FALSE(config.allow_unauthenticated_sentinels);
+  EXPECT_FALSE(config.tls.has_value());
+}
+
+TEST_F(ConfigFile, FlagBeforeEnvironmentBeforeFileBeforeDefault) {
+  write("addr = \"127.0.0.1:3\"\nurl_seconds = 30\nallow_unauthenticated_sentinels = true\n");
+  const Texts variables = {{"TB_CP_ADDR", "127.0.0.1:2"}};
+  EXPECT_EQ(load_config({{"addr", "127.0.0.1:1"}}, env(variables), path_).address.port, 1);
+  EXPECT_EQ(load_config({}, env(variables), path_).address.port, 2);
+  EXPECT_EQ(load_config({}, env({}), path_).address.port, 3);
+  EXPECT_EQ(load_config({}, env({}), path_).url_seconds, 30);
+  EXPECT_TRUE(load_config({}, env({}), path_).allow_unauthenticated_sentinels);
+}
+
+TEST_F(ConfigFile, AllFaultsAreReportedTogether) {
+  write("adress = \"x\"\naddr = [1]\n");
+  const std::string all = faults({{"url_seconds", "0"}, {"log_level", "loud"}, {"data_dir", "relative"}},
+                                 {{"TB_CP_ALLOW_UNAUTHENTICATED_SENTINELS", "yes"}}, path_);
+  for (const auto* part : {"adress", "addr of", "TB_CP_URL_SECONDS", "TB_CP_LOG_LEVEL", "TB_CP_DATA_DIR",
+                           "TB_CP_ALLOW_UNAUTHENTICATED_SENTINELS"}) {
+    EXPECT_THAT(all, testing::HasSubstr(part));
+  }
+  write("addr = \n");
+  EXPECT_THAT(faults({}, {}, path_), testing::HasSubstr("not TOML"));
+  EXPECT_NE(faults({}, {}, path_ + ".none"), "");
+}
+
+TEST(Config, PlainHttpStaysOnLoopback) {
+  EXPECT_NE(faults({{"addr", "0.0.0.0:8080"}}), "");
+  EXPECT_NE(faults({{"addr", "nonsense"}}), "");
+  EXPECT_EQ(faults({{"addr", "0.0.0.0:8080"}, {"tls_cert_path", "c"}, {"tls_key_path", "k"}}), "");
+  EXPECT_EQ(faults({{"addr", "[::1]:8080"}}), "");
+}
+
+TEST(Config, CombinationsAreChecked) {
+  EXPECT_THAT(faults({{"tls_cert_path", "c"}}), testing::HasSubstr("TB_CP_TLS_KEY_PATH"));
+  EXPECT_THAT(faults({{"client_ca_path", "c"}}), testing::HasSubstr("TB_CP_CLIENT_CA_PATH"));
+  EXPECT_THAT(faults({{"tls_cert_path", "c"}, {"tls_key_path", "k"}, {"tls_require_client_cert", "true"}}),
+              testing::HasSubstr("TB_CP_TLS_REQUIRE_CLIENT_CERT"));
+  EXPECT_THAT(faults({{"public_url", "ftp://x"}}), testing::HasSubstr("TB_CP_PUBLIC_URL"));
+  EXPECT_THAT(faults({{"public_url", "https://x/?a"}}), testing::HasSubstr("TB_CP_PUBLIC_URL"));
+  EXPECT_THAT(faults({{"database", "postgres://x"}}), testing::HasSubstr("TB_CP_DATABASE"));
+  EXPECT_THAT(faults({{"store", "s3:x"}}), testing::HasSubstr("TB_CP_STORE"));
+  EXPECT_THAT(faults({{"kek", "transit:x"}}), testing::HasSubstr("TB_CP_KEK"));
+  EXPECT_THAT(faults({{"kek", "env:NONE"}}), testing::HasSubstr("TB_CP_KEK"));
+  EXPECT_EQ(load_config({{"public_url", "https://x/base/"}}, env({}), "").public_url, "https://x/base");
+}
+
+TEST(Config, SecretsAreNeverPrinted) {
+  const std::string hex(64, '7');
+  const Environment variables = env({{"MY_KEK", hex}});
+  const Texts flags = {{"kek", "env:MY_KEK"}};
+  EXPECT_EQ(load_config(flags, variables, "").kek_hex->reveal(), hex);
+  const std::string printed = printable_config(flags, variables, "").dump();
+  EXPECT_EQ(printed.find(hex), std::string::npos);
+  EXPECT_THAT(printed, testing::HasSubstr("(set)"));
+}
+
+}  // namespace
+}  // namespace tb::controlplane

@@ -1,0 +1,184 @@
+#include "controlplane/policy.h"
+
+#include <gtest/gtest.h>
+
+#include "api/authorize.h"
+
+namespace tb::controlplane {
+namespace {
+
+constexpr UnixMs kStart = 1800000000000;
+constexpr UnixMs kEnd = kStart + 3600000;
+
+api::Contract agreed() {
+  api::Contract contract;
+  contract.contract_id = "c";
+  contract.tenant = "t";
+  contract.terms.consumer = "acme";
+  contract.terms.asset_ids = {"m"};
+  contract.terms.not_before = kStart;
+  contract.terms.not_after = kEnd;
+  return contract;
+}
+
+Facts good_facts() {
+  Facts facts;
+  facts.now = kStart + 1000;
+  facts.authenticated = true;
+  facts.asset_id = "m";
+  facts.asset_registered = true;
+  facts.hw_id = "h1";
+  facts.has_one_time_key = true;
+  return facts;
+}
+
+struct PolicyCase {
+  const char* name;
+  const char* reason;  ///< "" where the request is granted
+  std::function<void(api::Contract&, Facts&)> change;
+};
+
+// spec: wire 1.1, the codes that contract fields call for
+const PolicyCase kCases[] = {
+    {"all_is_well", "", [](api::Contract&, Facts&) {}},
+    {"no_credential", "authentication_required", [](api::Contract&, Facts& f) { f.authenticated = false; }},
+    {"no_credential_and_revoked", "authentication_required",
+     [](api::Contract& c, Facts& f) {
+       f.authenticated = false;
+       c.state = api::ContractState::kRevoked;
+     }},
+    {"before_the_start", "contract_not_started", [](api::Contract&, Facts& f) { f.now = kStart - 1; }},
+    {"at_the_start", "", [](api::Contract&, Facts& f) { f.now = kStart; }},
+    {"last_moment", "", [](api::Contract&, Facts& f) { f.now = kEnd - 1; }},
+    {"at_the_end", "contract_expired", [](api::Contract&, Facts& f) { f.now = kEnd; }},
+    {"suspended", "contract_suspended", [](api::Contract& c, Facts&) { c.state = api::ContractState::kSuspended; }},
+    {"suspended_renewal", "contract_suspended",
+     [](api::Contract& c, Facts& f) {
+       c.state = api::ContractState::kSuspended;
+       f.is_renewal = true;
+     }},
+    {"revoked", "contract_revoked", [](api::Contract& c, Facts&) { c.state = api::ContractState::kRevoked; }},
+    {"revoked_and_expired", "contract_revoked",
+     [](api::Contract& c, Facts& f) {
+       c.state = api::ContractState::kRevoked;
+       f.now = kEnd;
+     }},
+    {"asset_of_no_contract", "asset_not_covered", [](api::Contract&, Facts& f) { f.asset_id = "n"; }},
+    {"asset_gone", "asset_not_covered", [](api::Contract&, Facts& f) { f.asset_registered = false; }},
+    {"listed_hardware", "",
+     [](api::Contract& c, Facts&) { c.terms.hardware = {.mode = api::Hardware::Mode::kListed, .hw_ids = {"h0", "h1"}}; }},
+    {"other_hardware", "hardware_mismatch",
+     [](api::Contract& c, Facts&) { c.terms.hardware = {.mode = api::Hardware::Mode::kListed, .hw_ids = {"h0"}}; }},
+    {"first_hardware_not_seen", "enrolment_pending",
+     [](api::Contract& c, Facts&) { c.terms.hardware.mode = api::Hardware::Mode::kPinFirst; }},
+    {"first_hardware_not_approved", "enrolment_pending",
+     [](api::Contract& c, Facts& f) {
+       c.terms.hardware.mode = api::Hardware::Mode::kPinFirst;
+       f.pin = store::HardwarePin{.hw_id = "h1", .approved = false};
+     }},
+    {"first_hardware_approved", "",
+     [](api::Contract& c, Facts& f) {
+       c.terms.hardware.mode = api::Hardware::Mode::kPinFirst;
+       f.pin = store::HardwarePin{.hw_id = "h1", .approved = true};
+     }},
+    {"second_hardware", "hardware_mismatch",
+     [](api::Contract& c, Facts& f) {
+       c.terms.hardware.mode = api::Hardware::Mode::kPinFirst;
+       f.pin = store::HardwarePin{.hw_id = "h0", .approved = true};
+     }},
+    {"no_evidence", "attestation_required", [](api::Contract& c, Facts&) { c.terms.attestation = "tpm"; }},
+    {"evidence_that_does_not_verify", "attestation_failed",
+     [](api::Contract& c, Facts& f) {
+       c.terms.attestation = "tpm";
+       f.evidence_came = true;
+     }},
+    {"bad_nonce", "nonce_invalid", [](api::Contract&, Facts& f) { f.nonce_valid = false; }},
+    {"good_nonce", "", [](api::Contract&, Facts& f) { f.nonce_valid = true; }},
+    {"no_one_time_key", "key_wrap_required", [](api::Contract&, Facts& f) { f.has_one_time_key = false; }},
+    {"no_one_time_key_where_plain_is_agreed", "",
+     [](api::Contract& c, Facts& f) {
+       f.has_one_time_key = false;
+       c.terms.key_release = "plain";
+     }},
+    {"renewal_without_one_time_key", "",
+     [](api::Contract&, Facts& f) {
+       f.has_one_time_key = false;
+       f.is_renewal = true;
+     }},
+};
+
+class Policy : public testing::TestWithParam<PolicyCase> {};
+
+TEST_P(Policy, DecidesAsTheContractSays) {
+  api::Contract contract = agreed();
+  Facts facts = good_facts();
+  GetParam().change(contract, facts);
+  const Decision decision = decide(contract, facts);
+  EXPECT_EQ(decision.reason, GetParam().reason);
+  EXPECT_EQ(decision.grant.has_value(), std::string_view(GetParam().reason).empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, Policy, testing::ValuesIn(kCases),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(PolicyGrant, FactsThatNobodyGaveDenyEverything) {
+  EXPECT_FALSE(decide(agreed(), Facts()).grant.has_value());
+  EXPECT_FALSE(decide(api::Contract(), good_facts()).grant.has_value());
+}
+
+TEST(PolicyGrant, TheKeyComesOnlyInTheFormThatWasAgreed) {
+  api::Contract contract = agreed();
+  Facts facts = good_facts();
+  EXPECT_EQ(decide(contract, facts).grant->key, KeyForm::kWrapped);
+  facts.is_renewal = true;
+  EXPECT_EQ(decide(contract, facts).grant->key, KeyForm::kWrapped);
+  facts.has_one_time_key = false;
+  EXPECT_EQ(decide(contract, facts).grant->key, KeyForm::kNone);
+  contract.terms.key_release = "plain";
+  EXPECT_EQ(decide(contract, facts).grant->key, KeyForm::kNone) << "a renewal carries no key";
+  facts.is_renewal = false;
+  EXPECT_EQ(decide(contract, facts).grant->key, KeyForm::kPlain);
+  facts.has_one_time_key = true;
+  EXPECT_EQ(decide(contract, facts).grant->key, KeyForm::kWrapped) << "a one-time key is always honoured";
+}
+
+TEST(PolicyGrant, NothingOutlivesTheContract) {
+  api::Contract contract = agreed();
+  Facts facts = good_facts();
+  auto grant = *decide(contract, facts).grant;
+  EXPECT_EQ(grant.lease_expires_at, facts.now + 300000);
+  EXPECT_EQ(grant.renew_after_seconds, 100);
+  EXPECT_EQ(grant.seat_until, grant.lease_expires_at);
+  EXPECT_EQ(grant.urls_expire_at, kEnd) << "an hour from now is after the end";
+
+  contract.terms.offline_grace_seconds = 60;
+  facts.now = kEnd - 100000;
+  grant = *decide(contract, facts).grant;
+  EXPECT_EQ(grant.lease_expires_at, kEnd - 60000);
+  EXPECT_EQ(grant.seat_until, kEnd);
+  facts.now = kEnd - 1000;
+  grant = *decide(contract, facts).grant;
+  EXPECT_LE(grant.lease_expires_at, kEnd);
+  EXPECT_LE(grant.seat_until, kEnd);
+  EXPECT_GE(grant.renew_after_seconds, 1);
+}
+
+TEST(PolicyGrant, AnUnauthenticatedSentinelHoldsItsSeatAsLongAsItsUrls) {
+  api::Contract contract = agreed();
+  contract.terms.authentication = "none";
+  Facts facts = good_facts();
+  facts.url_seconds = 1800;
+  EXPECT_EQ(decide(contract, facts).grant->seat_until, facts.now + 1800000);
+}
+
+TEST(PolicyDenial, EveryCodeHasOneSentenceThatHelps) {
+  for (const auto reason : api::denial_reasons()) {
+    if (reason == "quota_exhausted" || reason == "client_too_old") continue;  // nothing here calls for them yet
+    const std::string detail(denial_detail(reason));
+    EXPECT_TRUE(detail.ends_with(".")) << reason;
+    EXPECT_NE(detail.find(':'), std::string::npos) << reason << " does not say how to mend it";
+  }
+}
+
+}  // namespace
+}  // namespace tb::controlplane

@@ -1,0 +1,116 @@
+#include <filesystem>
+
+#include "api/upload.h"
+#include "base/crypto.h"
+#include "controlplane/service_test.h"
+#include "store/sqlite_store.h"
+
+namespace tb::controlplane {
+
+ServiceTest::ServiceTest()
+    : dir_(testing::TempDir() + "tb-service-" + random_token(8)),
+      store_(store::open_sqlite_store(":memory:", [this] { return now_; })),
+      keyring_(kek_from_hex(std::string(64, '1')), *store_),
+      blobs_(dir_),
+      deps_{.store = *store_,
+            .keyring = keyring_,
+            .blobs = blobs_,
+            .public_url = public_url_,
+            .clock = [this] { return now_; },
+            .log = {},
+            .metrics = metrics_},
+      router_(make_router(deps_)),
+      key_(random_key()) {
+  public_url_.set("https://cp.example");
+  provider_ = create_token(*store_, {.role = "provider", .tenant = "t1", .expires_in = ""}, now_).reveal();
+  other_provider_ = create_token(*store_, {.role = "provider", .tenant = "t2", .expires_in = ""}, now_).reveal();
+  operator_ = create_token(*store_, {.role = "operator", .tenant = "", .expires_in = ""}, now_).reveal();
+  auditor_ = create_token(*store_, {.role = "auditor", .tenant = "", .expires_in = "1h"}, now_).reveal();
+}
+
+ServiceTest::~ServiceTest() {
+  std::filesystem::remove_all(dir_);
+}
+
+http::Response ServiceTest::call(Call c) {
+  http::Request request;
+  request.method = c.method;
+  request.target = c.target;
+  const std::size_t mark = c.target.find('?');
+  request.path = c.target.substr(0, mark);
+  request.headers = c.headers;
+  if (!c.token.empty()) request.headers.set("Authorization", "Bearer " + c.token);
+  request.client_cert_sha256 = c.client_cert_sha256;
+  try {
+    if (mark != std::string::npos) request.query = value_or_throw(http::Query::parse(c.target.substr(mark + 1)));
+    auto match = router_.match(c.method, request.path);
+    if (match.route == nullptr) return http::text(match.allow.empty() ? 404 : 405, "");
+    request.params = match.params;
+    router_.gate()(request, *match.route);
+    if (c.body.size() > match.route->body_limit_bytes) return http::text(413, "");
+    request.body = std::move(c.body);
+    return match.route->handler(request);
+  } catch (const Error& error) {
+    return http::problem(error);
+  }
+}
+
+Json ServiceTest::body_of(const http::Response& response) {
+  return value_or_throw(Json::parse(response.body));
+}
+
+std::string ServiceTest::text_of(const http::Response& response, std::string_view name) {
+  const Json json = body_of(response);
+  const Json* member = json.find(name);
+  if (member == nullptr) return "(none)";
+  return member->is_string() ? member->as_string() : member->dump();
+}
+
+std::string ServiceTest::bytes_of(const http::Response& response) {
+  if (!response.file) return response.body;
+  Bytes bytes(response.file->length);
+  value_or_throw(pread_full(response.file->fd.get(), bytes, response.file->offset, "response"));
+  return std::string(as_text(bytes));
+}
+
+Json ServiceTest::register_body(const std::string& asset_id) const {
+  api::RegisterRequest request;
+  request.asset_id = asset_id;
+  request.blob_urls = {.ciphertext = "store:" + asset_id + "/model.tbenc",
+                       .manifest = "store:" + asset_id + "/model.manifest.json"};
+  request.metadata = {.chunk_bytes = 1024, .plaintext_bytes = 10, .sha256_ciphertext = sha256_hex(ciphertext_)};
+  request.decryption_key = key_.clone();
+  return request.to_json();
+}
+
+void ServiceTest::register_asset(const std::string& asset_id) {
+  const std::string base = "/api/v1/assets/" + asset_id + "/blobs/";
+  EXPECT_EQ(call({.method = "PUT", .target = base + "ciphertext", .token = provider_, .body = ciphertext_}).status, 201);
+  EXPECT_EQ(call({.method = "PUT", .target = base + "manifest", .token = provider_, .body = manifest_text_}).status, 201);
+  const auto response = post("/api/v1/assets/register", provider_, register_body(asset_id).dump());
+  EXPECT_EQ(response.status, 201) << response.body;
+}
+
+std::string ServiceTest::create_contract(const std::string& contract_id, const Json& more) {
+  Json json = Json::object();
+  json.set("contract_id", contract_id);
+  json.set("consumer", "acme");
+  json.set("asset_ids", Json(Json::Array{"m"}));
+  json.set("not_after", to_rfc3339(now_ + 86400000));
+  for (const auto& [name, value] : more.as_object()) json.set(name, value);
+  const auto response = post("/api/v1/contracts", provider_, json.dump());
+  EXPECT_EQ(response.status, 201) << response.body;
+  const std::string token = text_of(response, "activation_token");
+  return token == "(none)" ? "" : token;
+}
+
+Json ServiceTest::authorize_body(const std::string& contract_id) const {
+  api::AuthorizeRequest request;
+  request.contract_id = contract_id;
+  request.asset_id = "m";
+  request.hw_id = "hw-1";
+  request.client_version = "0.1.0";
+  return request.to_json();
+}
+
+}  // namespace tb::controlplane
