@@ -10,12 +10,15 @@ UrlProvider::Current UrlProvider::current() const {
 }
 
 bool UrlProvider::renew(std::uint64_t generation) {
-  const std::lock_guard lock(mutex_);
-  if (generation != generation_) return true;
-  if (!renew_ || renewals_in_a_row_ >= kMostRenewalsInARow) return false;
-  ++renewals_in_a_row_;
-  url_ = renew_();
-  ++generation_;
+  const std::lock_guard one_at_a_time(renewing_);
+  {
+    const std::lock_guard lock(mutex_);
+    if (generation != generation_) return true;
+    if (!renew_ || renewals_in_a_row_ >= kMostRenewalsInARow) return false;
+    ++renewals_in_a_row_;
+  }
+  // The issuer may call replace() on the way: a renewed lease brings the URL to everybody who wants it.
+  replace(renew_());
   return true;
 }
 

@@ -15,7 +15,8 @@ namespace tb::blob {
 
 class UrlProvider {
  public:
-  /// Asks the issuer for a fresh URL; throws Error if it cannot be had. Called under the lock, by one thread at a time.
+  /// Asks the issuer for a fresh URL; throws Error if it cannot be had. Called by one thread at a time; may call
+  /// current(), served() and replace() of this object, not renew().
   using Renew = std::function<SecretUrl()>;
   struct Current {
     SecretUrl url;
@@ -35,6 +36,7 @@ class UrlProvider {
   void replace(SecretUrl url);
 
  private:
+  std::mutex renewing_;  ///< held while the issuer is asked; before mutex_
   mutable std::mutex mutex_;
   SecretUrl url_;
   Renew renew_;

@@ -42,6 +42,17 @@ TEST(UrlProvider, FailedRenewalIsPassedOnAndKeepsTheUrl) {
   EXPECT_EQ(urls.current().generation, before.generation);
 }
 
+TEST(UrlProvider, IssuerMayReplaceTheUrlItselfWhileItIsAsked) {
+  UrlProvider* provider = nullptr;
+  UrlProvider urls(SecretUrl("https://a/1"), [&] {
+    provider->replace(SecretUrl("https://a/2"));
+    return SecretUrl("https://a/2");
+  });
+  provider = &urls;
+  EXPECT_TRUE(urls.renew(urls.current().generation));
+  EXPECT_EQ(urls.current().url.printable(), "https://a/2");
+}
+
 TEST(UrlProvider, ReplacedFromOutside) {
   UrlProvider urls(SecretUrl("https://a/1"));
   const auto seen = urls.current();

@@ -22,6 +22,9 @@
 namespace tb::deliver {
 namespace {
 
+/// poll(2) passes over a negative descriptor.
+constexpr int kNoStop = -1;
+
 /// A FIFO that waits for its reader. Held by O_PATH, so that whoever renames its name changes nothing for us.
 struct Waiting {
   Fd inode;
@@ -40,7 +43,13 @@ class Fifo final : public Delivery {
     open_directory(slash == 0 ? "/" : options_.pipe_path.substr(0, slash));
     value_or_throw(remove_ours());
   }
-  ~Fifo() override { (void)revoke(); }
+  ~Fifo() override {
+    (void)revoke();
+    // Readers of broken streams outlive this object: their pipe is closed when they have gone, not before.
+    for (PipeEnd& end : abandoned_) {
+      std::thread([held = std::move(end)] { held.wait_reader_gone(kNoStop); }).detach();
+    }
+  }
 
   std::string kind() const override { return "fifo"; }
   std::string path() const override { return options_.pipe_path; }

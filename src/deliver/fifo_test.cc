@@ -157,6 +157,8 @@ TEST_F(FifoTest, RevokeInTheMiddleIsNoEnd) {
   pollfd more{reader.get(), POLLIN, 0};
   EXPECT_EQ(poll(&more, 1, 0), 0) << "what was not read yet is taken back";
   EXPECT_FALSE(fs::exists(pipe()));
+  delivery.reset();
+  EXPECT_FALSE(at_end(reader.get())) << "nor when the delivery itself is gone";
 }
 
 TEST_F(FifoTest, RevokeWakesAServerWithoutReaders) {
