@@ -175,6 +175,7 @@ void add_evict(const Scene& scene) {
 
 void add_contract(CLI::App& root, Context& context) {
   CLI::App& contract = *root.add_subcommand("contract", "say who may run an asset, and until when");
+  contract.group("Commands");
   contract.require_subcommand(1);
   contract.footer("Example:\n  trustbridge contract list\n");
   const Scene scene{contract, context};

@@ -54,6 +54,7 @@ void add_commands(CLI::App& root, Context& context) {
 CLI::App& add_command(CLI::App& parent, Context& context, const std::string& name, const std::string& description,
                       const std::string& example) {
   CLI::App& command = *parent.add_subcommand(name, description);
+  command.group("Commands");
   command.footer("Example:\n  " + example + "\n");
   command.add_flag("--json", context.console.json, "print the result, or the error, as JSON");
   command.add_flag("-q,--quiet", context.console.quiet, "no progress and no notes; errors and warnings only");

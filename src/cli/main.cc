@@ -52,7 +52,7 @@ void shape_help(CLI::App& root) {
   root.set_version_flag("--version", "trustbridge " TB_VERSION, "print the version and exit");
   root.get_formatter()->column_width(34);
   root.get_formatter()->label("REQUIRED", "(required)");
-  root.get_formatter()->label("Subcommands", "Commands");
+  root.get_formatter()->label("SUBCOMMAND", "COMMAND");
   root.get_formatter()->label("Positionals", "Arguments");
 }
 

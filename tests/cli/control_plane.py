@@ -1,0 +1,89 @@
+"""The provider's whole way with the real control plane: upload and resume, register sealed, contract from birth to end."""
+import os
+import re
+import select
+import subprocess
+import time
+
+from scenario import check, equal, play, skip
+
+
+def start(s, binary):
+    """Starts it on a free port; gives the process and its URL."""
+    environment = {**s.environment, "TB_CP_ADDR": "127.0.0.1:0", "TB_CP_DATA_DIR": str(s.folder / "cp")}
+    process = subprocess.Popen([binary], env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    said, end = b"", time.monotonic() + 60
+    while time.monotonic() < end:
+        if select.select([process.stderr], [], [], 1)[0]:
+            piece = os.read(process.stderr.fileno(), 65536)
+            said += piece
+            if found := re.search(rb'"url":"(http://127\.0\.0\.1:\d+)"', said):
+                return process, found[1].decode(), environment
+            check(piece, f"the control plane ended: {said!r}")
+    check(False, f"the control plane does not listen: {said!r}")
+
+
+def story(s):
+    binary = os.environ.get("TB_CONTROL_PLANE", "")
+    if not os.path.exists(binary):
+        skip("trustbridge-control-plane is not built")
+    process, url, environment = start(s, binary)
+    try:
+        journey(s, binary, url, environment)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def journey(s, binary, url, environment):
+    def operator(*arguments):
+        return subprocess.run([binary, *arguments], env=environment, capture_output=True, check=True).stdout
+
+    s.file("token", operator("token", "create", "--role", "provider", "--tenant", "acme-ai")).chmod(0o600)
+    s.file("cp.pub", operator("identity"))
+    at = ["--edc-endpoint", url, "--token-file", "token"]
+    plain = s.sparse("big", 40 << 20)
+    s.tb("encrypt", plain, "--asset-id", "big", "--out", "big.tbenc")
+    upload = ["upload", "--encrypted-file", "big.tbenc", "--store", "cp:", *at]
+    first = s.tb(*upload, "--json").json()
+    equal((first["sent_bytes"], first["blob_urls"]["ciphertext"]), (first["ciphertext_bytes"], "store:big/model.tbenc"), "upload")
+    again = s.tb(*upload, "--json")
+    equal(again.json()["sent_bytes"], 0, "what a second upload sends")
+    s.absent("big.tbenc.upload")
+
+    register = ["register", "--manifest", "big.manifest.json", "--key-file", "big.tbenc.key", "--store", "cp:", *at]
+    done = s.tb(*register, "--control-plane-key", "cp.pub")
+    check("warning" not in done.err, done.err)
+    s.tb(*register, "--control-plane-key", "cp.pub")
+    s.tb("keygen", "--signing", "--out", "stranger")
+    s.tb(*register, "--control-plane-key", "stranger.pub", rc=4)
+    s.tb(*register, "--control-plane-key", "cp.pub", "--tenant", "another", rc=2)
+    s.asset("other", out="other.tbenc")
+    s.tb("register", "--manifest", "other.manifest.json", "--key-file", "other.tbenc.key", "--blob-url",
+         "https://blobs.example/other/model.tbenc", *at)
+
+    create = ["contract", "create", "--contract-id", "c-1", "--consumer", "acme", "--asset-id", "big", "--not-after", "30d", *at]
+    made = s.tb(*create, "--activation-token-file", "c-1.token", "--json").json()
+    equal((made["contract_id"], made["state"], "activation_token" in made), ("c-1", "active", False), "contract")
+    s.tb(*create, "--activation-token-file", "again.token", rc=7)
+    s.absent("again.token")
+    s.tb("contract", "create", "--consumer", "acme", "--asset-id", "gone", "--not-after", "1d", "--activation-token-file", "t", *at,
+         "--attestation", "tpm", "--key-release", "plain", rc=2)
+    for verb, state in (("suspend", "suspended"), ("resume", "active"), ("revoke", "revoked")):
+        equal(s.tb("contract", verb, "c-1", *at, "--json").json()["state"], state, verb)
+    s.tb("contract", "resume", "c-1", *at, rc=7)
+    s.tb(*create[:3], "c-2", *create[4:], "--activation-token-file", "c-2.token")
+    equal(s.tb("contract", "update", "c-2", "--max-seats", 3, *at, "--json").json()["max_seats"], 3, "update")
+    s.tb("contract", "token", "c-2", "--activation-token-file", "c-2.new", *at)
+    check((s.folder / "c-2.new").read_text() != (s.folder / "c-2.token").read_text(), "the token is the old one")
+    listed = s.tb("contract", "list", *at, "--json").json()["items"]
+    equal(sorted((c["contract_id"], c["state"]) for c in listed), [("c-1", "revoked"), ("c-2", "active")], "list")
+    equal(s.tb("contract", "leases", "c-2", *at, "--json").json()["items"], [], "leases")
+    s.tb("contract", "evict", "c-2", "no-such-lease", *at, rc=5)
+    s.tb("contract", "show", "gone", *at, rc=5)
+    s.file("bad-token", "tbp_nonsense").chmod(0o600)
+    s.tb("contract", "list", "--edc-endpoint", url, "--token-file", "bad-token", rc=3)
+    s.tb("doctor", "--edc-endpoint", url)
+
+
+play(story)
