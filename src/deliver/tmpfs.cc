@@ -60,7 +60,12 @@ class Tmpfs final : public Delivery {
     layout_ = layout;
     TRY(check_room(layout.plaintext_bytes()));
     hidden_ = std::string(kHiddenPrefix) + random_token(9);
-    tree_ = TRY(ModelTree::create(dir_.get(), hidden_, manifest.content(), layout.plaintext_bytes()));
+    auto tree = ModelTree::create(dir_.get(), hidden_, manifest.content(), layout.plaintext_bytes());
+    if (!tree) {
+      (void)revoke();
+      return fail(std::move(tree.error()));
+    }
+    tree_ = std::move(*tree);
     return {};
   }
 

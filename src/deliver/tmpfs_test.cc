@@ -201,6 +201,25 @@ TEST_F(Tmpfs, WhatDoesNotFitIsSaidBeforeAnythingIsWritten) {
   EXPECT_TRUE(entries().empty());
 }
 
+TEST_F(Tmpfs, IndexThatCannotBeLeavesNothing) {
+  make_model();
+  const auto sample = SealedSample::of_directory(dir_ + "/in", 1024);
+  Json document = sample.manifest.document();
+  Json content = *document.find("content");
+  // A file that starts where its own header should stand.
+  for (auto& [name, value] : content.as_object()) {
+    if (name == "files") value.as_array().front().set("offset", std::int64_t{0});
+  }
+  document.set("content", content);
+  document.erase("mac");
+  const auto lying = value_or_throw(asset::Manifest::from_json(document));
+  auto delivery = make();
+  auto begun = delivery->begin(lying, lying.layout());
+  ASSERT_FALSE(begun);
+  EXPECT_EQ(begun.error().reason, "archive_malformed");
+  EXPECT_TRUE(entries().empty());
+}
+
 TEST_F(Tmpfs, FilesBelongToTheRuntime) {
   if (geteuid() != 0) GTEST_SKIP() << "needs root";
   make_model();
