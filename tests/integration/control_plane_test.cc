@@ -1,0 +1,216 @@
+// The real control plane, started as a process of its own and driven over its socket: first start, restart, TLS, tokens
+// made beside the running service, an asset's way from upload to a signed range, and what a stop leaves behind.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <thread>
+
+#include "api/asset.h"
+#include "api/authorize.h"
+#include "base/crypto.h"
+#include "base/fs.h"
+#include "http/client.h"
+#include "jose/sealed_key.h"
+
+namespace tb {
+namespace {
+
+using Arguments = std::vector<std::string>;
+
+/// A child with its output in files; ended when it goes out of scope.
+class Process {
+ public:
+  Process(const Arguments& arguments, const std::string& out_path, const std::string& err_path) {
+    pid_ = fork();
+    if (pid_ == 0) {
+      const int out = open(out_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+      const int err = open(err_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+      dup2(out, 1);
+      dup2(err, 2);
+      std::vector<char*> argv;
+      for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+      argv.push_back(nullptr);
+      execv(argv[0], argv.data());
+      _exit(127);
+    }
+  }
+  ~Process() {
+    if (pid_ > 0) stop();
+  }
+  int wait() {
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    pid_ = -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+  int stop() {
+    kill(pid_, SIGTERM);
+    return wait();
+  }
+
+ private:
+  pid_t pid_ = -1;
+};
+
+class ControlPlaneProcess : public testing::Test {
+ protected:
+  void SetUp() override { std::filesystem::create_directories(dir_); }
+  void TearDown() override {
+    service_.reset();
+    std::filesystem::remove_all(dir_);
+  }
+
+  std::string read(const std::string& name) const {
+    return read_small_file(dir_ + "/" + name).value_or(std::string());
+  }
+  Arguments command(const Arguments& more) const {
+    Arguments all = {TB_CONTROL_PLANE, "--data-dir", dir_ + "/data"};
+    if (std::ranges::find(more, "--addr") == more.end()) all.insert(all.end(), {"--addr", "127.0.0.1:0"});
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  /// Runs a command to its end; its first output line.
+  std::string output_of(const Arguments& more, int expected_status = 0) const {
+    Process process(command(more), dir_ + "/out", dir_ + "/err");
+    EXPECT_EQ(process.wait(), expected_status) << read("err");
+    const std::string text = read("out");
+    return text.substr(0, text.find('\n'));
+  }
+  /// Starts the service and waits until it says where it listens.
+  std::string start(const Arguments& more = {}) {
+    std::filesystem::remove(dir_ + "/service.err");
+    service_ = std::make_unique<Process>(command(more), dir_ + "/service.out", dir_ + "/service.err");
+    for (int i = 0; i < 600; ++i) {
+      const std::string log = read("service.err");
+      const std::size_t at = log.find("\"url\":\"");
+      if (at != std::string::npos) return log.substr(at + 7, log.find('"', at + 7) - at - 7);
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    ADD_FAILURE() << "the control plane did not start: " << read("service.err");
+    return "";
+  }
+  http::ClientResponse send(const std::string& method, const std::string& url, const std::string& token,
+                            const std::string& body = "", const http::Headers& headers = {}) {
+    http::ClientRequest request;
+    request.method = method;
+    request.url = SecretUrl(url);
+    request.headers = headers;
+    if (!token.empty()) request.bearer = SecretString(token);
+    if (!body.empty()) request.body = body;
+    try {
+      return client_->send(request);
+    } catch (const Error& error) {
+      return {.status = 0, .headers = {}, .body = error.reason + ": " + error.story()};
+    }
+  }
+  static std::string text_of(const http::ClientResponse& response, std::string_view name) {
+    const Json json = value_or_throw(Json::parse(response.body));
+    const Json* member = json.find(name);
+    return member == nullptr ? "(none)" : member->is_string() ? member->as_string() : member->dump();
+  }
+
+  const std::string dir_ = testing::TempDir() + "tb-control-plane-" + random_token(8);
+  std::unique_ptr<Process> service_;
+  std::unique_ptr<http::Client> client_ = std::make_unique<http::Client>(http::ClientConfig());
+};
+
+TEST_F(ControlPlaneProcess, AnAssetGoesFromUploadToASignedRangeAndSurvivesARestart) {
+  const std::string provider = output_of({"token", "create", "--role", "provider", "--tenant", "acme"});
+  std::string base = start();
+  const std::string object = std::string(32 + 20 + 10, 'c');
+  const std::string assets = "/api/v1/assets/m/blobs/";
+  ASSERT_EQ(send("PUT", base + assets + "ciphertext", provider, object.substr(0, 40), {{"Content-Range", "bytes 0-39/62"}}).status, 202) << read("service.err");
+  ASSERT_EQ(send("PUT", base + assets + "ciphertext", provider, object.substr(40), {{"Content-Range", "bytes 40-61/62"}}).status, 201);
+  ASSERT_EQ(send("PUT", base + assets + "manifest", provider, "{}").status, 201);
+
+  api::RegisterRequest registration;
+  registration.asset_id = "m";
+  registration.blob_urls = {.ciphertext = "store:m/model.tbenc", .manifest = "store:m/model.manifest.json"};
+  registration.metadata = {.chunk_bytes = 1024, .plaintext_bytes = 10, .sha256_ciphertext = sha256_hex(object)};
+  const FileKey key = random_key();
+  registration.decryption_key = key.clone();
+  const std::string body = registration.to_json().dump();
+  ASSERT_EQ(send("POST", base + "/api/v1/assets/register", provider, body).status, 201);
+
+  const http::ClientResponse contract = send("POST", base + "/api/v1/contracts", provider,
+                             R"({"contract_id":"c","consumer":"x","asset_ids":["m"],"not_after":"2099-01-01T00:00:00Z"})");
+  ASSERT_EQ(contract.status, 201) << contract.body;
+  const std::string activation = text_of(contract, "activation_token");
+
+  ASSERT_EQ(service_->stop(), 0) << read("service.err");
+  base = start();
+  EXPECT_EQ(send("POST", base + "/api/v1/assets/register", provider, body).status, 200);
+
+  const auto one_time = jose::PrivateKey::generate();
+  api::AuthorizeRequest asked{.contract_id = "c", .asset_id = "m", .hw_id = "hw", .client_version = "1"};
+  asked.key_release_jwk = one_time.public_key().to_jwk();
+  const auto released = send("POST", base + "/api/v1/license/authorize", activation, asked.to_json().dump());
+  ASSERT_EQ(released.status, 200) << released.body;
+  const auto outcome = api::parse_authorize_answer(released.body, {});
+  const auto& answer = std::get<api::AuthorizeAnswer>(outcome);
+  const FileKey opened = jose::open_key(one_time, *answer.wrapped_key, {{"lease_id", *answer.lease_id}});
+  EXPECT_TRUE(equal_constant_time(opened.reveal(), key.reveal()));
+
+  const auto part = send("GET", answer.sas_url.reveal(), "", "", {{"Range", "bytes=30-33"}});
+  EXPECT_EQ(part.status, 206);
+  EXPECT_EQ(part.body, object.substr(30, 4));
+  EXPECT_EQ(part.headers.get("Content-Range"), "bytes 30-33/62");
+  EXPECT_EQ(send("GET", answer.sas_url.reveal() + "x", "").status, 403);
+
+  EXPECT_EQ(send("POST", base + "/api/v1/contracts/c/suspend", provider).status, 200);
+  const auto denied = send("POST", base + "/api/v1/license/authorize", activation, asked.to_json().dump());
+  EXPECT_EQ(denied.status, 403);
+  EXPECT_EQ(text_of(denied, "reason"), "contract_suspended");
+
+  // Tokens of the console work at once, and revoked ones end at once.
+  const std::string auditor = output_of({"token", "create", "--role", "auditor"});
+  EXPECT_EQ(send("GET", base + "/api/v1/events", auditor).status, 200);
+  EXPECT_EQ(send("GET", base + "/api/v1/events", auditor + "x").status, 401);
+
+  const std::string log = read("service.err");
+  for (const auto& secret : {provider, activation, to_hex(key.reveal()), std::string("sig=")}) {
+    EXPECT_EQ(log.find(secret), std::string::npos) << "the log holds a secret";
+  }
+}
+
+TEST_F(ControlPlaneProcess, WithoutItsKekItDoesNotStart) {
+  const std::string first = output_of({"identity"});
+  EXPECT_EQ(first.size(), 43U);
+  EXPECT_EQ(output_of({"identity"}), first);
+  std::filesystem::remove(dir_ + "/data/keys/kek");
+  output_of({"identity"}, 5);
+  EXPECT_THAT(read("err"), testing::HasSubstr("hint: put back the key file"));
+}
+
+TEST_F(ControlPlaneProcess, BadConfigurationNamesAllFaultsAndEndsWithTwo) {
+  output_of({"--addr", "0.0.0.0:0", "--url-seconds", "9999", "--log-level", "loud"}, 2);
+  for (const auto* part : {"TB_CP_ADDR", "TB_CP_URL_SECONDS", "TB_CP_LOG_LEVEL"}) {
+    EXPECT_THAT(read("err"), testing::HasSubstr(part));
+  }
+  output_of({"--no-such-flag"}, 2);
+  output_of({"token", "create", "--role", "king"}, 2);
+  EXPECT_FALSE(std::filesystem::exists(dir_ + "/data/control-plane.db-journal"));
+}
+
+TEST_F(ControlPlaneProcess, TlsWithTheOperatorsCertificate) {
+  const std::string make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj "
+                           "/CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout '" + dir_ + "/key.pem' -out '" +
+                           dir_ + "/cert.pem' 2>/dev/null && chmod 600 '" + dir_ + "/key.pem'";
+  ASSERT_EQ(std::system(make.c_str()), 0);
+  const std::string base = start({"--tls-cert-path", dir_ + "/cert.pem", "--tls-key-path", dir_ + "/key.pem"});
+  ASSERT_TRUE(base.starts_with("https://")) << base;
+  EXPECT_THAT(send("GET", base + "/healthz", "").body, testing::StartsWith("tls_failed")) << "an unknown authority";
+  http::ClientConfig config;
+  config.ca_path = dir_ + "/cert.pem";
+  client_ = std::make_unique<http::Client>(config);
+  EXPECT_EQ(send("GET", base + "/healthz", "").status, 200);
+}
+
+}  // namespace
+}  // namespace tb
