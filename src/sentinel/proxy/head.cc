@@ -189,7 +189,7 @@ std::expected<RequestHead, Refusal> parse_request_head(std::string_view bytes) {
   head.method = line.substr(0, first);
   head.target = line.substr(first + 1, last - first - 1);
   const auto minor = parse_version(line.substr(last + 1));
-  if (!minor) return std::unexpected(Refusal{505, "version_not_supported", "only HTTP/1.0 and HTTP/1.1 are spoken"});
+  if (!minor) return std::unexpected(Refusal{505, "version_not_supported", "HTTP/1.0 or HTTP/1.1 is needed"});
   head.minor = *minor;
   if (!is_token(head.method) || head.method.size() > 32) return std::unexpected(bad("the method is malformed"));
   if (head.target.empty() || head.target.find(' ') != std::string::npos || !is_field_value(head.target)) {

@@ -76,7 +76,11 @@ struct Proxy::Impl {
       }
       if (shared.sessions.size() >= options.max_connections) continue;
       const auto session = std::make_shared<Session>(shared, std::move(socket), tls ? &*tls : nullptr);
-      asio::co_spawn(shared.io, session->serve(), asio::detached);
+      const auto on_end = [this, session](const std::exception_ptr& fault) {
+        if (fault) log.error("a connection failed in an unforeseen way");
+        session->end();
+      };
+      asio::co_spawn(shared.io, session->serve(), on_end);
       asio::co_spawn(shared.io, session->watch_deadlines(), asio::detached);
     }
     accepting = false;

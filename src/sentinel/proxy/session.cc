@@ -136,6 +136,10 @@ asio::awaitable<void> Session::serve() {
     goes_on = co_await exchange(run);
     idle_ = true;
   }
+  end();
+}
+
+void Session::end() {
   done_ = true;
   client_.close();
   close_upstream();
@@ -217,8 +221,8 @@ asio::awaitable<bool> Session::exchange(std::shared_ptr<Run> run) {
   // Whatever still runs for this request ends before the next one: by closing what it waits for.
   const bool early = run->pumping;
   if (early || !clean) close_upstream();
-  if (early) client_.socket().cancel();
-  if (run->watching) client_.socket().cancel();
+  ErrorCode ignored;
+  if (early || run->watching) client_.socket().cancel(ignored);
   while (run->pumping || run->watching) {
     run->changed.expires_after(std::chrono::hours(1));
     co_await run->changed.async_wait(kAwait);

@@ -41,6 +41,8 @@ class Session : public std::enable_shared_from_this<Session> {
   asio::awaitable<void> serve();
   /// Watches the deadlines until the session is done.
   asio::awaitable<void> watch_deadlines();
+  /// Closes both sides for good; serve() has returned, or failed.
+  void end();
   /// Ends what is under way at once.
   void cut();
   /// Draining: ends the connection if it is between requests.
