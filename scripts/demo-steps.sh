@@ -17,7 +17,7 @@ seen() {
 fail() {
   printf '\ndemo.sh: FAILED: %s\n' "$*" >&2
   for log in "$logs"/*.log; do
-    if [[ -s $log ]]; then printf -- '---- end of %s\n' "${log##*/}" >&2 && tail -n 15 "$log" >&2; fi
+    if [[ -s $log ]]; then printf -- '---- end of %s\n' "${log##*/}" >&2 && tail -n ${DEMO_TAIL:-15} "$log" >&2; fi
   done
   exit 1
 }
@@ -50,7 +50,7 @@ prepare_place() {
   if (($(id -u) == 0)); then
     uid=$((61184 + RANDOM % 4000)) # nobody's: between what Debian gives to users and what it gives to itself
     as_user=(setpriv --reuid="$uid" --regid="$uid" --clear-groups --inh-caps=-all --no-new-privs)
-    chown -R "$uid:$uid" "$work" "$shm"
+    give "$work" "$shm"
     say "started as root: everything from here on runs as user $uid, which nobody is"
   fi
   mkdir -p "$stage"
@@ -63,7 +63,7 @@ prepare_place() {
     engine=$stage/engine bin=$stage
   fi
   chmod -R go+rX "$stage"
-  if [[ -n $uid ]]; then chown -R "$uid:$uid" "$stage"; fi
+  give "$stage"
   read -r cp_port public_port health_port runtime_port reference_port port_a port_b port_c port_d port_e port_f < <(free_ports 11)
   public_url=http://127.0.0.1:$public_port
   reference_url=http://127.0.0.1:$reference_port
@@ -76,9 +76,14 @@ import socket, sys
 held = [socket.create_server(("127.0.0.1", 0)) for _ in range(int(sys.argv[1]))]
 print(*(s.getsockname()[1] for s in held))' "$1"
 }
+give() { # what this script wrote, to the throwaway user
+  if [[ -n $uid ]]; then chown -R "$uid:$uid" "$@"; fi
+}
 run() { # one of our programs, as the throwaway user, with nothing of the environment
-  "${as_user[@]}" env -i PATH=/usr/bin:/bin HOME="$work" "$@" 2>>"$logs/commands.log" ||
-    fail "$(basename "$1") ${2:-} ended with status $?"
+  "${as_user[@]}" env -i PATH=/usr/bin:/bin HOME="$work" "$@" 2>>"$logs/commands.log" || {
+    local status=$? program=${1##*/}
+    fail "$program ${2:-} ended with status $status"
+  }
 }
 start() { # NAME VARIABLE=VALUE… PROGRAM ARGUMENT…
   local name=$1
@@ -156,9 +161,12 @@ start_control_plane() {
   local settings=(TB_CP_ADDR=127.0.0.1:"$cp_port" TB_CP_PUBLIC_URL="$cp_url" TB_CP_DATA_DIR="$work/cp/data"
     TB_CP_STORE=filesystem:"$work/cp/blobs")
   run "${settings[@]}" "$bin/trustbridge-control-plane" token create --role provider --tenant demo >"$shm/provider/token"
-  if [[ -n $uid ]]; then chown "$uid:$uid" "$shm/provider/token"; fi
+  give "$shm/provider/token"
   start control-plane "${settings[@]}" "$bin/trustbridge-control-plane"
   wait_for 20 "the control plane answers" http_ok "$cp_url/readyz"
+  # The provider pins the control plane's identity: the asset key is then sealed to it on its way.
+  run "${settings[@]}" "$bin/trustbridge-control-plane" identity >"$work/provider/control-plane.pub"
+  give "$work/provider/control-plane.pub"
 }
 make_contract() {
   run "$bin/trustbridge" contract create --contract-id "$1" --asset-id demo-model --consumer demo-consumer \
@@ -177,7 +185,7 @@ start_sentinel() { # NAME CONTRACT
   esac
   declare -g "health_$name=$health" "public_$name=$public"
   head -c 16 /dev/urandom | sha256sum | cut -c1-32 >"$work/$name/hw-id"
-  if [[ -n $uid ]]; then chown "$uid:$uid" "$work/$name/hw-id"; fi
+  give "$work/$name/hw-id"
   start "$name" TB_CONTRACT_ID="$2" TB_ASSET_ID=demo-model TB_EDC_ENDPOINT="$cp_url" \
     TB_ACTIVATION_TOKEN_FILE="$shm/provider/$2.token" TB_HW_ID_FILE="$work/$name/hw-id" \
     TB_PUBLIC_ADDR=127.0.0.1:"$public" TB_HEALTH_ADDR=127.0.0.1:"$health" TB_RUNTIME_URL=http://127.0.0.1:"$runtime" \
@@ -191,10 +199,20 @@ status_of() {
   curl -s -m 5 "http://127.0.0.1:${!port}/status" | jq -er "$2"
 }
 in_state() { [[ $(status_of "$1" .state) == "$2" ]]; }
-wait_state() { wait_for 60 "sentinel $1 comes to $2" in_state "$1" "$2"; }
-wait_ready() {
+is_ready() {
   local port=health_$1
-  wait_for 60 "sentinel $1 is ready" http_ok "http://127.0.0.1:${!port}/readyz"
+  http_ok "http://127.0.0.1:${!port}/readyz"
+}
+or_dead() { # NAME COMMAND…: so that a service that ended is not waited for
+  process_gone "${pids[$1]}" || "${@:2}"
+}
+wait_service() { # NAME WHAT COMMAND…
+  wait_for 60 "sentinel $1 $2" or_dead "$1" "${@:3}"
+  ! process_gone "${pids[$1]}" || fail "sentinel $1 has ended"
+}
+wait_state() { wait_service "$1" "comes to $2" in_state "$1" "$2"; }
+wait_ready() {
+  wait_service "$1" "is ready" is_ready "$1"
   api_key=$(tr -d '\n' <"$work/$1/state/first-api-key")
 }
 expect_nothing_served() {

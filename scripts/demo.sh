@@ -54,7 +54,7 @@ step "The provider makes a model and encrypts it"
 run python3 "$stage/make_tiny_gguf.py" "$shm/plain/model.gguf" --layers 4 --width 256 --feed 704 >"$logs/model.log"
 say "a llama model with random weights, $(du -h --apparent-size "$shm/plain/model.gguf" | cut -f1)B, in memory only"
 run "$bin/trustbridge" encrypt --in "$shm/plain/model.gguf" --asset-id demo-model --out "$work/provider/model.tbenc" \
-  --manifest "$work/provider/model.manifest.json" --key-file "$shm/provider/model.key" --chunk-bytes 1048576 --quiet
+  --manifest "$work/provider/model.manifest.json" --key-file "$shm/provider/model.key" --chunk-bytes 1048576 --quiet >/dev/null
 run "$bin/trustbridge" verify --in "$work/provider/model.tbenc" --manifest "$work/provider/model.manifest.json" \
   --key-file "$shm/provider/model.key" --quiet >/dev/null
 seen "encrypted and verified" "$(stat -c %s "$work/provider/model.tbenc") bytes, every tag and the manifest's mac"
@@ -64,7 +64,7 @@ start_control_plane
 run "$bin/trustbridge" upload --store cp: --asset-id demo-model --encrypted-file "$work/provider/model.tbenc" \
   --manifest "$work/provider/model.manifest.json" "${cp_flags[@]}" --quiet >/dev/null
 run "$bin/trustbridge" register --store cp: --asset-id demo-model --manifest "$work/provider/model.manifest.json" \
-  --key-file "$shm/provider/model.key" "${cp_flags[@]}" >/dev/null
+  --key-file "$shm/provider/model.key" --control-plane-key "$work/provider/control-plane.pub" "${cp_flags[@]}" >/dev/null
 make_contract demo
 make_contract demo-denied
 make_contract demo-flip
