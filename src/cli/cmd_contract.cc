@@ -76,39 +76,41 @@ Json body_of(Flags& flags) {
 
 void add_making(const Scene& scene) {
   auto flags = std::make_shared<Flags>();
-  CLI::App& create = add_action(
-      scene, flags, "create", "make a contract and keep its activation token",
-      "create --consumer acme --asset-id my-model-v1 --not-after 30d --activation-token-file acme.token",
-      [](Flags& f, ControlPlane& control_plane, const Console& console) {
-        Json body = body_of(f);
-        if (!f.id.empty()) body.set("contract_id", f.id);
-        const Json contract = create_contract(control_plane, body, f.token_file);
-        console.result(contract, contract_text(contract));
-      });
+  CLI::App& create =
+      add_action(scene, flags, "create", "make a contract and keep its activation token",
+                 "create --consumer acme --asset-id my-model-v1 --not-after 30d --activation-token-file acme.token",
+                 [](Flags& f, ControlPlane& control_plane, const Console& console) {
+                   Json body = body_of(f);
+                   if (!f.id.empty()) body.set("contract_id", f.id);
+                   const Json contract = create_contract(control_plane, body, f.token_file);
+                   console.result(contract, contract_text(contract));
+                 });
   create.add_option("--contract-id", flags->id, "its id [made by the control plane]")->type_name("CONTRACT");
-  create.add_option("--activation-token-file", flags->token_file, "where the activation token goes, 0600; it is told once")
+  create
+      .add_option("--activation-token-file", flags->token_file,
+                  "where the activation token goes, 0600; it is told once")
       ->type_name("FILE");
   add_field_flags(create, *flags);
 
   auto update_flags = std::make_shared<Flags>();
-  CLI::App& update = add_action(scene, update_flags, "update", "change the terms of a contract",
-                                "update acme-1 --not-after 90d --max-seats 4",
-                                [](Flags& f, ControlPlane& control_plane, const Console& console) {
-                                  const Json body = body_of(f);
-                                  if (body.as_object().empty()) throw usage_error("nothing to change was given");
-                                  const Json contract =
-                                      control_plane.send("PATCH", contract_path(f.id), body, Repeat::kHarmless).body;
-                                  console.result(contract, contract_text(contract));
-                                });
+  CLI::App& update = add_action(
+      scene, update_flags, "update", "change the terms of a contract", "update acme-1 --not-after 90d --max-seats 4",
+      [](Flags& f, ControlPlane& control_plane, const Console& console) {
+        const Json body = body_of(f);
+        if (body.as_object().empty()) throw usage_error("nothing to change was given");
+        const Json contract = control_plane.send("PATCH", contract_path(f.id), body, Repeat::kHarmless).body;
+        console.result(contract, contract_text(contract));
+      });
   add_id(update, *update_flags);
   add_field_flags(update, *update_flags);
 
   auto token_flags = std::make_shared<Flags>();
-  CLI::App& token = add_action(scene, token_flags, "token", "replace a contract's activation token",
-                               "token acme-1 --activation-token-file acme-new.token",
-                               [](Flags& f, ControlPlane& control_plane, const Console& console) {
-                                 console.result(renew_activation_token(control_plane, f.id, f.token_file), f.token_file);
-                               });
+  CLI::App& token =
+      add_action(scene, token_flags, "token", "replace a contract's activation token",
+                 "token acme-1 --activation-token-file acme-new.token",
+                 [](Flags& f, ControlPlane& control_plane, const Console& console) {
+                   console.result(renew_activation_token(control_plane, f.id, f.token_file), f.token_file);
+                 });
   add_id(token, *token_flags);
   token.add_option("--activation-token-file", token_flags->token_file, "where the new token goes, 0600")
       ->required()
@@ -144,29 +146,28 @@ void add_looking(const Scene& scene) {
 void add_state_change(const Scene& scene, const char* name, const char* description) {
   auto flags = std::make_shared<Flags>();
   const std::string verb = name;
-  add_id(add_action(scene, flags, name, description, verb + " acme-1",
-                    [verb](Flags& f, ControlPlane& control_plane, const Console& console) {
-                      const Json contract =
-                          control_plane.send("POST", contract_path(f.id, "/" + verb), Json::object(), Repeat::kHarmless)
-                              .body;
-                      console.result(contract, contract_text(contract));
-                    }),
+  add_id(add_action(
+             scene, flags, name, description, verb + " acme-1",
+             [verb](Flags& f, ControlPlane& control_plane, const Console& console) {
+               const Json contract =
+                   control_plane.send("POST", contract_path(f.id, "/" + verb), Json::object(), Repeat::kHarmless).body;
+               console.result(contract, contract_text(contract));
+             }),
          *flags);
 }
 
 void add_evict(const Scene& scene) {
   auto flags = std::make_shared<Flags>();
-  CLI::App& evict = add_action(
-      scene, flags, "evict", "end one lease for good", "evict acme-1 LEASE",
-      [](Flags& f, ControlPlane& control_plane, const Console& console) {
-        const std::string path = contract_path(f.id, "/leases/" + path_part(f.lease));
-        const Answer answer = control_plane.send("DELETE", path, nullptr, Repeat::kHarmless);
-        Json result = Json::object();
-        result.set("contract_id", f.id);
-        result.set("lease_id", f.lease);
-        result.set("state", "evicted");
-        console.result(answer.body.is_object() ? answer.body : result, f.lease);
-      });
+  CLI::App& evict = add_action(scene, flags, "evict", "end one lease for good", "evict acme-1 LEASE",
+                               [](Flags& f, ControlPlane& control_plane, const Console& console) {
+                                 const std::string path = contract_path(f.id, "/leases/" + path_part(f.lease));
+                                 const Answer answer = control_plane.send("DELETE", path, nullptr, Repeat::kHarmless);
+                                 Json result = Json::object();
+                                 result.set("contract_id", f.id);
+                                 result.set("lease_id", f.lease);
+                                 result.set("state", "evicted");
+                                 console.result(answer.body.is_object() ? answer.body : result, f.lease);
+                               });
   add_id(evict, *flags);
   evict.add_option("lease", flags->lease, "the lease's id")->required()->type_name("LEASE");
 }

@@ -18,7 +18,8 @@ void decrypt(Flags& flags, const Console& console) {
   if (options.out == "-" && console.json) throw usage_error("--json and --out - both want standard output");
   const DecryptedAsset asset = decrypt_asset(options, console);
   if (options.manifest.no_manifest) {
-    console.warning("the end of the file is not authenticated: without a manifest a cut between two chunks cannot be seen");
+    console.warning(
+        "the end of the file is not authenticated: without a manifest a cut between two chunks cannot be seen");
   } else if (!asset.manifest_authenticated) {
     console.warning("the manifest is not authenticated: only its SHA-256 of the ciphertext and the tags were checked");
   }
@@ -50,7 +51,9 @@ void add_decrypt(CLI::App& root, Context& context) {
                    "accept a manifest without mac; its SHA-256 is then checked");
   command.add_flag("--no-manifest", o.manifest.no_manifest, "decrypt without one: the end is then not authenticated");
   command.add_flag("--raw", o.raw, "write a directory's tar stream instead of unpacking it");
-  command.add_option("-j,--jobs", o.jobs, "threads [all cores]")->type_name("N")->check(CLI::Range(1U, 1024U).description(""));
+  command.add_option("-j,--jobs", o.jobs, "threads [all cores]")
+      ->type_name("N")
+      ->check(CLI::Range(1U, 1024U).description(""));
   command.add_flag("-f,--force", o.force, "replace the output if it exists");
   command.callback([&context, flags] { context.action = [&context, flags] { decrypt(*flags, context.console); }; });
 }

@@ -33,8 +33,8 @@ void encrypt(Flags& flags, const CLI::App& command, const Console& console) {
   result.set("manifest_sha256", asset.manifest.sha256());
   result.set("signed", !asset.manifest.signatures().empty());
   console.result(result, fmt::format("{}\n{}\n{}\n", asset.ciphertext, asset.manifest_file, asset.key_file));
-  console.note(fmt::format("encrypted {} of {} as {}", human_bytes(asset.manifest.plaintext_bytes()),
-                           flags.options.in, flags.options.asset_id));
+  console.note(fmt::format("encrypted {} of {} as {}", human_bytes(asset.manifest.plaintext_bytes()), flags.options.in,
+                           flags.options.asset_id));
   if (asset.key_is_new) console.note(fmt::format("made the key {}: keep it apart from the ciphertext", asset.key_file));
 }
 
@@ -47,25 +47,32 @@ void add_encrypt(CLI::App& root, Context& context) {
                                   "trustbridge encrypt ./llama-3-8b --asset-id llama-3-8b-v1 --out model.tbenc");
   command.add_option("path", flags->positional, "file, GGUF or Hugging Face style directory")->type_name("PATH");
   command.add_option("--in", flags->in, "the same, as a flag")->type_name("PATH");
-  command.add_option("--asset-id", o.asset_id, "name of the asset: letters, digits, _ and -")->required()->type_name("ID");
+  command.add_option("--asset-id", o.asset_id, "name of the asset: letters, digits, _ and -")
+      ->required()
+      ->type_name("ID");
   command.add_option("-o,--out", o.out, "ciphertext, or a directory for it")->type_name("FILE")->capture_default_str();
   command.add_option("--manifest", o.manifest, "manifest [beside the ciphertext, .manifest.json]")->type_name("FILE");
   command.add_option("--key-file", o.key_file, "file key, made if absent [<out>.key]; one key serves one encryption")
       ->type_name("FILE");
-  command.add_option("--sign-key", o.sign_key, "sign the manifest with this key of keygen --signing")->type_name("FILE");
+  command.add_option("--sign-key", o.sign_key, "sign the manifest with this key of keygen --signing")
+      ->type_name("FILE");
   command.add_option("--chunk-bytes", o.chunk_bytes, "plaintext bytes of a chunk, 1024 to 67108864")
       ->type_name("N")
       ->capture_default_str();
   command.add_option("--model-version", flags->version, "number that grows with every ciphertext of the model")
       ->type_name("N")
       ->check(CLI::Validator(CLI::NonNegativeNumber).description(""));
-  CLI::Option* on = command.add_flag("--allow-finetune", flags->finetune, "let consumers train adapters on this model [this]");
-  CLI::Option* off = command.add_flag("--no-allow-finetune", flags->no_finetune,
-                                       "do not let consumers train adapters on this model");
+  CLI::Option* on =
+      command.add_flag("--allow-finetune", flags->finetune, "let consumers train adapters on this model [this]");
+  CLI::Option* off =
+      command.add_flag("--no-allow-finetune", flags->no_finetune, "do not let consumers train adapters on this model");
   on->excludes(off);
   command.add_flag("--allow-pickle", o.allow_pickle, "accept pickle weights (.bin, .pt, .pkl)");
-  command.add_flag("--plaintext-hashes", o.plaintext_hashes, "put SHA-256s of the plaintext into the manifest (slower)");
-  command.add_option("-j,--jobs", o.jobs, "threads [all cores]")->type_name("N")->check(CLI::Range(1U, 1024U).description(""));
+  command.add_flag("--plaintext-hashes", o.plaintext_hashes,
+                   "put SHA-256s of the plaintext into the manifest (slower)");
+  command.add_option("-j,--jobs", o.jobs, "threads [all cores]")
+      ->type_name("N")
+      ->check(CLI::Range(1U, 1024U).description(""));
   command.add_flag("-f,--force", o.force, "replace ciphertext and manifest if they exist (never a key)");
   command.callback([&context, &command, flags] {
     context.action = [&context, &command, flags] { encrypt(*flags, command, context.console); };

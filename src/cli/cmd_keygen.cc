@@ -38,7 +38,8 @@ void add_keygen(CLI::App& root, Context& context) {
       ->required()
       ->type_name("FILE");
   command.add_flag("--signing", options->signing, "an Ed25519 pair: FILE (0600) and FILE.pub");
-  command.callback([&context, options] { context.action = [&context, options] { keygen(*options, context.console); }; });
+  command.callback(
+      [&context, options] { context.action = [&context, options] { keygen(*options, context.console); }; });
 }
 
 }  // namespace tb::cli

@@ -17,9 +17,10 @@ void verify(Flags& flags, const Console& console) {
   flags.options.in = positional_or_flag(flags.positional, flags.in, "--in");
   const Verified verified = verify_asset(flags.options, console);
   if (!verified.end_authenticated) {
-    console.warning(flags.options.manifest.no_manifest
-                        ? "the end of the file is not authenticated: without a manifest a cut between two chunks cannot be seen"
-                        : "the manifest itself is not authenticated: give --key-file or --provider-key");
+    console.warning(
+        flags.options.manifest.no_manifest
+            ? "the end of the file is not authenticated: without a manifest a cut between two chunks cannot be seen"
+            : "the manifest itself is not authenticated: give --key-file or --provider-key");
   }
   Json proofs = Json::array();
   for (const std::string& proof : verified.proofs) proofs.push(proof);
@@ -40,15 +41,18 @@ void verify(Flags& flags, const Console& console) {
 void add_verify(CLI::App& root, Context& context) {
   auto flags = std::make_shared<Flags>();
   VerifyOptions& o = flags->options;
-  CLI::App& command = add_command(root, context, "verify", "prove an asset whole and unchanged, with or without its key",
-                                  "trustbridge verify model.tbenc --key-file model.tbenc.key");
+  CLI::App& command =
+      add_command(root, context, "verify", "prove an asset whole and unchanged, with or without its key",
+                  "trustbridge verify model.tbenc --key-file model.tbenc.key");
   command.add_option("file", flags->positional, "ciphertext")->type_name("FILE");
   command.add_option("--in", flags->in, "the same, as a flag")->type_name("FILE");
   command.add_option("--key-file", o.key_file, "file key, or - for standard input: every tag, the mac and the content")
       ->type_name("FILE");
   add_manifest_flags(command, o.manifest);
   command.add_flag("--no-manifest", o.manifest.no_manifest, "check the tags alone: the end is then not authenticated");
-  command.add_option("-j,--jobs", o.jobs, "threads [all cores]")->type_name("N")->check(CLI::Range(1U, 1024U).description(""));
+  command.add_option("-j,--jobs", o.jobs, "threads [all cores]")
+      ->type_name("N")
+      ->check(CLI::Range(1U, 1024U).description(""));
   command.callback([&context, flags] { context.action = [&context, flags] { verify(*flags, context.console); }; });
 }
 

@@ -81,7 +81,8 @@ void add_control_plane_flags(CLI::App& command, SettingFlags& flags, bool wrappi
 }
 
 void add_manifest_flags(CLI::App& command, ManifestFlags& flags) {
-  command.add_option("--manifest", flags.manifest, "manifest [beside the ciphertext, .manifest.json]")->type_name("FILE");
+  command.add_option("--manifest", flags.manifest, "manifest [beside the ciphertext, .manifest.json]")
+      ->type_name("FILE");
   command.add_option("--asset-id", flags.asset_id, "refuse another asset than this")->type_name("ID");
   command.add_option("--provider-key", flags.provider_key, "require a signature by this public key")->type_name("FILE");
 }

@@ -98,7 +98,8 @@ std::string bash(const std::vector<Command>& commands) {
       }
     }
   }
-  return fmt::format(R"(# bash completion for trustbridge; put it into ~/.local/share/bash-completion/completions/trustbridge
+  return fmt::format(
+      R"(# bash completion for trustbridge; put it into ~/.local/share/bash-completion/completions/trustbridge
 _trustbridge() {{
   local cur="${{COMP_WORDS[COMP_CWORD]}}" prev="${{COMP_WORDS[COMP_CWORD-1]}}" at='' words='' word
   for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
@@ -115,7 +116,7 @@ _trustbridge() {{
 }}
 complete -o default -F _trustbridge trustbridge
 )",
-                     steps, paths, others, words);
+      steps, paths, others, words);
 }
 
 std::string zsh_function_name(const std::string& path) {
@@ -125,7 +126,8 @@ std::string zsh_function_name(const std::string& path) {
 }
 
 std::string zsh(const std::vector<Command>& commands) {
-  std::string out = "#compdef trustbridge\n# zsh completion for trustbridge; put it into a directory of $fpath as _trustbridge\n";
+  std::string out =
+      "#compdef trustbridge\n# zsh completion for trustbridge; put it into a directory of $fpath as _trustbridge\n";
   for (const Command& command : commands) {
     out += fmt::format("{}() {{\n", zsh_function_name(command.path));
     std::string specs;
@@ -148,11 +150,12 @@ std::string zsh(const std::vector<Command>& commands) {
       const std::string path = command.path.empty() ? child->get_name() : command.path + " " + child->get_name();
       cases += fmt::format("      {}) {} ;;\n", child->get_name(), zsh_function_name(path));
     }
-    out += fmt::format("  )\n  local context state line\n  _arguments -C{} \\\n    '1: :->command' \\\n    '*:: :->rest'\n",
-                       specs);
-    out += fmt::format("  case $state in\n    command) _describe command commands ;;\n    rest) case $line[1] in\n{}"
-                       "    esac ;;\n  esac\n}}\n",
-                       cases);
+    out += fmt::format(
+        "  )\n  local context state line\n  _arguments -C{} \\\n    '1: :->command' \\\n    '*:: :->rest'\n", specs);
+    out += fmt::format(
+        "  case $state in\n    command) _describe command commands ;;\n    rest) case $line[1] in\n{}"
+        "    esac ;;\n  esac\n}}\n",
+        cases);
   }
   return out + "_trustbridge \"$@\"\n";
 }

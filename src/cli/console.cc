@@ -60,8 +60,7 @@ void Console::error(const Error& error) const {
     to_stderr(fmt::format("trustbridge: {} {}\n", painted("hint:", "36"), printable(hint)));
   }
   if (json) {
-    static_cast<void>(
-        write_full(STDOUT_FILENO, as_bytes(error_json(error).pretty() + "\n"), "standard output"));
+    static_cast<void>(write_full(STDOUT_FILENO, as_bytes(error_json(error).pretty() + "\n"), "standard output"));
   }
 }
 

@@ -98,7 +98,8 @@ Json create_contract(ControlPlane& control_plane, const Json& body, const std::s
   return contract;
 }
 
-Json renew_activation_token(ControlPlane& control_plane, const std::string& contract_id, const std::string& token_file) {
+Json renew_activation_token(ControlPlane& control_plane, const std::string& contract_id,
+                            const std::string& token_file) {
   AtomicFile file = value_or_throw(AtomicFile::create(token_file, 0600, false));
   Json answer =
       control_plane.send("POST", contract_path(contract_id, "/activation-token"), Json::object(), Repeat::kNever).body;
@@ -114,9 +115,9 @@ std::string contract_path(const std::string& contract_id, std::string_view rest)
 std::string contract_text(const Json& contract) {
   std::string text = fmt::format("{}  {}\n", text_of(contract, "contract_id"), text_of(contract, "state"));
   constexpr std::array<const char*, 14> kFields = {
-      "consumer",     "asset_ids",     "not_before",            "not_after", "max_seats",      "hardware",       "attestation",
-      "key_release",  "lease_seconds", "offline_grace_seconds", "quotas",    "allow_finetune", "allowed_paths",
-      "authentication"};
+      "consumer", "asset_ids",      "not_before",    "not_after",     "max_seats",
+      "hardware", "attestation",    "key_release",   "lease_seconds", "offline_grace_seconds",
+      "quotas",   "allow_finetune", "allowed_paths", "authentication"};
   for (const char* field : kFields) {
     const std::string value = text_of(contract, field);
     if (!value.empty() && value != "{}") text += fmt::format("  {:<22} {}\n", field, value);
@@ -127,8 +128,9 @@ std::string contract_text(const Json& contract) {
 std::string contract_lines(const Json::Array& contracts) {
   std::string text;
   for (const Json& contract : contracts) {
-    text += fmt::format("{:<24} {:<11} {:<20} {:<21} {}\n", text_of(contract, "contract_id"), text_of(contract, "state"),
-                        text_of(contract, "consumer"), text_of(contract, "not_after"), text_of(contract, "asset_ids"));
+    text +=
+        fmt::format("{:<24} {:<11} {:<20} {:<21} {}\n", text_of(contract, "contract_id"), text_of(contract, "state"),
+                    text_of(contract, "consumer"), text_of(contract, "not_after"), text_of(contract, "asset_ids"));
   }
   return text;
 }

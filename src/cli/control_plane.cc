@@ -24,7 +24,8 @@ constexpr std::int64_t kSliceMs = 50;
 SecretString read_token(const std::string& path) {
   const SecretString text = value_or_throw(read_secret_file(path, kMaxTokenBytes));
   std::string_view token = text.reveal();
-  while (!token.empty() && (token.back() == '\n' || token.back() == '\r' || token.back() == ' ')) token.remove_suffix(1);
+  while (!token.empty() && (token.back() == '\n' || token.back() == '\r' || token.back() == ' '))
+    token.remove_suffix(1);
   if (token.empty() || token.find_first_of(" \t\r\n") != std::string_view::npos) {
     throw Error("config_invalid", fmt::format("{} does not hold one token", path));
   }
@@ -58,12 +59,18 @@ Json body_of(const http::ClientResponse& answer) {
 std::string_view reason_of_status(int status) {
   switch (status) {
     case 401:
-    case 403: return "permission_denied";
-    case 404: return "not_found";
-    case 409: return "precondition_failed";
-    case 413: return "body_too_large";
-    case 429: return "server_busy";
-    default: return status >= 500 ? "server_busy" : "bad_request";
+    case 403:
+      return "permission_denied";
+    case 404:
+      return "not_found";
+    case 409:
+      return "precondition_failed";
+    case 413:
+      return "body_too_large";
+    case 429:
+      return "server_busy";
+    default:
+      return status >= 500 ? "server_busy" : "bad_request";
   }
 }
 
@@ -146,7 +153,8 @@ Answer ControlPlane::run(const std::string& method, const std::string& path,
       http::ClientRequest request;
       request.method = method;
       request.body = body();
-      if (!std::holds_alternative<std::monostate>(request.body)) request.headers.set("Content-Type", "application/json");
+      if (!std::holds_alternative<std::monostate>(request.body))
+        request.headers.set("Content-Type", "application/json");
       answer = exchange(std::move(request), path);
     } catch (const Error& error) {
       if (last || !error.retryable()) throw;

@@ -1,7 +1,8 @@
 // The provider's side of the control plane's HTTP interface (docs/spec/wire.md 1.2): one object, one token.
 //
-// Rules kept for all clients: https unless the host is loopback or --allow-insecure-http, no redirects, answers bounded,
-// 429, 5xx and network errors retried after 2, 4 and 8 s (or what Retry-After says) where a repeat is harmless.
+// Rules kept for all clients: https unless the host is loopback or --allow-insecure-http, no redirects, answers
+// bounded, 429, 5xx and network errors retried after 2, 4 and 8 s (or what Retry-After says) where a repeat is
+// harmless.
 #pragma once
 
 #include <functional>

@@ -39,8 +39,7 @@ Input open_input(const std::string& path) {
 
 void require_digest(const Digest& actual, const LoadedManifest& loaded, const std::string& name) {
   if (to_hex(actual) != loaded.manifest.sha256_ciphertext()) {
-    throw Error("ciphertext_digest_mismatch",
-                fmt::format("{} has another SHA-256 than its manifest says", name));
+    throw Error("ciphertext_digest_mismatch", fmt::format("{} has another SHA-256 than its manifest says", name));
   }
 }
 

@@ -14,8 +14,8 @@ struct DecryptOptions {
   std::string key_file;  ///< or "-" for standard input
   std::string out;       ///< file, directory to make, or "-" for standard output
   ManifestFlags manifest;
-  unsigned jobs = 0;     ///< 0: all cores
-  bool raw = false;      ///< the tar stream of a directory instead of its files
+  unsigned jobs = 0;  ///< 0: all cores
+  bool raw = false;   ///< the tar stream of a directory instead of its files
   bool force = false;
 };
 

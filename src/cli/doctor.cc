@@ -59,7 +59,8 @@ Finding instructions(const std::set<std::string>& flags, const char* name, std::
   for (const char* flag : any_of) {
     if (flags.contains(flag)) return {name, Health::kOk, flag, ""};
   }
-  return {name, Health::kWarning, "none", fmt::format("this processor has no {} instructions: expect a tenth of the speed", what)};
+  return {name, Health::kWarning, "none",
+          fmt::format("this processor has no {} instructions: expect a tenth of the speed", what)};
 }
 
 Finding memory(const std::string& root) {
@@ -70,7 +71,8 @@ Finding memory(const std::string& root) {
   std::string value = fmt::format("{} available of {}", human_bytes(*available), human_bytes(*total));
   const std::string limit = trimmed(text_of(root + "/sys/fs/cgroup/memory.max"));
   if (!limit.empty() && limit != "max") value += fmt::format(", limited to {} bytes by the control group", limit);
-  if (*available < kGib) return {"memory", Health::kWarning, value, "under 1 GiB is free: a model will not fit beside its runtime"};
+  if (*available < kGib)
+    return {"memory", Health::kWarning, value, "under 1 GiB is free: a model will not fit beside its runtime"};
   return {"memory", Health::kOk, value, ""};
 }
 
@@ -83,17 +85,19 @@ Finding swap(const std::string& root) {
 }
 
 Finding shared_memory(const std::string& root) {
-  struct statfs info {};
+  struct statfs info{};
   if (statfs((root + "/dev/shm").c_str(), &info) != 0) {
-    return {"tmpfs", Health::kWarning, "no /dev/shm", "mount a tmpfs at /dev/shm, or set TB_MODEL_DIR to another tmpfs"};
+    return {"tmpfs", Health::kWarning, "no /dev/shm",
+            "mount a tmpfs at /dev/shm, or set TB_MODEL_DIR to another tmpfs"};
   }
   if (info.f_type != TMPFS_MAGIC) {
     return {"tmpfs", Health::kFault, "/dev/shm is not a tmpfs", "decrypted weights would be written to a disk there"};
   }
   const std::uint64_t block = static_cast<std::uint64_t>(info.f_bsize);
-  return {"tmpfs", Health::kOk,
-          fmt::format("/dev/shm has {} free of {}", human_bytes(info.f_bavail * block), human_bytes(info.f_blocks * block)),
-          ""};
+  return {
+      "tmpfs", Health::kOk,
+      fmt::format("/dev/shm has {} free of {}", human_bytes(info.f_bavail * block), human_bytes(info.f_blocks * block)),
+      ""};
 }
 
 Finding fuse(const std::string& root) {
@@ -113,7 +117,7 @@ Finding fuse(const std::string& root) {
 
 Finding core_dumps(const std::string& root) {
   const std::string pattern = trimmed(text_of(root + "/proc/sys/kernel/core_pattern"));
-  struct rlimit limit {};
+  struct rlimit limit{};
   getrlimit(RLIMIT_CORE, &limit);
   if (pattern.starts_with('|')) {
     return {"core_dumps", Health::kWarning, "piped to " + pattern.substr(1, pattern.find(' ') - 1),
@@ -128,7 +132,9 @@ Finding core_dumps(const std::string& root) {
 
 Finding tracing(const std::string& root) {
   const std::string scope = trimmed(text_of(root + "/proc/sys/kernel/yama/ptrace_scope"));
-  if (scope.empty()) return {"ptrace", Health::kWarning, "unrestricted", "kernel.yama.ptrace_scope is not there: any process of the user can read another's memory"};
+  if (scope.empty())
+    return {"ptrace", Health::kWarning, "unrestricted",
+            "kernel.yama.ptrace_scope is not there: any process of the user can read another's memory"};
   if (scope == "0") return {"ptrace", Health::kWarning, "scope 0", "sysctl kernel.yama.ptrace_scope=1"};
   return {"ptrace", Health::kOk, "scope " + scope, ""};
 }
@@ -140,7 +146,8 @@ Finding huge_pages(const std::string& root) {
   const std::string mode = text.substr(open + 1, close - open - 1);
   if (mode == "never" || mode == "deny") {
     return {"huge_pages", Health::kWarning, "shmem " + mode,
-            "echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled: first writes to tmpfs get several times faster"};
+            "echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled: first writes to tmpfs get several times "
+            "faster"};
   }
   return {"huge_pages", Health::kOk, "shmem " + mode, ""};
 }
@@ -148,7 +155,8 @@ Finding huge_pages(const std::string& root) {
 Finding landlock() {
   const long version = syscall(SYS_landlock_create_ruleset, nullptr, 0, 1U);
   if (version > 0) return {"landlock", Health::kOk, fmt::format("version {}", version), ""};
-  return {"landlock", Health::kWarning, "not available", "a kernel of 5.13 or newer with landlock confines runtimes better"};
+  return {"landlock", Health::kWarning, "not available",
+          "a kernel of 5.13 or newer with landlock confines runtimes better"};
 }
 
 Finding tpm(const std::string& root) {
@@ -156,21 +164,25 @@ Finding tpm(const std::string& root) {
   if (access(device.c_str(), F_OK) != 0) {
     return {"tpm", Health::kOk, "none", ""};
   }
-  if (access(device.c_str(), R_OK | W_OK) != 0) return {"tpm", Health::kWarning, "not ours to open", "add this user to the group tss"};
+  if (access(device.c_str(), R_OK | W_OK) != 0)
+    return {"tpm", Health::kWarning, "not ours to open", "add this user to the group tss"};
   return {"tpm", Health::kOk, "/dev/tpmrm0", ""};
 }
 
 Finding kernel() {
-  struct utsname name {};
+  struct utsname name{};
   uname(&name);
   return {"kernel", Health::kOk, fmt::format("{} {} {}", name.sysname, name.release, name.machine), ""};
 }
 
 std::string_view health_name(Health health) {
   switch (health) {
-    case Health::kOk: return "ok";
-    case Health::kWarning: return "warning";
-    case Health::kFault: return "fault";
+    case Health::kOk:
+      return "ok";
+    case Health::kWarning:
+      return "warning";
+    case Health::kFault:
+      return "fault";
   }
   return "fault";
 }

@@ -12,7 +12,7 @@ namespace tb::cli {
 enum class Health { kOk, kWarning, kFault };
 
 struct Finding {
-  std::string name;    ///< stable: "aes", "swap"
+  std::string name;  ///< stable: "aes", "swap"
   Health health = Health::kOk;
   std::string value;   ///< what was found
   std::string advice;  ///< what to change; empty when all is well

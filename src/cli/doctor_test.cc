@@ -58,7 +58,7 @@ TEST_F(DoctorTest, InstructionsComeFromEitherArchitecture) {
 
 TEST_F(DoctorTest, ADiskUnderDevShmIsAFault) {
   if (!std::filesystem::create_directories(root_ + "/dev/shm")) GTEST_FAIL();
-  struct statfs info {};
+  struct statfs info{};
   ASSERT_EQ(statfs(root_.c_str(), &info), 0);
   EXPECT_EQ(find("tmpfs").health, info.f_type == TMPFS_MAGIC ? Health::kOk : Health::kFault);
   std::filesystem::remove(root_ + "/dev/shm");

@@ -44,7 +44,8 @@ void look_into(const PlaintextSource& source, const std::string& path, std::uint
   ModelFile model{path, bytes, std::nullopt, std::nullopt};
   if (path.ends_with(".safetensors")) {
     model.safetensors = value_or_throw(asset::read_safetensors(source, offset, bytes));
-  } else if (path.ends_with(".gguf") || (path.find('.') == std::string::npos && starts_with_gguf(source, offset, bytes))) {
+  } else if (path.ends_with(".gguf") ||
+             (path.find('.') == std::string::npos && starts_with_gguf(source, offset, bytes))) {
     model.gguf = value_or_throw(asset::read_gguf(source, offset, bytes));
   } else {
     return;
@@ -72,10 +73,15 @@ Inspection inspect_asset(const InspectOptions& options) {
   if (loaded) {
     value_or_throw(asset::check_file(loaded->manifest, header, ciphertext_bytes));
   }
-  Inspection inspection{header, value_or_throw(tbenc::Layout::from_ciphertext(ciphertext_bytes, header.chunk_bytes)),
-                        ciphertext_bytes, std::nullopt, {}, 0};
+  Inspection inspection{header,
+                        value_or_throw(tbenc::Layout::from_ciphertext(ciphertext_bytes, header.chunk_bytes)),
+                        ciphertext_bytes,
+                        std::nullopt,
+                        {},
+                        0};
   if (key) {
-    const PlaintextSource plain(value_or_throw(tbenc::RandomReader::open(*key, source, known_from(loaded))), options.in);
+    const PlaintextSource plain(value_or_throw(tbenc::RandomReader::open(*key, source, known_from(loaded))),
+                                options.in);
     const std::optional<asset::Content> content = loaded ? loaded->manifest.content() : std::nullopt;
     if (content && content->is_tar()) {
       for (const asset::ContentFile& file : content->files) {

@@ -36,7 +36,8 @@ Json model_json(const ModelFile& model) {
     out.set("format", "safetensors");
     out.set("parameters", model.safetensors->parameters());
     for (const auto& [name, value] : model.safetensors->metadata) metadata.set(name, value);
-    for (const auto& tensor : model.safetensors->tensors) tensors.push(tensor_json(tensor.name, tensor.dtype, tensor.shape));
+    for (const auto& tensor : model.safetensors->tensors)
+      tensors.push(tensor_json(tensor.name, tensor.dtype, tensor.shape));
   } else {
     out.set("format", "gguf");
     out.set("version", model.gguf->version);

@@ -60,7 +60,7 @@ std::string read_stdin_line() {
 }
 
 void require_private(int fd, const std::string& path) {
-  struct stat st {};
+  struct stat st{};
   if (fstat(fd, &st) != 0) throw error_from_errno(errno, path);
   if (!S_ISREG(st.st_mode)) throw Error("key_file_malformed", path + " is not a regular file");
   if ((st.st_mode & 077) != 0) {
@@ -96,7 +96,8 @@ void make_key_file(const std::string& path) {
   value_or_throw(write_file_atomically(path, key_line(random_key()).reveal(), 0600, false));
 }
 
-EncryptionKey EncryptionKey::take(const std::string& path, const std::string& asset_id, const tbenc::NoncePrefix& prefix) {
+EncryptionKey EncryptionKey::take(const std::string& path, const std::string& asset_id,
+                                  const tbenc::NoncePrefix& prefix) {
   if (path == "-") {
     throw Error("usage", "encrypt cannot take its key from standard input: a key file remembers what it served");
   }
@@ -112,14 +113,13 @@ EncryptionKey EncryptionKey::take(const std::string& path, const std::string& as
   require_private(fd.get(), path);
   if (flock(fd.get(), LOCK_EX) != 0) throw error_from_errno(errno, path);
   std::string buffer(kMaxKeyFileBytes, '\0');
-  const std::size_t got = value_or_throw(
-      pread_full(fd.get(), {reinterpret_cast<std::uint8_t*>(buffer.data()), buffer.size()}, 0, path));
+  const std::size_t got =
+      value_or_throw(pread_full(fd.get(), {reinterpret_cast<std::uint8_t*>(buffer.data()), buffer.size()}, 0, path));
   buffer.resize(got);
   const SecretString text(std::move(buffer));
   FileKey key = key_from_text(text.reveal(), path);
   if (const std::string_view claim = claim_in(text.reveal()); !claim.empty()) {
-    throw Error("key_already_used",
-                fmt::format("{} has served an encryption already ({})", path, claim.substr(2)));
+    throw Error("key_already_used", fmt::format("{} has served an encryption already ({})", path, claim.substr(2)));
   }
   const std::string line = (text.reveal().ends_with('\n') ? "" : "\n") + claim_line(asset_id, prefix);
   value_or_throw(pwrite_full(fd.get(), as_bytes(line), got, path));

@@ -30,7 +30,8 @@ const CLI::App* chosen(const CLI::App* app) {
 
 std::string command_words(const CLI::App* app) {
   std::string words = app->get_name();
-  for (const CLI::App* up = app->get_parent(); up != nullptr; up = up->get_parent()) words = up->get_name() + " " + words;
+  for (const CLI::App* up = app->get_parent(); up != nullptr; up = up->get_parent())
+    words = up->get_name() + " " + words;
   return words;
 }
 
@@ -61,8 +62,9 @@ int run(int argc, char** argv) {
   CLI::App root("encrypt, license and ship model weights that run elsewhere and stay yours", "trustbridge");
   shape_help(root);
   root.require_subcommand(1);
-  root.footer("Example:\n  trustbridge encrypt ./my-model --asset-id my-model-v1 --out model.tbenc\n\n"
-              "trustbridge COMMAND --help tells the rest.\n");
+  root.footer(
+      "Example:\n  trustbridge encrypt ./my-model --asset-id my-model-v1 --out model.tbenc\n\n"
+      "trustbridge COMMAND --help tells the rest.\n");
   add_commands(root, context);
   try {
     root.parse(argc, argv);

@@ -14,11 +14,11 @@ namespace tb::cli {
 asset::Manifest read_manifest_file(const std::string& path);
 
 struct ManifestFlags {
-  std::string manifest;              ///< empty: beside the ciphertext
+  std::string manifest;  ///< empty: beside the ciphertext
   bool no_manifest = false;
   bool allow_unauthenticated = false;
-  std::string asset_id;              ///< empty: whichever the manifest names
-  std::string provider_key;          ///< file with the pinned public key; empty: none
+  std::string asset_id;      ///< empty: whichever the manifest names
+  std::string provider_key;  ///< file with the pinned public key; empty: none
 };
 
 struct LoadedManifest {

@@ -85,7 +85,7 @@ void require_free(const std::string& path) {
 }
 
 void require_space(const std::string& path, std::uint64_t bytes) {
-  struct statvfs info {};
+  struct statvfs info{};
   if (statvfs(parent_of(path).c_str(), &info) != 0) return;
   const std::uint64_t free = static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize;
   if (free < bytes) {

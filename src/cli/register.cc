@@ -32,7 +32,8 @@ api::BlobUrls blob_urls(const RegisterOptions& options, const std::string& asset
   if (options.store_cp) {
     return {fmt::format("store:{}/model.tbenc", asset_id), fmt::format("store:{}/{}", asset_id, kManifestName)};
   }
-  return {options.blob_url, options.manifest_url.empty() ? manifest_url_beside(options.blob_url) : options.manifest_url};
+  return {options.blob_url,
+          options.manifest_url.empty() ? manifest_url_beside(options.blob_url) : options.manifest_url};
 }
 
 std::string published_jws(const Answer& answer) {
@@ -88,8 +89,7 @@ Json register_asset(const RegisterOptions& options, const Settings& settings, co
     request.decryption_key = key.clone();
   } else {
     const Ed25519PublicKey identity = read_public_key(settings.control_plane_key);
-    const WrappingKey recipient =
-        wrapping_key(published_jws(control_plane.get(std::string(kWrappingPath))), identity);
+    const WrappingKey recipient = wrapping_key(published_jws(control_plane.get(std::string(kWrappingPath))), identity);
     if (!settings.tenant.empty() && settings.tenant != recipient.tenant) {
       throw Error("usage", fmt::format("the token is of tenant {}, not {}", recipient.tenant, settings.tenant));
     }

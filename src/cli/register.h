@@ -11,7 +11,7 @@
 namespace tb::cli {
 
 struct RegisterOptions {
-  std::string asset_id;      ///< empty: as the manifest says
+  std::string asset_id;  ///< empty: as the manifest says
   std::string manifest;
   std::string key_file;      ///< or "-" for standard input
   std::string key_hex;       ///< kept form; exclusive with key_file

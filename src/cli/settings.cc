@@ -40,8 +40,8 @@ Settings read_profile(const std::string& path, std::string name) {
   const std::string content = value_or_throw(std::move(text));
   const toml::parse_result parsed = toml::parse(content, path);
   if (!parsed) {
-    throw Error("config_invalid", fmt::format("{}:{}: {}", path, parsed.error().source().begin.line,
-                                                parsed.error().description()));
+    throw Error("config_invalid",
+                fmt::format("{}:{}: {}", path, parsed.error().source().begin.line, parsed.error().description()));
   }
   const toml::table& root = parsed.table();
   for (const auto& [key, value] : root) {

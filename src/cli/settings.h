@@ -19,12 +19,12 @@ namespace tb::cli {
 
 /// What was given by flags; empty means not given.
 struct SettingFlags {
-  std::string edc_endpoint;       ///< TB_EDC_ENDPOINT
-  std::string token_file;         ///< TB_TOKEN_FILE
-  std::string control_plane_key;  ///< TB_CONTROL_PLANE_KEY, a file
-  std::string ca_path;            ///< TB_CA_PATH
-  std::string tenant;             ///< TB_TENANT
-  std::string profile;            ///< TB_PROFILE
+  std::string edc_endpoint;          ///< TB_EDC_ENDPOINT
+  std::string token_file;            ///< TB_TOKEN_FILE
+  std::string control_plane_key;     ///< TB_CONTROL_PLANE_KEY, a file
+  std::string ca_path;               ///< TB_CA_PATH
+  std::string tenant;                ///< TB_TENANT
+  std::string profile;               ///< TB_PROFILE
   bool allow_insecure_http = false;  ///< TB_ALLOW_INSECURE_HTTP=true
 };
 

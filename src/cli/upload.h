@@ -11,11 +11,11 @@
 namespace tb::cli {
 
 struct UploadOptions {
-  std::string asset_id;    ///< empty: as the manifest says
+  std::string asset_id;  ///< empty: as the manifest says
   std::string ciphertext;
-  std::string manifest;    ///< empty: beside the ciphertext
-  std::string store;       ///< "file:DIR" or "cp:"
-  bool force = false;      ///< file: only; the embedded store never replaces
+  std::string manifest;  ///< empty: beside the ciphertext
+  std::string store;     ///< "file:DIR" or "cp:"
+  bool force = false;    ///< file: only; the embedded store never replaces
 };
 
 struct Uploaded {

@@ -27,8 +27,8 @@ void prove_with_key(const VerifyOptions& options, const FileKey& key, const tben
   decryption.hash_ciphertext = loaded && loaded->proof.needs_ciphertext_sha256();
   tbenc::DecryptResult result;
   if (loaded && loaded->manifest.content()) {
-    asset::StreamCheck check = value_or_throw(
-        asset::StreamCheck::make(*loaded->manifest.content(), loaded->manifest.plaintext_bytes()));
+    asset::StreamCheck check =
+        value_or_throw(asset::StreamCheck::make(*loaded->manifest.content(), loaded->manifest.plaintext_bytes()));
     result = value_or_throw(tbenc::decrypt(key, source, check, decryption));
     value_or_throw(check.finish());
     verified.proofs.insert(verified.proofs.end(), {"tags", "content"});

@@ -18,9 +18,10 @@ struct VerifyOptions {
 };
 
 struct Verified {
-  std::string asset_id;               ///< empty without a manifest
+  std::string asset_id;  ///< empty without a manifest
   std::uint64_t ciphertext_bytes = 0, plaintext_bytes = 0, chunks = 0;
-  std::vector<std::string> proofs;    ///< what held, in the order of proving: "mac", "signature", "tags", "content", "sha256"
+  std::vector<std::string>
+      proofs;  ///< what held, in the order of proving: "mac", "signature", "tags", "content", "sha256"
   bool end_authenticated = false;
 };
 

@@ -1,11 +1,15 @@
 """The provider's whole way with the real control plane: upload and resume, register sealed, contract from birth to end."""
+import hashlib
 import os
 import re
 import select
 import subprocess
 import time
+import urllib.request
 
 from scenario import check, equal, play, skip
+
+PIECE = 16 << 20
 
 
 def start(s, binary):
@@ -35,6 +39,29 @@ def story(s):
         process.wait(timeout=30)
 
 
+def put_first_piece(url, s, piece, total, asset_id="big"):
+    """As an upload that ended after its first piece."""
+    request = urllib.request.Request(f"{url}/api/v1/assets/{asset_id}/blobs/ciphertext", data=piece, method="PUT")
+    request.add_header("Authorization", "Bearer " + (s.folder / "token").read_text().strip())
+    request.add_header("Content-Range", f"bytes 0-{len(piece) - 1}/{total}")
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        equal(answer.status, 202, "status of a piece")
+
+
+def resume(s, url, at):
+    """An upload that was cut goes on where it was, if the note beside the ciphertext is of this ciphertext."""
+    s.tb("encrypt", "big", "--asset-id", "cut", "--out", "cut.tbenc")
+    cipher = (s.folder / "cut.tbenc").read_bytes()
+    put_first_piece(url, s, cipher[:PIECE], len(cipher), "cut")
+    digest = hashlib.sha256(cipher).hexdigest()
+    s.file("cut.tbenc.upload", f"{digest} {url}\n")
+    done = s.tb("upload", "--encrypted-file", "cut.tbenc", "--store", "cp:", *at, "--json")
+    equal(done.json()["sent_bytes"], len(cipher) - PIECE, "bytes that were still to send")
+    check("resuming after 16.0 MiB" in done.err, done.err)
+    stored = next((s.folder / "cp").rglob("cut/model.tbenc"))
+    equal(hashlib.sha256(stored.read_bytes()).hexdigest(), digest, "what the store holds")
+
+
 def journey(s, binary, url, environment):
     def operator(*arguments):
         return subprocess.run([binary, *arguments], env=environment, capture_output=True, check=True).stdout
@@ -45,11 +72,16 @@ def journey(s, binary, url, environment):
     plain = s.sparse("big", 40 << 20)
     s.tb("encrypt", plain, "--asset-id", "big", "--out", "big.tbenc")
     upload = ["upload", "--encrypted-file", "big.tbenc", "--store", "cp:", *at]
+    # The first half of another ciphertext of the same size lies there: without our note it is not built upon.
+    put_first_piece(url, s, bytes(PIECE), (s.folder / "big.tbenc").stat().st_size)
     first = s.tb(*upload, "--json").json()
     equal((first["sent_bytes"], first["blob_urls"]["ciphertext"]), (first["ciphertext_bytes"], "store:big/model.tbenc"), "upload")
     again = s.tb(*upload, "--json")
     equal(again.json()["sent_bytes"], 0, "what a second upload sends")
     s.absent("big.tbenc.upload")
+    stored = next((s.folder / "cp").rglob("big/model.tbenc"))
+    equal(stored.read_bytes(), (s.folder / "big.tbenc").read_bytes(), "what the store holds")
+    resume(s, url, at)
 
     register = ["register", "--manifest", "big.manifest.json", "--key-file", "big.tbenc.key", "--store", "cp:", *at]
     done = s.tb(*register, "--control-plane-key", "cp.pub")
