@@ -36,6 +36,7 @@ TEST(Workers, TrySubmitRefusesAtTheBoundAndLeavesTheJobUntouched) {
   EXPECT_TRUE(static_cast<bool>(third));  // NOLINT(bugprone-use-after-move): that is the promise
   EXPECT_EQ(workers.waiting(), 2u);
   open.set_value();
+  workers.stop();  // its jobs hold the gate and the latch
 }
 
 TEST(Workers, SubmitWaitsForRoom) {
