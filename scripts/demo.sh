@@ -24,6 +24,7 @@ while (($#)); do
 done
 
 source scripts/demo-steps.sh
+trap 'echo "demo.sh: FAILED at line $LINENO" >&2' ERR
 
 # ---- what will happen --------------------------------------------------------------------------------------------------
 if [[ -z $built ]]; then
@@ -82,7 +83,7 @@ say "“$reference”"
 step "The consumer's sentinel gets a lease, downloads, decrypts into memory and starts the engine"
 start_sentinel main demo
 wait_ready main
-seen "ready" "$(status_of main '"\(.hydrate.bytes) bytes downloaded, delivered by \(.delivery.kind // .delivery.mode // "tmpfs")"')"
+seen "ready" "$(status_of main '"\(.hydrate.bytes) bytes downloaded; manifest proven by \(.delivery.manifest_proof); delivered by \(.delivery.kind)"')"
 
 step "A chat completion through the sentinel"
 text=$(ask_plain "$public_url" "$api_key")
@@ -122,8 +123,8 @@ wait_state denied Suspended
 reason=$(status_of denied '.last_error.code')
 [[ $reason == *contract_suspended* || $reason == *denied* ]] || fail "refused for another reason: $reason"
 expect_nothing_served denied
-files=$(find "$work/denied/cache" -type f 2>/dev/null | wc -l)
-((files == 0)) || fail "the denied sentinel downloaded $files files"
+directory_empty "$work/denied/cache" || fail "the denied sentinel downloaded something"
+[[ $(status_of denied .hydrate.bytes) == 0 ]] || fail "the denied sentinel downloaded something"
 seen "denied contract" "$reason, nothing downloaded, port closed"
 stop_service denied
 
@@ -165,7 +166,7 @@ else
   stop_service main
   process_gone "$engine_pid" || fail "the engine outlived its sentinel"
   directory_empty "$shm/main/model" || fail "the sentinel left plaintext behind"
-  found=$(python3 "$repo/tests/e2e/find_plaintext.py" "$shm/plain/model.gguf" --since "$work/started") || fail "$found"
-  seen "after the end" "engine ended, plaintext gone; disks: $found"
+  found=$(python3 "$repo/tests/e2e/find_plaintext.py" "$shm/plain/model.gguf" --in "$work") || fail "$found"
+  seen "after the end" "engine ended, plaintext gone; files of this demo: $found"
 fi
 print_table
