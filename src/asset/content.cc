@@ -39,15 +39,11 @@ Result<> validate_file(const ContentFile& file, std::size_t index, std::uint64_t
   return {};
 }
 
-/// `before` < `after`: true if `before` is a directory on the way to a later path. Sorting does not put the two beside
-/// each other ("a", "a-b", "a/c"), so every directory of every path is looked up.
-bool has_file_as_directory(const std::vector<ContentFile>& files, std::string_view path) {
-  for (std::size_t slash = path.find('/'); slash != std::string_view::npos; slash = path.find('/', slash + 1)) {
-    const std::string_view directory = path.substr(0, slash);
-    const auto found = std::ranges::lower_bound(files, directory, {}, &ContentFile::path);
-    if (found != files.end() && found->path == directory) return true;
-  }
-  return false;
+/// Sorting does not put a file beside those under it ("a", "a-b", "a/c"): the first path from "a/" on tells.
+bool is_directory_of_another(const std::vector<ContentFile>& files, const std::string& path) {
+  const std::string prefix = path + "/";
+  const auto found = std::ranges::lower_bound(files, prefix, {}, &ContentFile::path);
+  return found != files.end() && found->path.starts_with(prefix);
 }
 
 Result<> validate_order(const std::vector<ContentFile>& files) {
@@ -63,8 +59,8 @@ Result<> validate_order(const std::vector<ContentFile>& files) {
     }
   }
   for (const ContentFile& file : files) {
-    if (has_file_as_directory(files, file.path)) {
-      return malformed(fmt::format("content entry '{}' lies under a path that is a file", file.path));
+    if (is_directory_of_another(files, file.path)) {
+      return malformed(fmt::format("content entry '{}' is a file and a directory of another", file.path));
     }
   }
   return {};

@@ -63,6 +63,12 @@ TEST(Content, RefusesAFileThatIsADirectoryOfAnother) {
   EXPECT_EQ(reason_of(validate(tar({{"a", 512, 0}, {"a-b", 1024, 0}, {"a/b", 1536, 0}}), 4096)), "content_malformed");
 }
 
+TEST(Content, AVeryDeepPathCostsNoMoreThanItsLength) {
+  std::string deep = "a";
+  for (int i = 0; i < 2'000'000; ++i) deep += "/a";
+  EXPECT_EQ(reason_of(validate(tar({{deep, 512, 0}, {deep + "b", 1024, 0}}), 4096)), "ok");
+}
+
 TEST(Content, RefusesBytesBeyondThePlaintext) {
   EXPECT_EQ(reason_of(validate(tar({{"a", 512, 3585}}), 4096)), "content_malformed");
   EXPECT_EQ(reason_of(validate(tar({{"a", 512, 3584}}), 4096)), "ok");

@@ -23,14 +23,14 @@ Result<Fd> open_directory_at(int parent, const std::string& name) {
   return fd;
 }
 
-/// The directory of `path` below `root`, made where it is missing; `path` becomes the name in it.
-Result<Fd> make_parents(int root, std::string& path) {
+/// The directory of `path` below `root`, made where it is missing.
+Result<Fd> make_parents(int root, const std::string& path) {
   Fd parent(fcntl(root, F_DUPFD_CLOEXEC, 0));
   if (!parent) return fail(error_from_errno(errno, path));
-  std::size_t slash = 0;
-  while ((slash = path.find('/')) != std::string::npos) {
-    const std::string name = path.substr(0, slash);
-    path.erase(0, slash + 1);
+  std::size_t start = 0;
+  for (std::size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', start)) {
+    const std::string name = path.substr(start, slash - start);
+    start = slash + 1;
     if (mkdirat(parent.get(), name.c_str(), kDirectory) != 0 && errno != EEXIST) {
       return fail(error_from_errno(errno, name));
     }
@@ -40,8 +40,8 @@ Result<Fd> make_parents(int root, std::string& path) {
 }
 
 Result<Fd> create_file(int root, const ContentFile& file) {
-  std::string name = file.path;
-  const Fd parent = TRY(make_parents(root, name));
+  const Fd parent = TRY(make_parents(root, file.path));
+  const std::string name = file.path.substr(file.path.rfind('/') + 1);
   Fd fd(openat(parent.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, file.mode));
   if (!fd) return fail(error_from_errno(errno, file.path));
   return fd;
