@@ -1,3 +1,4 @@
+// Reading and writing the values of assets; every fault names its field.
 #include "api/asset.h"
 
 #include <algorithm>
@@ -64,7 +65,8 @@ AssetMetadata AssetMetadata::from_json(const Json& json) {
   out.plaintext_bytes = value_or_throw(reader.integer("plaintext_bytes", 0, kMaxInteger));
   out.sha256_ciphertext = lower(value_or_throw(reader.string("sha256_ciphertext")));
   if (out.format != "tbenc/v1") throw Error("field_invalid", "format of the metadata must be tbenc/v1");
-  if (out.algo != "aes-256-gcm-chunked") throw Error("field_invalid", "algo of the metadata must be aes-256-gcm-chunked");
+  if (out.algo != "aes-256-gcm-chunked")
+    throw Error("field_invalid", "algo of the metadata must be aes-256-gcm-chunked");
   if (!valid_sha256_hex(out.sha256_ciphertext)) {
     throw Error("field_invalid", "sha256_ciphertext of the metadata must be 64 hex digits");
   }

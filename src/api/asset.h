@@ -47,9 +47,9 @@ struct RegisterRequest {
   std::string asset_id;
   BlobUrls blob_urls;
   AssetMetadata metadata;
-  std::optional<FileKey> decryption_key;    ///< `decryption_key_hex` (kept)
-  std::optional<std::string> wrapped_key;   ///< JWE to the control plane's wrapping key
-  std::optional<Json> manifest;             ///< the manifest object, as it lies beside the ciphertext
+  std::optional<FileKey> decryption_key;   ///< `decryption_key_hex` (kept)
+  std::optional<std::string> wrapped_key;  ///< JWE to the control plane's wrapping key
+  std::optional<Json> manifest;            ///< the manifest object, as it lies beside the ciphertext
 
   Json to_json() const;  ///< holds the key where `decryption_key` is set: for the request body only
   /// Unknown fields are ignored (a kept route). Throws an error that names the field.

@@ -1,3 +1,4 @@
+// Reading and writing the authorize exchange. A fault never holds a value of the answer: it may be a key.
 #include "api/authorize.h"
 
 #include <algorithm>
@@ -9,10 +10,10 @@ namespace tb::api {
 namespace {
 
 constexpr std::array<std::string_view, 16> kDenialReasons = {
-    "asset_not_covered",    "attestation_failed",   "attestation_required", "authentication_required",
-    "client_too_old",       "contract_expired",     "contract_not_started", "contract_revoked",
-    "contract_suspended",   "enrolment_pending",    "hardware_mismatch",    "key_wrap_required",
-    "lease_cloned",         "nonce_invalid",        "quota_exhausted",      "seat_limit",
+    "asset_not_covered",  "attestation_failed", "attestation_required", "authentication_required",
+    "client_too_old",     "contract_expired",   "contract_not_started", "contract_revoked",
+    "contract_suspended", "enrolment_pending",  "hardware_mismatch",    "key_wrap_required",
+    "lease_cloned",       "nonce_invalid",      "quota_exhausted",      "seat_limit",
 };
 static_assert(std::ranges::is_sorted(kDenialReasons));
 
@@ -217,7 +218,8 @@ AuthorizeOutcome parse_authorize_answer(std::string_view body, const AnswerRules
     if (auto denial = parse_denial(body)) return std::move(*denial);
     incomplete("the control plane's denial lacks reason");
   }
-  if (status != "authorized") incomplete("the control plane's answer has a status that is neither authorized nor denied");
+  if (status != "authorized")
+    incomplete("the control plane's answer has a status that is neither authorized nor denied");
   return answer_from(*parsed, rules);
 }
 

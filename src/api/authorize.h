@@ -29,8 +29,8 @@ struct AuthorizeRequest {
   std::string hw_id;
   std::string client_version;
   std::optional<Json> attestation;
-  std::optional<std::string> lease_id;     ///< a renewal of this lease
-  std::optional<Json> key_release_jwk;     ///< EC P-256 public key of this request alone
+  std::optional<std::string> lease_id;  ///< a renewal of this lease
+  std::optional<Json> key_release_jwk;  ///< EC P-256 public key of this request alone
   std::optional<std::string> nonce;
 
   Json to_json() const;
@@ -55,7 +55,8 @@ struct AnswerRules {
   bool key_required = true;        ///< false at a renewal without key_release_jwk
 };
 
-/// An answer with `status: authorized`. The kept fields are always there; the others are empty from an old control plane.
+/// An answer with `status: authorized`. The kept fields are always there; the others are empty from an old control
+/// plane.
 struct AuthorizeAnswer {
   SecretUrl sas_url;
   SecretUrl manifest_url;

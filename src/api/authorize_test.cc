@@ -1,3 +1,4 @@
+// spec: wire 1.1
 #include "api/authorize.h"
 
 #include <gtest/gtest.h>
@@ -155,7 +156,8 @@ TEST(AuthorizeRequest, RefusesWrongTypes) {
   EXPECT_THROW(AuthorizeRequest::parse(R"({"contract_id":1,"asset_id":"a","hw_id":"h"})"), Error);
   EXPECT_THROW(AuthorizeRequest::parse(R"({"contract_id":"c","asset_id":"a"})"), Error);
   EXPECT_THROW(AuthorizeRequest::parse(R"({"contract_id":"c","asset_id":"a","hw_id":""})"), Error);
-  EXPECT_THROW(AuthorizeRequest::parse(R"({"contract_id":"c","asset_id":"a","hw_id":"h","key_release_jwk":"x"})"), Error);
+  EXPECT_THROW(AuthorizeRequest::parse(R"({"contract_id":"c","asset_id":"a","hw_id":"h","key_release_jwk":"x"})"),
+               Error);
   EXPECT_THROW(AuthorizeRequest::parse("[]"), Error);
 }
 

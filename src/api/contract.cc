@@ -1,3 +1,4 @@
+// The rules of a contract, kept apart: types are checked on reading, values and combinations in validate().
 #include "api/contract.h"
 
 #include <algorithm>
@@ -109,9 +110,12 @@ void validate_assets(const std::vector<std::string>& asset_ids) {
 
 std::string_view contract_state_name(ContractState state) {
   switch (state) {
-    case ContractState::kActive: return "active";
-    case ContractState::kSuspended: return "suspended";
-    case ContractState::kRevoked: return "revoked";
+    case ContractState::kActive:
+      return "active";
+    case ContractState::kSuspended:
+      return "suspended";
+    case ContractState::kRevoked:
+      return "revoked";
   }
   return "revoked";
 }
@@ -126,9 +130,12 @@ ContractState contract_state_from(std::string_view name) {
 
 Json Hardware::to_json() const {
   switch (mode) {
-    case Mode::kAny: return "any";
-    case Mode::kPinFirst: return "pin_first";
-    case Mode::kListed: return string_list(hw_ids);
+    case Mode::kAny:
+      return "any";
+    case Mode::kPinFirst:
+      return "pin_first";
+    case Mode::kListed:
+      return string_list(hw_ids);
   }
   return "any";
 }
@@ -179,7 +186,8 @@ void ContractTerms::validate() const {
   }
   if (client_certificates.size() > 1000) invalid("client_certificates of the contract lists too many");
   for (const auto& fingerprint : client_certificates) {
-    if (!valid_sha256_hex(fingerprint)) invalid("client_certificates of the contract must be lower-hex SHA-256 fingerprints");
+    if (!valid_sha256_hex(fingerprint))
+      invalid("client_certificates of the contract must be lower-hex SHA-256 fingerprints");
   }
   if (allowed_paths.size() > 1000) invalid("allowed_paths of the contract lists too many paths");
   for (const auto& path : allowed_paths) {

@@ -1,4 +1,5 @@
-// A contract: who may run which assets, until when, on how many seats and under which conditions (docs/spec/wire.md 1.3).
+// A contract: who may run which assets, until when, on how many seats and under which conditions
+// (docs/spec/wire.md 1.3).
 #pragma once
 
 #include <optional>
@@ -36,17 +37,17 @@ struct ContractTerms {
   UnixMs not_after = 0;
   std::int64_t max_seats = 1;
   Hardware hardware;
-  std::string attestation = "none";         ///< `none` or `tpm`
+  std::string attestation = "none";          ///< `none` or `tpm`
   Json attestation_policy = Json::object();  ///< expected PCR values or claims
-  std::string key_release = "wrapped";      ///< `wrapped` or `plain`
+  std::string key_release = "wrapped";       ///< `wrapped` or `plain`
   std::int64_t lease_seconds = 300;
   std::int64_t offline_grace_seconds = 0;
   Json quotas = Json::object();
   Json metering = Json::object();
   bool allow_finetune = false;
   std::vector<std::string> allowed_paths;
-  std::string runtime_isolation;            ///< empty, `none`, or `required`
-  std::string authentication = "token";     ///< `token`, `mtls`, `none`
+  std::string runtime_isolation;                 ///< empty, `none`, or `required`
+  std::string authentication = "token";          ///< `token`, `mtls`, `none`
   std::vector<std::string> client_certificates;  ///< SHA-256 fingerprints, lower hex: required by `mtls`
 
   /// Throws "contract_invalid" naming the field whose value cannot stand (also combinations: plain with attestation).

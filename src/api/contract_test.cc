@@ -1,3 +1,4 @@
+// spec: wire 1.2 and 1.3
 #include "api/contract.h"
 
 #include <gtest/gtest.h>
@@ -13,8 +14,7 @@ namespace {
 constexpr UnixMs kNow = 1800000000000;
 
 Json minimal() {
-  return value_or_throw(
-      Json::parse(R"({"consumer":"acme","asset_ids":["m-1"],"not_after":"2030-01-01T00:00:00Z"})"));
+  return value_or_throw(Json::parse(R"({"consumer":"acme","asset_ids":["m-1"],"not_after":"2030-01-01T00:00:00Z"})"));
 }
 
 std::string refusal(const Json& json) {

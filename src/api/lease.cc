@@ -1,13 +1,18 @@
+// Leases as JSON.
 #include "api/lease.h"
 
 namespace tb::api {
 
 std::string_view lease_state_name(LeaseState state) {
   switch (state) {
-    case LeaseState::kActive: return "active";
-    case LeaseState::kReleased: return "released";
-    case LeaseState::kEvicted: return "evicted";
-    case LeaseState::kExpired: return "expired";
+    case LeaseState::kActive:
+      return "active";
+    case LeaseState::kReleased:
+      return "released";
+    case LeaseState::kEvicted:
+      return "evicted";
+    case LeaseState::kExpired:
+      return "expired";
   }
   return "expired";
 }

@@ -1,3 +1,4 @@
+// Pages as JSON.
 #include "api/page.h"
 
 namespace tb::api {

@@ -1,3 +1,4 @@
+// Problems as JSON, and as the errors that they stand for.
 #include "api/problem.h"
 
 namespace tb::api {

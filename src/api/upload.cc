@@ -1,3 +1,4 @@
+// Upload states as JSON.
 #include "api/upload.h"
 
 namespace tb::api {

@@ -1,10 +1,10 @@
 // Uploading to the embedded store: `PUT /api/v1/assets/{id}/blobs/{ciphertext|manifest}` (docs/spec/wire.md 1.2).
 //
 // The object goes up in pieces, in order, each a PUT with `Content-Range: bytes a-b/total` and a body of exactly those
-// bytes. `a` must be what is stored already, or 0 to begin again: 202 with an UploadState after a piece, 201 after the last, which makes the
-// object appear. Another `a` is 409 "upload_offset_wrong". A PUT with `Content-Range: bytes */total` and no body asks
-// where to go on: 200 with an UploadState, `complete` if the object is there with that size. An object is never
-// replaced: a piece for one that is there is 409 "blob_conflict".
+// bytes. `a` must be what is stored already, or 0 to begin again: 202 with an UploadState after a piece, 201 after the
+// last, which makes the object appear. Another `a` is 409 "upload_offset_wrong". A PUT with `Content-Range: bytes
+// */total` and no body asks where to go on: 200 with an UploadState, `complete` if the object is there with that size.
+// An object is never replaced: a piece for one that is there is 409 "blob_conflict".
 #pragma once
 
 #include <cstdint>

@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "controlplane/caller.h"
 #include "store/sqlite_store.h"
+#include "tlog/chain.h"
 
 namespace tb::controlplane {
 
@@ -59,6 +60,18 @@ std::string token_lines(store::Store& store) {
                        token.expires_at ? to_rfc3339(*token.expires_at) : "never expires");
   }
   return out;
+}
+
+std::string verify_events(store::Store& store) {
+  constexpr std::int64_t kBatch = 1000;
+  tlog::ChainHead head;
+  for (std::int64_t after = -1;;) {
+    const auto events = store.list_events({}, after, kBatch);
+    for (const auto& event : events) tlog::verify_record(head, event.line);
+    if (static_cast<std::int64_t>(events.size()) < kBatch) break;
+    after = events.back().seq;
+  }
+  return fmt::format("{} records, head {}", head.records, to_hex(head.prev));
 }
 
 void revoke_token(store::Store& store, const std::string& token_id) {

@@ -5,8 +5,8 @@
 #include <string>
 
 #include "base/clock.h"
-#include "controlplane/keyring.h"
 #include "controlplane/config.h"
+#include "controlplane/keyring.h"
 #include "store/store.h"
 
 namespace tb::controlplane {
@@ -25,6 +25,8 @@ struct TokenWish {
 SecretString create_token(store::Store& store, const TokenWish& wish, UnixMs now);
 /// One line a token: id, role, tenant, made, expires.
 std::string token_lines(store::Store& store);
+/// Checks the hash chain of the whole event log; its number of records and its head, in words. Throws "chain_broken".
+std::string verify_events(store::Store& store);
 /// Throws "not_found".
 void revoke_token(store::Store& store, const std::string& token_id);
 

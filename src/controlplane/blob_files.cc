@@ -15,7 +15,7 @@ namespace tb::controlplane {
 namespace {
 
 std::optional<std::uint64_t> size_if_there(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   if (::lstat(path.c_str(), &info) != 0) return std::nullopt;
   if (!S_ISREG(info.st_mode)) throw Error("io_error", "an object of the store is no regular file");
   return static_cast<std::uint64_t>(info.st_size);
@@ -65,8 +65,7 @@ api::UploadState BlobFiles::state(const BlobName& blob, std::uint64_t total) con
   return out;
 }
 
-api::UploadState BlobFiles::add(const BlobName& blob, std::uint64_t offset, std::uint64_t total,
-                                ByteView piece) const {
+api::UploadState BlobFiles::add(const BlobName& blob, std::uint64_t offset, std::uint64_t total, ByteView piece) const {
   const std::string dir = directory(blob);
   const std::string path = dir + "/" + std::string(blob.name);
   value_or_throw(make_directories(root_ + "/" + blob.tenant, 0700));

@@ -1,3 +1,4 @@
+// spec: wire 1.2, uploads to the embedded store
 #include "controlplane/blob_files.h"
 
 #include <gtest/gtest.h>

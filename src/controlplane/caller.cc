@@ -12,8 +12,9 @@ http::Gate make_gate(Deps& deps) {
     if (token.empty()) throw Error("token_refused", "the request carries no bearer token");
     auto found = deps.store.find_token(token_hash(token), deps.clock());
     if (!found) throw Error("token_refused", "the bearer token is not known or has expired");
-    const bool may = found->role == store::Role::kOperator ||
-                     ("," + route.who + ",").find("," + std::string(store::role_name(found->role)) + ",") != std::string::npos;
+    const bool may =
+        found->role == store::Role::kOperator ||
+        ("," + route.who + ",").find("," + std::string(store::role_name(found->role)) + ",") != std::string::npos;
     if (!may) throw Error("role_denied", "the role of this token may not do this");
     request.caller = std::move(*found);
   };

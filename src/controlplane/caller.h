@@ -12,9 +12,9 @@ namespace tb::controlplane {
 
 // Values of http::Route::who. An operator may do everything.
 inline constexpr std::string_view kPublic = "public";
-inline constexpr std::string_view kSentinel = "sentinel";          ///< the handler looks at the contract's credential
-inline constexpr std::string_view kProvider = "provider";          ///< changes
-inline constexpr std::string_view kReader = "provider,auditor";    ///< reads
+inline constexpr std::string_view kSentinel = "sentinel";        ///< the handler looks at the contract's credential
+inline constexpr std::string_view kProvider = "provider";        ///< changes
+inline constexpr std::string_view kReader = "provider,auditor";  ///< reads
 
 /// The router's gate: throws "token_refused" or "role_denied", or sets Request::caller to the store::Token.
 http::Gate make_gate(Deps& deps);

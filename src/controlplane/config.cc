@@ -3,14 +3,15 @@
 
 #include <fmt/format.h>
 
+#include <toml++/toml.h>
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdlib>
 #include <set>
-#include <toml++/toml.h>
 
 #include "base/fs.h"
+#include "http/address.h"
 
 namespace tb::controlplane {
 namespace {
@@ -142,7 +143,8 @@ void take_tls(Values& values, Config& config) {
                       .client_ca_path = values.of("client_ca_path"),
                       .require_client_cert = values.truth("tls_require_client_cert")};
   if (tls.cert_path.empty() != tls.key_path.empty()) {
-    values.fault(tls.cert_path.empty() ? "tls_cert_path" : "tls_key_path", "is missing: certificate and key go together");
+    values.fault(tls.cert_path.empty() ? "tls_cert_path" : "tls_key_path",
+                 "is missing: certificate and key go together");
   }
   if (tls.cert_path.empty() && !tls.client_ca_path.empty()) {
     values.fault("client_ca_path", "needs TB_CP_TLS_CERT_PATH and TB_CP_TLS_KEY_PATH");
@@ -159,7 +161,13 @@ void take_public_url(Values& values, Config& config) {
   if (!url.empty() && !url.starts_with("https://") && !url.starts_with("http://")) {
     values.fault("public_url", "must begin with https:// or http://");
   }
-  if (url.find_first_of("?#@ \"\\") != std::string::npos) values.fault("public_url", "must be scheme, host, port and path only");
+  if (url.find_first_of("?#@ \"\\") != std::string::npos)
+    values.fault("public_url", "must be scheme, host, port and path only");
+  const std::string_view authority = std::string_view(url).substr(std::min(url.size(), url.find("://") + 3));
+  const std::string_view host = authority.substr(0, authority.find_first_of(authority.starts_with('[') ? "]" : ":/"));
+  if (url.starts_with("http://") && !http::is_loopback_host(host.starts_with('[') ? host.substr(1) : host)) {
+    values.fault("public_url", "must be https:// unless its host is this machine's loopback");
+  }
   config.public_url = url;
 }
 

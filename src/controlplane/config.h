@@ -43,8 +43,8 @@ struct Config {
 using Environment = std::function<std::optional<std::string>(const std::string& name)>;
 Environment process_environment();
 
-/// `flags`: what the command line set, by setting name. `config_path`: TOML, or "" for none. Throws "config_invalid" whose
-/// message lists every fault: unknown keys of the file, values that cannot stand, combinations.
+/// `flags`: what the command line set, by setting name. `config_path`: TOML, or "" for none. Throws "config_invalid"
+/// whose message lists every fault: unknown keys of the file, values that cannot stand, combinations.
 Config load_config(const std::map<std::string, std::string>& flags, const Environment& environment,
                    const std::string& config_path);
 

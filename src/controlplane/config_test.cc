@@ -1,3 +1,4 @@
+// spec: wire 1.6
 #include "controlplane/config.h"
 
 #include <gtest/gtest.h>
@@ -86,6 +87,10 @@ TEST(Config, CombinationsAreChecked) {
   EXPECT_THAT(faults({{"tls_cert_path", "c"}, {"tls_key_path", "k"}, {"tls_require_client_cert", "true"}}),
               testing::HasSubstr("TB_CP_TLS_REQUIRE_CLIENT_CERT"));
   EXPECT_THAT(faults({{"public_url", "ftp://x"}}), testing::HasSubstr("TB_CP_PUBLIC_URL"));
+  EXPECT_THAT(faults({{"public_url", "http://cp.example"}}), testing::HasSubstr("TB_CP_PUBLIC_URL"));
+  EXPECT_THAT(faults({{"public_url", "http://127.0.0.1.example"}}), testing::HasSubstr("TB_CP_PUBLIC_URL"));
+  EXPECT_EQ(faults({{"public_url", "http://127.0.0.1:80"}}), "");
+  EXPECT_EQ(faults({{"public_url", "http://[::1]:80/base"}}), "");
   EXPECT_THAT(faults({{"public_url", "https://x/?a"}}), testing::HasSubstr("TB_CP_PUBLIC_URL"));
   EXPECT_THAT(faults({{"database", "postgres://x"}}), testing::HasSubstr("TB_CP_DATABASE"));
   EXPECT_THAT(faults({{"store", "s3:x"}}), testing::HasSubstr("TB_CP_STORE"));

@@ -14,10 +14,9 @@ namespace {
 
 FileKey key_of(const api::RegisterRequest& asked, const std::string& tenant, const Deps& deps) {
   if (asked.decryption_key) return asked.decryption_key->clone();
-  return jose::open_key(deps.keyring.wrapping_key(), *asked.wrapped_key,
-                        {{"tenant", tenant},
-                         {"asset_id", asked.asset_id},
-                         {"sha256_ciphertext", asked.metadata.sha256_ciphertext}});
+  return jose::open_key(
+      deps.keyring.wrapping_key(), *asked.wrapped_key,
+      {{"tenant", tenant}, {"asset_id", asked.asset_id}, {"sha256_ciphertext", asked.metadata.sha256_ciphertext}});
 }
 
 /// The manifest belongs to this asset, says what `metadata` says, and, where it has a mac, is by this key.
@@ -32,19 +31,20 @@ std::optional<std::string> manifest_digest(const api::RegisterRequest& asked, co
   return manifest.sha256();
 }
 
-/// `store:<asset_id>/<name>` of an object that was uploaded, or an https URL (http to this machine only), which is handed
-/// to sentinels as it is and never fetched from here.
+/// `store:<asset_id>/<name>` of an object that was uploaded, or an https URL (http to this machine only), which is
+/// handed to sentinels as it is and never fetched from here.
 void check_url(const std::string& url, const BlobName& blob, const Deps& deps) {
   if (url.starts_with("store:")) {
     if (url != "store:" + blob.asset_id + "/" + std::string(blob.name)) {
       throw Error("field_invalid", "a store: url must be store:<asset_id>/" + std::string(blob.name));
     }
-    if (!deps.blobs.open(blob)) throw Error("blob_not_found", "nothing is stored as " + url).with_hint("upload it first");
+    if (!deps.blobs.open(blob))
+      throw Error("blob_not_found", "nothing is stored as " + url).with_hint("upload it first");
     return;
   }
   const bool https = url.starts_with("https://");
-  const bool loopback = url.starts_with("http://127.0.0.1") || url.starts_with("http://localhost") ||
-                        url.starts_with("http://[::1]");
+  const bool loopback =
+      url.starts_with("http://127.0.0.1") || url.starts_with("http://localhost") || url.starts_with("http://[::1]");
   const std::string_view host = std::string_view(url).substr(0, url.find('/', 8));
   const bool plain = url.size() <= 8192 && host.find('@') == std::string_view::npos &&
                      url.find_first_of(" \t\r\n\"") == std::string::npos;
@@ -101,10 +101,12 @@ http::Response handle_register_asset(const http::Request& request, Deps& deps) {
   event.detail.set("sha256_ciphertext", asked.metadata.sha256_ciphertext);
   event.detail.set("key", asked.wrapped_key ? "wrapped" : "plain");
   switch (deps.store.register_asset(row, event)) {
-    case store::RegisterOutcome::kCreated: return http::json(201, row.view.to_json());
+    case store::RegisterOutcome::kCreated:
+      return http::json(201, row.view.to_json());
     case store::RegisterOutcome::kSame:
       return http::json(200, deps.store.find_asset(tenant, asked.asset_id).value_or(row).view.to_json());
-    case store::RegisterOutcome::kConflict: break;
+    case store::RegisterOutcome::kConflict:
+      break;
   }
   throw Error("asset_conflict", "the asset id " + asked.asset_id + " is registered with other content");
 }
@@ -112,8 +114,9 @@ http::Response handle_register_asset(const http::Request& request, Deps& deps) {
 http::Response handle_list_assets(const http::Request& request, Deps& deps) {
   const PageQuery page = page_query(request);
   const auto rows = deps.store.list_assets(scope_of(request), page.cursor, page.limit + 1);
-  return page_response(page, rows, [](const store::AssetRow& row) { return row.view.to_json(); },
-                       [](const store::AssetRow& row) { return row.view.tenant + "/" + row.view.asset_id; });
+  return page_response(
+      page, rows, [](const store::AssetRow& row) { return row.view.to_json(); },
+      [](const store::AssetRow& row) { return row.view.tenant + "/" + row.view.asset_id; });
 }
 
 http::Response handle_get_asset(const http::Request& request, Deps& deps) {

@@ -1,3 +1,4 @@
+// spec: wire 1.2, assets
 #include <gtest/gtest.h>
 
 #include "api/upload.h"
@@ -65,8 +66,8 @@ TEST_F(Assets, KeysAreNeverTold) {
 
 TEST_F(Assets, AWrappedKeyIsForThisTenantAssetAndCiphertext) {
   const auto keys = get("/api/v1/keys/wrapping", provider_);
-  const Json set = value_or_throw(Json::parse(
-      jose::verify(keyring_.identity().public_key(), api::kWrappingKeysType, text_of(keys, "jws"))));
+  const Json set = value_or_throw(
+      Json::parse(jose::verify(keyring_.identity().public_key(), api::kWrappingKeysType, text_of(keys, "jws"))));
   EXPECT_EQ(set.find("tenant")->as_string(), "t1");
   const auto recipient = jose::PublicKey::from_jwk(set.find("keys")->as_array().front());
   const std::string digest = sha256_hex(ciphertext_);

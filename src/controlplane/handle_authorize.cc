@@ -77,7 +77,9 @@ SecretUrl url_of(const Case& c, std::string_view name, const std::string& stored
                         .object_digest = digest,
                         .lease_id = lease_id,
                         .expires_at_seconds = grant.urls_expire_at / 1000};
-  return SecretUrl(deps.public_url.get() + signed_path(deps.keyring.url_key(), deps.keyring.url_kid(), claim));
+  const std::string base = deps.public_url.get();
+  if (base.empty()) throw Error("server_busy", "the service is still starting");
+  return SecretUrl(base + signed_path(deps.keyring.url_key(), deps.keyring.url_kid(), claim));
 }
 
 api::AuthorizeAnswer answer_of(const Case& c, const Grant& grant, const std::string& lease_id, FileKey key,
@@ -118,8 +120,8 @@ std::string_view key_form_name(KeyForm form) {
   return form == KeyForm::kWrapped ? "wrapped" : form == KeyForm::kPlain ? "plain" : "none";
 }
 
-/// The lease to renew, or "" where a new seat is to be taken. A sentinel of the first implementation knows no leases: its
-/// machine gets its own seat again.
+/// The lease to renew, or "" where a new seat is to be taken. A sentinel of the first implementation knows no leases:
+/// its machine gets its own seat again.
 std::string held_lease(const Case& c, Deps& deps) {
   if (c.request.lease_id) return *c.request.lease_id;
   const auto& contract = c.row.contract;
@@ -161,11 +163,15 @@ std::optional<http::Response> decide_once(Case& c, Deps& deps) {
   const std::string held = held_lease(c, deps);
   const std::string lease_id = held.empty() ? random_token(18) : held;
   switch (seat_for(c, grant, lease_id, !held.empty(), deps)) {
-    case store::SeatOutcome::kGranted: break;
+    case store::SeatOutcome::kGranted:
+      break;
     case store::SeatOutcome::kFull:
-    case store::SeatOutcome::kGone: return deny(c, "seat_limit", deps);
-    case store::SeatOutcome::kJwkReused: throw Error("jwk_refused", "the key_release_jwk has served before");
-    case store::SeatOutcome::kChanged: return std::nullopt;
+    case store::SeatOutcome::kGone:
+      return deny(c, "seat_limit", deps);
+    case store::SeatOutcome::kJwkReused:
+      throw Error("jwk_refused", "the key_release_jwk has served before");
+    case store::SeatOutcome::kChanged:
+      return std::nullopt;
   }
   deps.metrics.counter("tb_cp_releases_total", "authorize requests that were granted").add();
   return http::json(200, answer_of(c, grant, lease_id, std::move(key), deps).to_json());

@@ -1,3 +1,4 @@
+// spec: wire 1.1
 #include <gtest/gtest.h>
 
 #include <thread>
@@ -67,11 +68,10 @@ TEST_F(Authorize, TheFirstRefusalTellsNothing) {
   EXPECT_EQ(text_of(expected, "reason"), "authentication_required");
   Json other_asset = authorize_body("c");
   other_asset.set("asset_id", "unknown");
-  for (const auto& response :
-       {authorize("", authorize_body("c")), authorize("wrong", authorize_body("c")),
-        authorize(suspended, authorize_body("c")), authorize(token, authorize_body("s")),
-        authorize("wrong", authorize_body("s")), authorize(provider_, authorize_body("c")),
-        authorize("", other_asset), authorize("wrong", authorize_body("../c"))}) {
+  for (const auto& response : {authorize("", authorize_body("c")), authorize("wrong", authorize_body("c")),
+                               authorize(suspended, authorize_body("c")), authorize(token, authorize_body("s")),
+                               authorize("wrong", authorize_body("s")), authorize(provider_, authorize_body("c")),
+                               authorize("", other_asset), authorize("wrong", authorize_body("../c"))}) {
     EXPECT_EQ(response.status, expected.status);
     EXPECT_EQ(response.body, expected.body);
   }

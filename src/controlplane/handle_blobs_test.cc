@@ -1,3 +1,4 @@
+// spec: wire 1.5
 #include <gtest/gtest.h>
 
 #include "controlplane/service_test.h"
@@ -51,8 +52,8 @@ TEST_F(Blobs, AnythingElseThanTheSignedUrlIsRefusedAlike) {
   EXPECT_EQ(expected.status, 403);
   for (const std::string& target :
        {path, path + "?", ciphertext_target_ + "&x=1", ciphertext_target_ + "&lease=" + lease_id_,
-        "/blobs/t2/m/model.tbenc" + query, "/blobs/t1/n/model.tbenc" + query,
-        "/blobs/t1/m/model.manifest.json" + query, "/blobs/t1/m/kek" + query}) {
+        "/blobs/t2/m/model.tbenc" + query, "/blobs/t1/n/model.tbenc" + query, "/blobs/t1/m/model.manifest.json" + query,
+        "/blobs/t1/m/kek" + query}) {
     const auto response = get(target, "");
     EXPECT_EQ(response.status, 403) << target;
     EXPECT_EQ(response.body, expected.body) << target;
@@ -73,9 +74,9 @@ TEST_F(Blobs, TheUrlEndsWithItsLeaseItsContractAndItsTime) {
 }
 
 TEST_F(Blobs, EvictionEndsTheUrl) {
-  EXPECT_EQ(call({.method = "DELETE", .target = "/api/v1/contracts/c/leases/" + lease_id_, .token = other_provider_})
-                .status,
-            404);
+  EXPECT_EQ(
+      call({.method = "DELETE", .target = "/api/v1/contracts/c/leases/" + lease_id_, .token = other_provider_}).status,
+      404);
   EXPECT_EQ(get(ciphertext_target_, "").status, 200);
   EXPECT_EQ(call({.method = "DELETE", .target = "/api/v1/contracts/c/leases/" + lease_id_, .token = provider_}).status,
             204);
@@ -97,7 +98,8 @@ TEST_F(Blobs, TheUrlEndsAtItsExpiryEvenWithALiveLease) {
 TEST_F(Blobs, UploadsAreResumedByContentRange) {
   const std::string target = "/api/v1/assets/n/blobs/ciphertext";
   const auto put = [&](const std::string& range, const std::string& body, const std::string& token) {
-    return call({.method = "PUT", .target = target, .token = token, .body = body, .headers = {{"Content-Range", range}}});
+    return call(
+        {.method = "PUT", .target = target, .token = token, .body = body, .headers = {{"Content-Range", range}}});
   };
   EXPECT_EQ(text_of(put("bytes */6", "", provider_), "received_bytes"), "0");
   EXPECT_EQ(put("bytes 0-2/6", "abc", provider_).status, 202);
@@ -112,7 +114,8 @@ TEST_F(Blobs, UploadsAreResumedByContentRange) {
   EXPECT_EQ(put("bytes 3-5/6", "def", provider_).status, 201);
   EXPECT_EQ(text_of(put("bytes */6", "", provider_), "complete"), "true");
   EXPECT_EQ(text_of(put("bytes 0-5/6", "abcdef", provider_), "code"), "blob_conflict");
-  EXPECT_EQ(call({.method = "PUT", .target = "/api/v1/assets/n/blobs/kek", .token = provider_, .body = "x"}).status, 404);
+  EXPECT_EQ(call({.method = "PUT", .target = "/api/v1/assets/n/blobs/kek", .token = provider_, .body = "x"}).status,
+            404);
 }
 
 }  // namespace

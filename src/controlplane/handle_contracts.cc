@@ -67,8 +67,9 @@ http::Response handle_list_contracts(const http::Request& request, Deps& deps) {
   const PageQuery page = page_query(request);
   const UnixMs now = deps.clock();
   const auto rows = deps.store.list_contracts(scope_of(request), page.cursor, page.limit + 1);
-  return page_response(page, rows, [&](const store::ContractRow& row) { return row.contract.to_json(now); },
-                       [](const store::ContractRow& row) { return row.contract.tenant + "/" + row.contract.contract_id; });
+  return page_response(
+      page, rows, [&](const store::ContractRow& row) { return row.contract.to_json(now); },
+      [](const store::ContractRow& row) { return row.contract.tenant + "/" + row.contract.contract_id; });
 }
 
 http::Response handle_get_contract(const http::Request& request, Deps& deps) {
@@ -83,8 +84,8 @@ http::Response handle_patch_contract(const http::Request& request, Deps& deps) {
   store::Event event = event_by(request, "contract_changed", tenant, row.contract.contract_id);
   event.detail.set("terms", api::terms_to_json(terms));
   const UnixMs now = deps.clock();
-  const auto changed = deps.store.update_terms(tenant, row.contract.contract_id, row.contract.policy_version, terms,
-                                               now, event);
+  const auto changed =
+      deps.store.update_terms(tenant, row.contract.contract_id, row.contract.policy_version, terms, now, event);
   return http::json(200, changed.contract.to_json(now));
 }
 
@@ -114,7 +115,8 @@ http::Response handle_activation_token(const http::Request& request, Deps& deps)
     }
   }
   const std::string token = "tba_" + random_token(32);
-  deps.store.set_activation_token(tenant, row.contract.contract_id, {.hash = token_hash(token), .expires_at = expires_at},
+  deps.store.set_activation_token(tenant, row.contract.contract_id,
+                                  {.hash = token_hash(token), .expires_at = expires_at},
                                   event_by(request, "activation_token_replaced", tenant, row.contract.contract_id));
   Json body = Json::object();
   body.set("contract_id", row.contract.contract_id);

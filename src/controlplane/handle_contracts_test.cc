@@ -1,3 +1,4 @@
+// spec: wire 1.2 and 1.3; tokens
 #include <gtest/gtest.h>
 
 #include "controlplane/service_test.h"
@@ -22,7 +23,8 @@ TEST_F(Contracts, TheActivationTokenIsToldOnce) {
 
 TEST_F(Contracts, ChangesGrowThePolicyVersion) {
   create_contract("c");
-  const auto patched = call({.method = "PATCH", .target = "/api/v1/contracts/c", .token = provider_, .body = R"({"max_seats":4})"});
+  const auto patched =
+      call({.method = "PATCH", .target = "/api/v1/contracts/c", .token = provider_, .body = R"({"max_seats":4})"});
   EXPECT_EQ(patched.status, 200) << patched.body;
   EXPECT_EQ(text_of(patched, "policy_version"), "2");
   EXPECT_EQ(text_of(patched, "max_seats"), "4");
@@ -35,14 +37,19 @@ TEST_F(Contracts, ChangesGrowThePolicyVersion) {
 }
 
 TEST_F(Contracts, RefusalsNameTheField) {
-  const auto code = [&](const std::string& body) { return text_of(post("/api/v1/contracts", provider_, body), "code"); };
+  const auto code = [&](const std::string& body) {
+    return text_of(post("/api/v1/contracts", provider_, body), "code");
+  };
   EXPECT_EQ(code("{"), "json_malformed");
   EXPECT_EQ(code("[]"), "json_malformed");
   EXPECT_EQ(code(std::string(100000, '[')), "json_malformed");
-  EXPECT_EQ(code(R"({"consumer":"a","asset_ids":["m"],"not_after":"2099-01-01T00:00:00Z","seats":3})"), "unknown_field");
+  EXPECT_EQ(code(R"({"consumer":"a","asset_ids":["m"],"not_after":"2099-01-01T00:00:00Z","seats":3})"),
+            "unknown_field");
   EXPECT_EQ(code(R"({"consumer":"a","asset_ids":["none"],"not_after":"2099-01-01T00:00:00Z"})"), "asset_not_found");
-  EXPECT_EQ(code(R"({"consumer":"a","asset_ids":["m"],"not_after":"2099-01-01T00:00:00Z","key_release":"plain","attestation":"tpm"})"),
-            "contract_invalid");
+  EXPECT_EQ(
+      code(
+          R"({"consumer":"a","asset_ids":["m"],"not_after":"2099-01-01T00:00:00Z","key_release":"plain","attestation":"tpm"})"),
+      "contract_invalid");
   create_contract("c");
   EXPECT_EQ(code(R"({"contract_id":"c","consumer":"a","asset_ids":["m"],"not_after":"2099-01-01T00:00:00Z"})"),
             "contract_conflict");
@@ -57,7 +64,8 @@ TEST_F(Contracts, AnotherTenantsContractDoesNotExist) {
   EXPECT_EQ(get("/api/v1/contracts/c", other_provider_).status, 404);
   EXPECT_EQ(get("/api/v1/contracts/c/leases", other_provider_).status, 404);
   EXPECT_EQ(text_of(get("/api/v1/contracts", other_provider_), "items"), "[]");
-  EXPECT_EQ(call({.method = "PATCH", .target = "/api/v1/contracts/c", .token = other_provider_, .body = "{}"}).status, 404);
+  EXPECT_EQ(call({.method = "PATCH", .target = "/api/v1/contracts/c", .token = other_provider_, .body = "{}"}).status,
+            404);
   EXPECT_EQ(text_of(get("/api/v1/contracts/c", provider_), "state"), "active");
   EXPECT_EQ(get("/api/v1/contracts/c?tenant=t1", auditor_).status, 200);
 }
@@ -82,7 +90,15 @@ TEST_F(Contracts, HealthIsPublicAndMetricsAreNot) {
   EXPECT_EQ(get("/readyz", "").status, 200);
   EXPECT_EQ(get("/metrics", "").status, 401);
   authorize("", authorize_body("c"));
-  EXPECT_THAT(get("/metrics", auditor_).body, testing::HasSubstr("tb_cp_denials_total{reason=\"authentication_required\"} 1"));
+  EXPECT_THAT(get("/metrics", auditor_).body,
+              testing::HasSubstr("tb_cp_denials_total{reason=\"authentication_required\"} 1"));
+}
+
+TEST_F(Contracts, TheOperatorCanVerifyTheWholeLog) {
+  create_contract("c");
+  const auto count = store_->list_events({}, -1, 1000).size();
+  EXPECT_THAT(verify_events(*store_), testing::StartsWith(std::to_string(count) + " records"));
+  EXPECT_THAT(verify_events(*store_), testing::HasSubstr(" records, head "));
 }
 
 TEST(Tokens, WishesAreChecked) {

@@ -21,8 +21,9 @@ http::Response handle_list_leases(const http::Request& request, Deps& deps) {
   require_contract(tenant, id, deps);
   const UnixMs now = deps.clock();
   const auto rows = deps.store.list_leases(tenant, id, page.cursor, page.limit + 1);
-  return page_response(page, rows, [&](const api::Lease& lease) { return lease.to_json(now); },
-                       [](const api::Lease& lease) { return lease.lease_id; });
+  return page_response(
+      page, rows, [&](const api::Lease& lease) { return lease.to_json(now); },
+      [](const api::Lease& lease) { return lease.lease_id; });
 }
 
 http::Response handle_evict_lease(const http::Request& request, Deps& deps) {

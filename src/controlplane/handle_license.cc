@@ -12,10 +12,8 @@ constexpr std::int64_t kNonceLifetimeMs = 300000;
 constexpr std::int64_t kMaxOutstandingNonces = 16;
 
 store::Event sentinel_event(const store::ContractRow& row, std::string type) {
-  return {.type = std::move(type),
-          .tenant = row.contract.tenant,
-          .actor = "sentinel",
-          .subject = row.contract.contract_id};
+  return {
+      .type = std::move(type), .tenant = row.contract.tenant, .actor = "sentinel", .subject = row.contract.contract_id};
 }
 
 }  // namespace

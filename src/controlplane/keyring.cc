@@ -47,7 +47,8 @@ Kek load_or_create_kek(const std::string& path, bool may_create) {
     if (!written && written.error().reason != "output_exists") throw Error(written.error());
     text = read_secret_file(path, 4096);
   }
-  if (!text && is_missing(text.error())) throw Error("kek_missing", "stored keys are wrapped under a KEK, and " + path + " is not there");
+  if (!text && is_missing(text.error()))
+    throw Error("kek_missing", "stored keys are wrapped under a KEK, and " + path + " is not there");
   const SecretString content = value_or_throw(std::move(text));
   std::string_view hex = content.reveal();
   while (!hex.empty() && (hex.back() == '\n' || hex.back() == '\r')) hex.remove_suffix(1);
@@ -57,7 +58,8 @@ Kek load_or_create_kek(const std::string& path, bool may_create) {
 Keyring::Keyring(Kek kek, store::Store& store) : kek_(std::move(kek)) {
   for (const auto& id : store.kek_ids()) {
     if (id != kek_.id) {
-      throw Error("kek_missing", fmt::format("stored keys are wrapped under the KEK {}, and the one given is {}", id, kek_.id));
+      throw Error("kek_missing",
+                  fmt::format("stored keys are wrapped under the KEK {}, and the one given is {}", id, kek_.id));
     }
   }
   const auto own = [&](std::string_view name_view, auto&& make) {
@@ -97,8 +99,7 @@ store::WrappedKey Keyring::wrap(const std::string& tenant, const std::string& as
 FileKey Keyring::unwrap(const std::string& tenant, const std::string& asset_id, const std::string& sha256_ciphertext,
                         const store::WrappedKey& wrapped) const {
   if (wrapped.kek_id != kek_.id) throw Error("kek_missing", "the asset's key is wrapped under another KEK");
-  return value_or_throw(
-      unwrap_key(derived("asset-kek/v1", {tenant, asset_id, sha256_ciphertext}), wrapped.wrapped));
+  return value_or_throw(unwrap_key(derived("asset-kek/v1", {tenant, asset_id, sha256_ciphertext}), wrapped.wrapped));
 }
 
 store::WrappedKey Keyring::wrap_own(const std::string& name, const Secret<32>& key) const {

@@ -1,7 +1,7 @@
-// The control plane's keys. One KEK, outside the database, under which everything else is wrapped: asset keys, each under
-// a KEK of its own derived from what the row is about (so that rows cannot be swapped), and three keys of the control
-// plane itself: the identity key (Ed25519) that others pin, the wrapping key (P-256) that providers seal asset keys to,
-// and the key that signs URLs.
+// The control plane's keys. One KEK, outside the database, under which everything else is wrapped: asset keys, each
+// under a KEK of its own derived from what the row is about (so that rows cannot be swapped), and three keys of the
+// control plane itself: the identity key (Ed25519) that others pin, the wrapping key (P-256) that providers seal asset
+// keys to, and the key that signs URLs.
 #pragma once
 
 #include <memory>

@@ -1,3 +1,4 @@
+// spec: wire 1.4
 #include "controlplane/keyring.h"
 
 #include <gtest/gtest.h>
@@ -34,7 +35,7 @@ std::string reason_of(F&& action) {
 TEST_F(KeyringTest, TheKekFileIsMadeOnceForItsOwnerOnly) {
   const std::string path = dir_ + "/kek";
   const Kek first = load_or_create_kek(path, true);
-  struct stat info {};
+  struct stat info{};
   ASSERT_EQ(stat(path.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600U);
   EXPECT_EQ(load_or_create_kek(path, true).id, first.id);
@@ -45,7 +46,9 @@ TEST_F(KeyringTest, TheKekFileIsMadeOnceForItsOwnerOnly) {
 TEST_F(KeyringTest, KeysWithoutTheirKekRefuseTheStart) {
   EXPECT_EQ(reason_of([&] { load_or_create_kek(dir_ + "/none", false); }), "kek_missing");
   EXPECT_FALSE(std::filesystem::exists(dir_ + "/none"));
-  { const Keyring keyring(kek_from_hex(kHex), *store_); }
+  {
+    const Keyring keyring(kek_from_hex(kHex), *store_);
+  }
   EXPECT_EQ(reason_of([&] { const Keyring keyring(kek_from_hex(std::string(64, '2')), *store_); }), "kek_missing");
   EXPECT_EQ(reason_of([] { kek_from_hex("11"); }), "config_invalid");
   ASSERT_TRUE(write_file_atomically(dir_ + "/bad", "zz\n", 0600, false));

@@ -4,17 +4,15 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "controlplane/admin.h"
+#include "controlplane/command_line.h"
 #include "controlplane/routes.h"
 #include "http/server.h"
 
 namespace tb::controlplane {
 namespace {
-
-using Flags = std::map<std::string, std::string>;
 
 /// Keys pass through this process: no core dumps, no debugger of the same user.
 void harden() {
@@ -23,19 +21,19 @@ void harden() {
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
-void wait_for_end(const sigset_t& signals) {
-  int signal = 0;
-  sigwait(&signals, &signal);
-}
-
-void serve(Config config) {
+/// Blocked before any thread starts, so that all inherit it and sigwait gets them.
+sigset_t block_end_signals() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // before any thread, so that all inherit it
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  return signals;
+}
 
+void serve(Config config) {
+  const sigset_t signals = block_end_signals();
   const obs::Log log = obs::Log::to_stderr(config.log_level).named("control-plane");
   const auto store = open_store(config);
   const Keyring keyring = open_keyring(config, *store);
@@ -60,58 +58,41 @@ void serve(Config config) {
   if (config.public_url.empty()) public_url.set(base);
   if (config.allow_unauthenticated_sentinels) log.warn("contracts with authentication none are allowed");
   log.info("listening", {{"url", base}, {"public_url", public_url.get()}, {"version", TB_VERSION}});
-  wait_for_end(signals);
+  int signal_number = 0;
+  sigwait(&signals, &signal_number);
   log.info("stopping");
   server.stop();
 }
 
-int run(int argc, char** argv) {
-  CLI::App app("The TrustBridge control plane: assets, contracts, leases and keys.", "trustbridge-control-plane");
-  app.set_version_flag("--version", "trustbridge-control-plane " TB_VERSION);
-  Flags flags;
-  std::string config_path, token_id;
-  bool print = false;
-  TokenWish wish;
-  app.add_option("--config", config_path, "TOML file with the settings");
-  app.add_flag("--print-config", print, "print the settings as they were taken, and exit");
-  for (const auto& setting : settings()) {
-    std::string name(setting.name);
-    std::string flag = "--" + name;
-    std::replace(flag.begin(), flag.end(), '_', '-');
-    app.add_option_function<std::string>(flag, [&flags, name](const std::string& value) { flags[name] = value; },
-                                         std::string(setting.help));
-  }
-  app.require_subcommand(0, 1);
-  app.fallthrough();
-  auto* token = app.add_subcommand("token", "bearer tokens of providers, operators and auditors")->require_subcommand(1);
-  auto* create = token->add_subcommand("create", "make a token and print it, once");
-  create->add_option("--role", wish.role, "provider, operator or auditor")->required();
-  create->add_option("--tenant", wish.tenant, "the tenant; made where there was none");
-  create->add_option("--expires-in", wish.expires_in, "as in 90d; without it the token does not expire");
-  auto* list = token->add_subcommand("list", "ids, roles and tenants; never the tokens");
-  auto* revoke = token->add_subcommand("revoke", "end a token");
-  revoke->add_option("id", token_id, "its id")->required();
-  auto* identity = app.add_subcommand("identity", "print the public identity key, which others pin");
-  for (auto* command : {token, create, list, revoke, identity}) command->fallthrough();
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : reason_info("usage").exit_status;
-  }
-
+int run(const CommandLine& line) {
   const Environment environment = process_environment();
-  if (print) {
-    fmt::print("{}\n", printable_config(flags, environment, config_path).pretty());
+  if (line.command == Command::kPrintConfig) {
+    fmt::print("{}\n", printable_config(line.flags, environment, line.config_path).pretty());
     return 0;
   }
-  Config config = load_config(flags, environment, config_path);
-  if (*create) fmt::print("{}\n", create_token(*open_store(config), wish, unix_ms_now()).reveal());
-  else if (*list) fmt::print("{}", token_lines(*open_store(config)));
-  else if (*revoke) revoke_token(*open_store(config), token_id);
-  else if (*identity) {
-    const auto store = open_store(config);
-    fmt::print("{}\n", to_base64url(open_keyring(config, *store).identity().public_key()));
-  } else serve(std::move(config));
+  Config config = load_config(line.flags, environment, line.config_path);
+  if (line.command == Command::kServe) {
+    serve(std::move(config));
+    return 0;
+  }
+  const auto store = open_store(config);
+  switch (line.command) {
+    case Command::kTokenCreate:
+      fmt::print("{}\n", create_token(*store, line.wish, unix_ms_now()).reveal());
+      break;
+    case Command::kTokenList:
+      fmt::print("{}", token_lines(*store));
+      break;
+    case Command::kTokenRevoke:
+      revoke_token(*store, line.token_id);
+      break;
+    case Command::kEventsVerify:
+      fmt::print("{}\n", verify_events(*store));
+      break;
+    default:
+      fmt::print("{}\n", to_base64url(open_keyring(config, *store).identity().public_key()));
+      break;
+  }
   return 0;
 }
 
@@ -119,9 +100,11 @@ int run(int argc, char** argv) {
 }  // namespace tb::controlplane
 
 int main(int argc, char** argv) {
+  using namespace tb::controlplane;
+  harden();
   try {
-    tb::controlplane::harden();
-    return tb::controlplane::run(argc, argv);
+    const auto [line, exit_status] = parse_command_line(argc, argv, TB_VERSION);
+    return line ? run(*line) : exit_status;
   } catch (const tb::Error& error) {
     fmt::print(stderr, "trustbridge-control-plane: error: {}\n", error.story());
     if (!error.hint().empty()) fmt::print(stderr, "hint: {}\n", error.hint());

@@ -22,7 +22,8 @@ inline PageQuery page_query(const http::Request& request) {
   page.cursor = request.query.one("cursor").value_or("");
   if (const auto text = request.query.one("limit")) {
     const auto [end, fault] = std::from_chars(text->data(), text->data() + text->size(), page.limit);
-    if (fault != std::errc() || end != text->data() + text->size() || page.limit < 1 || page.limit > api::kMaxPageItems) {
+    if (fault != std::errc() || end != text->data() + text->size() || page.limit < 1 ||
+        page.limit > api::kMaxPageItems) {
       throw Error("usage", "limit must be a number from 1 to " + std::to_string(api::kMaxPageItems));
     }
   }

@@ -9,11 +9,15 @@ namespace tb::controlplane {
 namespace {
 
 constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kDetails = {{
-    {"asset_not_covered", "The contract does not cover this asset: ask the provider to add it, or correct TB_ASSET_ID."},
-    {"attestation_failed", "The evidence of this machine does not meet the contract: ask the provider which state it expects."},
-    {"attestation_required", "The contract wants evidence of this machine's state: set TB_ATTESTATION=tpm on a machine with a TPM."},
+    {"asset_not_covered",
+     "The contract does not cover this asset: ask the provider to add it, or correct TB_ASSET_ID."},
+    {"attestation_failed",
+     "The evidence of this machine does not meet the contract: ask the provider which state it expects."},
+    {"attestation_required",
+     "The contract wants evidence of this machine's state: set TB_ATTESTATION=tpm on a machine with a TPM."},
     {"authentication_required",
-     "No credential that is valid for this contract came: check TB_CONTRACT_ID and TB_ACTIVATION_TOKEN_FILE, or ask the "
+     "No credential that is valid for this contract came: check TB_CONTRACT_ID and TB_ACTIVATION_TOKEN_FILE, or ask "
+     "the "
      "provider for a new activation token."},
     {"contract_expired", "The contract has ended: ask the provider to extend it."},
     {"contract_not_started", "The contract has not begun yet: wait for its start, and check this machine's clock."},
@@ -24,7 +28,9 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kDetails
     {"key_wrap_required", "The key is released only to a one-time key: use a sentinel that sends key_release_jwk."},
     {"lease_cloned", "The lease was used by two sentinels: start again, and look for a copied state directory."},
     {"nonce_invalid", "The nonce is unknown, used or expired: ask for a new challenge and try again."},
-    {"seat_limit", "No seat is free for this sentinel, or the lease it holds has ended: stop another one, wait for its lease to end, or ask the provider for more seats."},
+    {"seat_limit",
+     "No seat is free for this sentinel, or the lease it holds has ended: stop another one, wait for its lease to end, "
+     "or ask the provider for more seats."},
 }};
 
 Decision denied(std::string_view reason) {
@@ -34,7 +40,8 @@ Decision denied(std::string_view reason) {
 /// The reason of the first rule about the machine that does not hold, or "".
 std::string_view hardware_fault(const api::Hardware& hardware, const Facts& facts) {
   switch (hardware.mode) {
-    case api::Hardware::Mode::kAny: return "";
+    case api::Hardware::Mode::kAny:
+      return "";
     case api::Hardware::Mode::kListed:
       return std::ranges::find(hardware.hw_ids, facts.hw_id) != hardware.hw_ids.end() ? "" : "hardware_mismatch";
     case api::Hardware::Mode::kPinFirst:

@@ -15,17 +15,17 @@ namespace tb::controlplane {
 /// What is known of a request once its credential was looked at.
 struct Facts {
   UnixMs now = 0;
-  bool authenticated = false;   ///< the credential verified for this very contract
+  bool authenticated = false;  ///< the credential verified for this very contract
   std::string asset_id;
   bool asset_registered = false;
   std::string hw_id;
   bool has_one_time_key = false;  ///< key_release_jwk
   bool is_renewal = false;
-  bool attested = false;               ///< evidence came and verified
+  bool attested = false;  ///< evidence came and verified
   bool evidence_came = false;
-  std::optional<bool> nonce_valid;     ///< nothing: none was sent
+  std::optional<bool> nonce_valid;  ///< nothing: none was sent
   std::optional<store::HardwarePin> pin;
-  std::int64_t url_seconds = 3600;     ///< configured lifetime of signed URLs
+  std::int64_t url_seconds = 3600;  ///< configured lifetime of signed URLs
 };
 
 enum class KeyForm { kNone, kWrapped, kPlain };
@@ -33,7 +33,7 @@ enum class KeyForm { kNone, kWrapped, kPlain };
 struct Grant {
   KeyForm key = KeyForm::kNone;
   UnixMs lease_expires_at = 0;
-  UnixMs seat_until = 0;       ///< so long nobody else gets the seat
+  UnixMs seat_until = 0;  ///< so long nobody else gets the seat
   std::int64_t renew_after_seconds = 1;
   UnixMs urls_expire_at = 0;
 };

@@ -1,3 +1,4 @@
+// The table of cases: one row for each way a request can meet a contract.
 #include "controlplane/policy.h"
 
 #include <gtest/gtest.h>
@@ -66,7 +67,9 @@ const PolicyCase kCases[] = {
     {"asset_of_no_contract", "asset_not_covered", [](api::Contract&, Facts& f) { f.asset_id = "n"; }},
     {"asset_gone", "asset_not_covered", [](api::Contract&, Facts& f) { f.asset_registered = false; }},
     {"listed_hardware", "",
-     [](api::Contract& c, Facts&) { c.terms.hardware = {.mode = api::Hardware::Mode::kListed, .hw_ids = {"h0", "h1"}}; }},
+     [](api::Contract& c, Facts&) {
+       c.terms.hardware = {.mode = api::Hardware::Mode::kListed, .hw_ids = {"h0", "h1"}};
+     }},
     {"other_hardware", "hardware_mismatch",
      [](api::Contract& c, Facts&) { c.terms.hardware = {.mode = api::Hardware::Mode::kListed, .hw_ids = {"h0"}}; }},
     {"first_hardware_not_seen", "enrolment_pending",

@@ -54,13 +54,12 @@ constexpr Row kRows[] = {
 http::Router make_router(Deps& deps) {
   std::vector<http::Route> routes;
   for (const Row& row : kRows) {
-    routes.push_back({.method = std::string(row.method),
-                      .pattern = std::string(row.pattern),
-                      .who = std::string(row.who),
-                      .body_limit_bytes = row.body_limit_bytes,
-                      .handler = [&deps, handler = row.handler](const http::Request& request) {
-                        return handler(request, deps);
-                      }});
+    routes.push_back(
+        {.method = std::string(row.method),
+         .pattern = std::string(row.pattern),
+         .who = std::string(row.who),
+         .body_limit_bytes = row.body_limit_bytes,
+         .handler = [&deps, handler = row.handler](const http::Request& request) { return handler(request, deps); }});
   }
   return http::Router(std::move(routes), make_gate(deps));
 }

@@ -53,7 +53,8 @@ std::optional<store::ContractRow> verified_contract(const http::Request& request
 
 http::Response denied(std::string_view reason, Deps& deps) {
   deps.metrics
-      .counter("tb_cp_denials_total", "authorize requests that were denied, by reason", {{"reason", std::string(reason)}})
+      .counter("tb_cp_denials_total", "authorize requests that were denied, by reason",
+               {{"reason", std::string(reason)}})
       .add();
   const api::Denial denial{.reason = std::string(reason), .detail = std::string(denial_detail(reason)), .known = true};
   return http::json(403, denial.to_json());

@@ -1,3 +1,4 @@
+// The fixture of the handlers' tests.
 #include <filesystem>
 
 #include "api/upload.h"
@@ -85,8 +86,10 @@ Json ServiceTest::register_body(const std::string& asset_id) const {
 
 void ServiceTest::register_asset(const std::string& asset_id) {
   const std::string base = "/api/v1/assets/" + asset_id + "/blobs/";
-  EXPECT_EQ(call({.method = "PUT", .target = base + "ciphertext", .token = provider_, .body = ciphertext_}).status, 201);
-  EXPECT_EQ(call({.method = "PUT", .target = base + "manifest", .token = provider_, .body = manifest_text_}).status, 201);
+  EXPECT_EQ(call({.method = "PUT", .target = base + "ciphertext", .token = provider_, .body = ciphertext_}).status,
+            201);
+  EXPECT_EQ(call({.method = "PUT", .target = base + "manifest", .token = provider_, .body = manifest_text_}).status,
+            201);
   const auto response = post("/api/v1/assets/register", provider_, register_body(asset_id).dump());
   EXPECT_EQ(response.status, 201) << response.body;
 }

@@ -15,9 +15,9 @@ constexpr std::size_t kMaxQueryBytes = 512;
 Digest signature_of(const Secret<32>& key, std::string_view kid, const BlobClaim& claim) {
   std::string text = "tb-blob-v1\n";
   const std::string expiry = std::to_string(claim.expires_at_seconds);
-  for (const std::string_view part : {kid, std::string_view(claim.tenant), std::string_view(claim.asset_id),
-                                      std::string_view(claim.name), std::string_view(claim.object_digest),
-                                      std::string_view(claim.lease_id), std::string_view(expiry)}) {
+  for (const std::string_view part :
+       {kid, std::string_view(claim.tenant), std::string_view(claim.asset_id), std::string_view(claim.name),
+        std::string_view(claim.object_digest), std::string_view(claim.lease_id), std::string_view(expiry)}) {
     text += part;
     text += '\n';
   }

@@ -1,3 +1,4 @@
+// spec: wire 1.5
 #include "controlplane/url_signature.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Text is the bridge; jansson frees into wiped memory.
 #include "jose/jansson_json.h"
 
 #include <malloc.h>

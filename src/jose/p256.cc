@@ -1,3 +1,4 @@
+// Keys are made by libjose; that a point is on the curve and a scalar fits it is checked with OpenSSL.
 #include "jose/p256.h"
 
 extern "C" {

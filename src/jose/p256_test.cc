@@ -1,3 +1,4 @@
+// spec: RFC 7517, RFC 7638
 #include "jose/p256.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Our strict header reading around the cryptography of libjose: nothing is opened before the header is as expected.
 #include "jose/sealed_key.h"
 
 extern "C" {

@@ -20,12 +20,13 @@ inline constexpr std::size_t kMaxJweBytes = 8192;
 /// thumbprint) are added here and must not be among them. Throws "internal" if the library fails.
 std::string seal_key(const PublicKey& recipient, const Json::Object& members, const FileKey& key);
 
-/// Opens what seal_key made. Refuses ("jwe_refused", the message names what was wrong): not five parts, a header that is
-/// not strict JSON, another alg or enc, `zip`, `crit`, a `kid` that is not the key's thumbprint, a member of `expected`
-/// that is missing or different, a tag that does not verify, a plaintext that is not 32 bytes.
+/// Opens what seal_key made. Refuses ("jwe_refused", the message names what was wrong): not five parts, a header that
+/// is not strict JSON, another alg or enc, `zip`, `crit`, a `kid` that is not the key's thumbprint, a member of
+/// `expected` that is missing or different, a tag that does not verify, a plaintext that is not 32 bytes.
 FileKey open_key(const PrivateKey& key, std::string_view compact, const Json::Object& expected);
 
-/// The protected header of a compact JWE, nothing verified: to find which key and purpose it names. Throws "jwe_refused".
+/// The protected header of a compact JWE, nothing verified: to find which key and purpose it names. Throws
+/// "jwe_refused".
 Json peek_header(std::string_view compact);
 
 }  // namespace tb::jose

@@ -1,3 +1,4 @@
+// spec: RFC 7516, RFC 7518 4.6; wire 1.1
 #include "jose/sealed_key.h"
 
 #include <gtest/gtest.h>
@@ -18,8 +19,7 @@ constexpr const char* kVector =
     "aWQiOiJtLTEiLCJsZWFzZV9pZCI6ImwtMSIsInBvbGljeV92ZXJzaW9uIjozfQ.QHYb9j_A8XzGKltSpxmpEtPA9ccPD6_xHmGjTnJfHdL5Ekla"
     "9y9aQA.CrMGgjA1Zhu426Ic.zB0KTj0Xa3MHzvfijqKXYijAU1QxqU7qXTj6AraiwGA.my2HuU5h9lE15iyvXCPkeA";
 
-const Json::Object kPurpose = {
-    {"contract_id", "c-1"}, {"asset_id", "m-1"}, {"lease_id", "l-1"}, {"policy_version", 3}};
+const Json::Object kPurpose = {{"contract_id", "c-1"}, {"asset_id", "m-1"}, {"lease_id", "l-1"}, {"policy_version", 3}};
 
 PrivateKey vector_key() {
   const Bytes d = value_or_throw(from_base64url(kD));

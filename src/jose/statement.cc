@@ -1,3 +1,4 @@
+// The signature is checked before anything in the statement is read.
 #include "jose/statement.h"
 
 namespace tb::jose {

@@ -1,3 +1,4 @@
+// spec: RFC 7515, RFC 8037
 #include "jose/statement.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// SQLite's codes into the project's errors, and its handles into owners.
 #include "sqlite/db.h"
 
 #include <fcntl.h>
@@ -13,14 +14,19 @@ namespace {
 
 std::string_view reason_of(int code) {
   switch (code & 0xff) {
-    case SQLITE_FULL: return "disk_full";
+    case SQLITE_FULL:
+      return "disk_full";
     case SQLITE_BUSY:
-    case SQLITE_LOCKED: return "database_busy";
-    case SQLITE_NOMEM: return "out_of_memory";
+    case SQLITE_LOCKED:
+      return "database_busy";
+    case SQLITE_NOMEM:
+      return "out_of_memory";
     case SQLITE_READONLY:
     case SQLITE_PERM:
-    case SQLITE_AUTH: return "permission_denied";
-    default: return "database_failed";
+    case SQLITE_AUTH:
+      return "permission_denied";
+    default:
+      return "database_failed";
   }
 }
 
@@ -106,8 +112,8 @@ std::optional<std::int64_t> Statement::optional_integer(int column) const {
 Db::Db(const std::string& path, const DbOptions& options) {
   // Made here first, because SQLite would give it the umask's mode; the log beside it takes over the file's.
   if (path != ":memory:") value_or_throw(open_file(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
-  const int rc = sqlite3_open_v2(path.c_str(), &db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-                                 nullptr);
+  const int rc =
+      sqlite3_open_v2(path.c_str(), &db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   try {
     if (rc != SQLITE_OK) raise(db_, rc, "open " + path);
     sqlite3_extended_result_codes(db_, 1);

@@ -1,3 +1,4 @@
+// What the stores rely on: whole transactions, one writer, forward migrations, errors with the right code.
 #include "sqlite/db.h"
 
 #include <gtest/gtest.h>
@@ -60,7 +61,7 @@ TEST_F(SqliteTest, FileIsForItsOwnerOnly) {
   Db db(path());
   db.migrate(kSteps);
   for (const auto& entry : std::filesystem::directory_iterator(dir_)) {
-    struct stat info {};
+    struct stat info{};
     ASSERT_EQ(stat(entry.path().c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 0777, 0600U) << entry.path();
   }

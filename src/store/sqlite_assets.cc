@@ -5,7 +5,8 @@ namespace tb::store {
 namespace {
 
 constexpr const char* kColumns =
-    "SELECT tenant, asset_id, content_digest, metadata, ciphertext_url, manifest_url, manifest_sha256, kek_id, wrapped, "
+    "SELECT tenant, asset_id, content_digest, metadata, ciphertext_url, manifest_url, manifest_sha256, kek_id, "
+    "wrapped, "
     "registered_at FROM asset ";
 
 AssetRow asset_of(const sqlite::Statement& row) {
@@ -27,7 +28,8 @@ RegisterOutcome SqliteStore::register_asset(const AssetRow& asset, const Event& 
   const std::lock_guard lock(mutex_);
   sqlite::Transaction change(db_);
   const auto& view = asset.view;
-  auto old = db_.prepare("SELECT content_digest, deleted, sha256_ciphertext FROM asset WHERE tenant = ? AND asset_id = ?");
+  auto old =
+      db_.prepare("SELECT content_digest, deleted, sha256_ciphertext FROM asset WHERE tenant = ? AND asset_id = ?");
   old.bind(view.tenant).bind(view.asset_id);
   if (old.step()) {
     const bool deleted = old.integer(1) != 0;
@@ -75,8 +77,7 @@ std::vector<AssetRow> SqliteStore::list_assets(const Scope& scope, const std::st
   return out;
 }
 
-void SqliteStore::delete_asset(const std::string& tenant, const std::string& asset_id, UnixMs now,
-                               const Event& event) {
+void SqliteStore::delete_asset(const std::string& tenant, const std::string& asset_id, UnixMs now, const Event& event) {
   const std::lock_guard lock(mutex_);
   sqlite::Transaction change(db_);
   auto in_use = db_.prepare(
@@ -84,12 +85,12 @@ void SqliteStore::delete_asset(const std::string& tenant, const std::string& ass
       "WHERE tenant = ? AND asset_id = ? AND state <> 'revoked' AND not_after > ?");
   in_use.bind(tenant).bind(asset_id).bind(now);
   if (in_use.step()) throw Error("asset_in_use", "a contract that has not ended names the asset " + asset_id);
-  const std::int64_t changed =
-      db_.prepare(
-             "UPDATE asset SET deleted = 1, kek_id = NULL, wrapped = NULL WHERE tenant = ? AND asset_id = ? AND deleted = 0")
-          .bind(tenant)
-          .bind(asset_id)
-          .run();
+  const std::int64_t changed = db_.prepare(
+                                      "UPDATE asset SET deleted = 1, kek_id = NULL, wrapped = NULL WHERE tenant = ? "
+                                      "AND asset_id = ? AND deleted = 0")
+                                   .bind(tenant)
+                                   .bind(asset_id)
+                                   .run();
   if (changed == 0) throw Error("asset_not_found", "there is no asset " + asset_id);
   append(event);
   change.commit();

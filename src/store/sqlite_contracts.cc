@@ -12,7 +12,8 @@ ContractRow row_of(const sqlite::Statement& row) {
   ContractRow out;
   out.contract.tenant = row.text(0);
   out.contract.contract_id = row.text(1);
-  out.contract.terms = api::terms_from_json(value_or_throw(Json::parse(row.text(2), {.bytes = api::kMaxContractBytes * 2})));
+  out.contract.terms =
+      api::terms_from_json(value_or_throw(Json::parse(row.text(2), {.bytes = api::kMaxContractBytes * 2})));
   out.contract.state = api::contract_state_from(row.text(3));
   out.contract.policy_version = row.integer(4);
   out.contract.created_at = row.integer(5);
@@ -48,14 +49,13 @@ void SqliteStore::link_assets(const std::string& tenant, const std::string& cont
                               const std::vector<std::string>& asset_ids) {
   db_.prepare("DELETE FROM contract_asset WHERE tenant = ? AND contract_id = ?").bind(tenant).bind(contract_id).run();
   for (const auto& asset_id : asset_ids) {
-    const std::int64_t linked =
-        db_.prepare(
-               "INSERT INTO contract_asset SELECT tenant, ?2, asset_id FROM asset "
-               "WHERE tenant = ?1 AND asset_id = ?3 AND deleted = 0")
-            .bind(tenant)
-            .bind(contract_id)
-            .bind(asset_id)
-            .run();
+    const std::int64_t linked = db_.prepare(
+                                       "INSERT INTO contract_asset SELECT tenant, ?2, asset_id FROM asset "
+                                       "WHERE tenant = ?1 AND asset_id = ?3 AND deleted = 0")
+                                    .bind(tenant)
+                                    .bind(contract_id)
+                                    .bind(asset_id)
+                                    .run();
     if (linked == 0) throw Error("asset_not_found", "there is no asset " + asset_id);
   }
 }

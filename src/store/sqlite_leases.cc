@@ -132,7 +132,8 @@ bool SqliteStore::lease_serves(const std::string& tenant, const std::string& lea
                                UnixMs now) {
   const std::lock_guard lock(mutex_);
   auto row = db_.prepare(
-      "SELECT 1 FROM lease JOIN contract USING (tenant, contract_id) WHERE lease_id = ? AND tenant = ? AND asset_id = ? "
+      "SELECT 1 FROM lease JOIN contract USING (tenant, contract_id) WHERE lease_id = ? AND tenant = ? AND asset_id = "
+      "? "
       "AND lease.state = 'active' AND seat_until > ? AND contract.state = 'active'");
   return row.bind(lease_id).bind(tenant).bind(asset_id).bind(now).step();
 }

@@ -8,9 +8,12 @@ namespace tb::store {
 
 std::string_view role_name(Role role) {
   switch (role) {
-    case Role::kProvider: return "provider";
-    case Role::kOperator: return "operator";
-    case Role::kAuditor: return "auditor";
+    case Role::kProvider:
+      return "provider";
+    case Role::kOperator:
+      return "operator";
+    case Role::kAuditor:
+      return "auditor";
   }
   return "auditor";
 }

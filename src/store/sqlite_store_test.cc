@@ -1,3 +1,4 @@
+// The embedded backend through the suite of all backends, and what only it promises.
 #include "store/sqlite_store.h"
 
 #include <gtest/gtest.h>

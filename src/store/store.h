@@ -1,9 +1,9 @@
 // What the control plane remembers, as verbs of its domain.
 //
 // Every verb is atomic: it happens whole or not at all, also with many callers and many processes, and the event that
-// tells of it is appended to the hash-chained event log in the same transaction. Nothing here judges (that is policy.cc)
-// and nothing here decrypts. `scope` is the tenant whose rows are seen; no scope sees all of them. Functions are
-// thread-safe. They throw Error: "database_busy" (try again), "disk_full", "database_failed".
+// tells of it is appended to the hash-chained event log in the same transaction. Nothing here judges (that is
+// policy.cc) and nothing here decrypts. `scope` is the tenant whose rows are seen; no scope sees all of them. Functions
+// are thread-safe. They throw Error: "database_busy" (try again), "disk_full", "database_failed".
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ using Scope = std::optional<std::string>;
 
 /// What is appended to the event log with a change. Never a key, a token or a signed URL.
 struct Event {
-  std::string type;     ///< "contract_suspended"
+  std::string type;  ///< "contract_suspended"
   std::string tenant;
   std::string actor;    ///< token id, "sentinel", "operator"
   std::string subject;  ///< contract, asset or lease id
@@ -178,8 +178,8 @@ class Store {
   // ---- seats ----
   /// Never more than max_seats leases whose seat_until is after `now`; those past it free themselves here.
   virtual SeatOutcome take_seat(const SeatRequest& seat, UnixMs now, const Event& event) = 0;
-  /// One conditional update: the lease is this contract's, asset's and machine's, active and not past its seat_until, and
-  /// the contract is active and at policy_version.
+  /// One conditional update: the lease is this contract's, asset's and machine's, active and not past its seat_until,
+  /// and the contract is active and at policy_version.
   virtual SeatOutcome renew_lease(const SeatRequest& seat, UnixMs now, const Event& event) = 0;
   /// The lease that this machine holds for this asset, if it is active and not past its seat_until; or "".
   virtual std::string find_seat(const std::string& tenant, const std::string& contract_id, const std::string& asset_id,

@@ -1,3 +1,4 @@
+// What store.h promises, held against whatever backend the parameter makes.
 #include "store/store_contract_test.h"
 
 #include <thread>
@@ -194,19 +195,20 @@ TEST_P(StoreContract, EveryChangeOfAContractIsOneVersionAndOneEvent) {
   terms.max_seats = 5;
   EXPECT_EQ(store().update_terms("t1", "c", 1, terms, kNow, event("changed")).contract.policy_version, 2);
   EXPECT_EQ(reason_of([&] { store().update_terms("t1", "c", 1, terms, kNow, event("changed")); }), "database_busy");
-  const auto suspended = store().set_contract_state("t1", "c", api::ContractState::kSuspended, kNow, event("suspended"));
+  const auto suspended =
+      store().set_contract_state("t1", "c", api::ContractState::kSuspended, kNow, event("suspended"));
   EXPECT_EQ(suspended.contract.policy_version, 3);
   EXPECT_EQ(suspended.contract.terms.max_seats, 5);
   store().set_contract_state("t1", "c", api::ContractState::kSuspended, kNow, event("suspended"));
   store().set_contract_state("t1", "c", api::ContractState::kActive, kNow, event("resumed"));
   store().set_contract_state("t1", "c", api::ContractState::kRevoked, kNow, event("revoked"));
-  EXPECT_EQ(reason_of([&] {
-              store().set_contract_state("t1", "c", api::ContractState::kActive, kNow, event("resumed"));
-            }),
-            "contract_final");
+  EXPECT_EQ(
+      reason_of([&] { store().set_contract_state("t1", "c", api::ContractState::kActive, kNow, event("resumed")); }),
+      "contract_final");
   EXPECT_EQ(reason_of([&] { store().update_terms("t1", "c", 5, terms, kNow, event("changed")); }), "contract_final");
-  EXPECT_EQ(event_types(), (std::vector<std::string>{"token_created", "token_created", "asset_registered",
-                                                     "contract_created", "changed", "suspended", "resumed", "revoked"}));
+  EXPECT_EQ(event_types(),
+            (std::vector<std::string>{"token_created", "token_created", "asset_registered", "contract_created",
+                                      "changed", "suspended", "resumed", "revoked"}));
 }
 
 TEST_P(StoreContract, HardwareIsPinnedOnceAndCanBeReset) {
@@ -269,7 +271,8 @@ TEST_P(StoreContract, ARenewalIsForTheSameLeaseAssetAndMachineOnly) {
   other = renewal;
   other.lease_id = "l9";
   EXPECT_EQ(store().renew_lease(other, kNow + 50, event("renewed")), SeatOutcome::kGone);
-  EXPECT_EQ(store().renew_lease(renewal, kNow + 500, event("renewed")), SeatOutcome::kGone) << "an expired one is final";
+  EXPECT_EQ(store().renew_lease(renewal, kNow + 500, event("renewed")), SeatOutcome::kGone)
+      << "an expired one is final";
 }
 
 TEST_P(StoreContract, RevokingEndsAllLeases) {

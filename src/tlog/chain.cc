@@ -1,3 +1,4 @@
+// Appending and checking, one line at a time.
 #include "tlog/chain.h"
 
 #include <fmt/format.h>

@@ -28,8 +28,8 @@ struct ChainHead {
 /// at its end as `seq` and lower-hex `prev`. Moves `head` on.
 std::string append_record(ChainHead& head, Json record);
 
-/// Checks one line against `head` and moves it on. Throws "chain_broken": not a strict JSON object of at most 1 MiB, `seq`
-/// or `prev` missing or not what the chain says. The message names the record's number, not its content.
+/// Checks one line against `head` and moves it on. Throws "chain_broken": not a strict JSON object of at most 1 MiB,
+/// `seq` or `prev` missing or not what the chain says. The message names the record's number, not its content.
 void verify_record(ChainHead& head, std::string_view line);
 
 /// verify_record over all lines of `text` (each ended by a newline); returns the head at the end. "chain_broken" also

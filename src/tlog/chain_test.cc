@@ -1,3 +1,4 @@
+// spec: RFC 6962 2.1; wire 2.5
 #include "tlog/chain.h"
 
 #include <gtest/gtest.h>

@@ -66,9 +66,7 @@ class ControlPlaneProcess : public testing::Test {
     std::filesystem::remove_all(dir_);
   }
 
-  std::string read(const std::string& name) const {
-    return read_small_file(dir_ + "/" + name).value_or(std::string());
-  }
+  std::string read(const std::string& name) const { return read_small_file(dir_ + "/" + name).value_or(std::string()); }
   Arguments command(const Arguments& more) const {
     Arguments all = {TB_CONTROL_PLANE, "--data-dir", dir_ + "/data"};
     if (std::ranges::find(more, "--addr") == more.end()) all.insert(all.end(), {"--addr", "127.0.0.1:0"});
@@ -125,8 +123,15 @@ TEST_F(ControlPlaneProcess, AnAssetGoesFromUploadToASignedRangeAndSurvivesAResta
   std::string base = start();
   const std::string object = std::string(32 + 20 + 10, 'c');
   const std::string assets = "/api/v1/assets/m/blobs/";
-  ASSERT_EQ(send("PUT", base + assets + "ciphertext", provider, object.substr(0, 40), {{"Content-Range", "bytes 0-39/62"}}).status, 202) << read("service.err");
-  ASSERT_EQ(send("PUT", base + assets + "ciphertext", provider, object.substr(40), {{"Content-Range", "bytes 40-61/62"}}).status, 201);
+  ASSERT_EQ(
+      send("PUT", base + assets + "ciphertext", provider, object.substr(0, 40), {{"Content-Range", "bytes 0-39/62"}})
+          .status,
+      202)
+      << read("service.err");
+  ASSERT_EQ(
+      send("PUT", base + assets + "ciphertext", provider, object.substr(40), {{"Content-Range", "bytes 40-61/62"}})
+          .status,
+      201);
   ASSERT_EQ(send("PUT", base + assets + "manifest", provider, "{}").status, 201);
 
   api::RegisterRequest registration;
@@ -138,8 +143,9 @@ TEST_F(ControlPlaneProcess, AnAssetGoesFromUploadToASignedRangeAndSurvivesAResta
   const std::string body = registration.to_json().dump();
   ASSERT_EQ(send("POST", base + "/api/v1/assets/register", provider, body).status, 201);
 
-  const http::ClientResponse contract = send("POST", base + "/api/v1/contracts", provider,
-                             R"({"contract_id":"c","consumer":"x","asset_ids":["m"],"not_after":"2099-01-01T00:00:00Z"})");
+  const http::ClientResponse contract =
+      send("POST", base + "/api/v1/contracts", provider,
+           R"({"contract_id":"c","consumer":"x","asset_ids":["m"],"not_after":"2099-01-01T00:00:00Z"})");
   ASSERT_EQ(contract.status, 201) << contract.body;
   const std::string activation = text_of(contract, "activation_token");
 
@@ -199,9 +205,10 @@ TEST_F(ControlPlaneProcess, BadConfigurationNamesAllFaultsAndEndsWithTwo) {
 }
 
 TEST_F(ControlPlaneProcess, TlsWithTheOperatorsCertificate) {
-  const std::string make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj "
-                           "/CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout '" + dir_ + "/key.pem' -out '" +
-                           dir_ + "/cert.pem' 2>/dev/null && chmod 600 '" + dir_ + "/key.pem'";
+  const std::string make =
+      "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj "
+      "/CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout '" +
+      dir_ + "/key.pem' -out '" + dir_ + "/cert.pem' 2>/dev/null && chmod 600 '" + dir_ + "/key.pem'";
   ASSERT_EQ(std::system(make.c_str()), 0);
   const std::string base = start({"--tls-cert-path", dir_ + "/cert.pem", "--tls-key-path", dir_ + "/key.pem"});
   ASSERT_TRUE(base.starts_with("https://")) << base;

@@ -1,0 +1,60 @@
+// The flags of every setting, and the commands beside serving.
+#include "controlplane/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "controlplane/config.h"
+
+namespace tb::controlplane {
+namespace {
+
+void add_settings(CLI::App& app, CommandLine& line) {
+  app.add_option("--config", line.config_path, "TOML file with the settings");
+  for (const auto& setting : settings()) {
+    const std::string name(setting.name);
+    std::string flag = "--" + name;
+    std::ranges::replace(flag, '_', '-');
+    app.add_option_function<std::string>(
+        flag, [&line, name](const std::string& value) { line.flags[name] = value; }, std::string(setting.help));
+  }
+}
+
+}  // namespace
+
+CommandLineOutcome parse_command_line(int argc, char** argv, const std::string& version) {
+  CommandLine line;
+  CLI::App app("The TrustBridge control plane: assets, contracts, leases and keys.", "trustbridge-control-plane");
+  app.set_version_flag("--version", "trustbridge-control-plane " + version);
+  bool print = false;
+  app.add_flag("--print-config", print, "print the settings as they were taken, and exit");
+  add_settings(app, line);
+  app.require_subcommand(0, 1);
+  const auto command = [&](CLI::App* parent, const std::string& name, const std::string& help, Command value) {
+    CLI::App* sub = parent->add_subcommand(name, help);
+    sub->fallthrough();
+    sub->callback([&line, value] { line.command = value; });
+    return sub;
+  };
+  CLI::App* token = app.add_subcommand("token", "bearer tokens of providers, operators and auditors");
+  token->require_subcommand(1)->fallthrough();
+  CLI::App* create = command(token, "create", "make a token and print it, once", Command::kTokenCreate);
+  create->add_option("--role", line.wish.role, "provider, operator or auditor")->required();
+  create->add_option("--tenant", line.wish.tenant, "the tenant; made where there was none");
+  create->add_option("--expires-in", line.wish.expires_in, "as in 90d; without it the token does not expire");
+  command(token, "list", "ids, roles and tenants; never the tokens", Command::kTokenList);
+  command(token, "revoke", "end a token", Command::kTokenRevoke)->add_option("id", line.token_id, "its id")->required();
+  command(&app, "identity", "print the public identity key, which others pin", Command::kIdentity);
+  CLI::App* events = app.add_subcommand("events", "the event log");
+  events->require_subcommand(1)->fallthrough();
+  command(events, "verify", "check the hash chain of the whole log", Command::kEventsVerify);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return {.line = std::nullopt, .exit_status = app.exit(error) == 0 ? 0 : reason_info("usage").exit_status};
+  }
+  if (print) line.command = Command::kPrintConfig;
+  return {.line = std::move(line), .exit_status = 0};
+}
+
+}  // namespace tb::controlplane
