@@ -115,6 +115,9 @@ python3 "$repo/tests/e2e/find_plaintext.py" "$shm/plain/model.gguf" --in "$model
   fail "the search does not find the weights where they are: it shows nothing"
 found=$(python3 "$repo/tests/e2e/find_plaintext.py" "$shm/plain/model.gguf" --since "$work/started") || fail "$found"
 seen "plaintext on disks" "none: $found"
+if [[ $(wc -l </proc/swaps) -gt 1 ]]; then
+  say "this machine swaps, so memory may reach its disk; outside of this demo the sentinel refuses that by default"
+fi
 
 # ---- refusals ----------------------------------------------------------------------------------------------------------
 step "A contract that is suspended: no download, no open port"
