@@ -1,38 +1,22 @@
 // trustbridge-sentinel: the parts and how they fit together.
-#include <fmt/format.h>
-#include <pthread.h>
-#include <signal.h>
-#include <unistd.h>
 
-#include <cstdio>
 #include <stop_token>
-#include <thread>
 
 #include "base/clock.h"
 #include "base/fs.h"
 #include "http/server.h"
+#include "sentinel/command_line.h"
 #include "sentinel/health.h"
 #include "sentinel/hw_id.h"
-#include "sentinel/keys_command.h"
 #include "sentinel/lifecycle.h"
+#include "sentinel/signals.h"
 
 using namespace tb;
 using namespace tb::sentinel;
 
 namespace {
 
-/// SIGTERM and SIGINT stop in order; the second one ends at once.
-void stop_on_signals(const std::stop_source& stop, const sigset_t& signals) {
-  std::thread([stop, signals]() mutable {
-    int signal = 0;
-    sigwait(&signals, &signal);
-    stop.request_stop();
-    sigwait(&signals, &signal);
-    _exit(130);
-  }).detach();
-}
-
-int serve(const Config& config, const sigset_t& signals) {
+int serve(const Config& config) {
   const obs::Log log = obs::Log::to_stderr(config.log_level).named("sentinel");
   for (const std::string& note : config.notes) log.warn(note);
   for (const std::string& name : unknown_variables()) log.warn("unknown variable", {{"name", name}});
@@ -95,44 +79,13 @@ int serve(const Config& config, const sigset_t& signals) {
   };
   announce();
   const std::stop_source stop;
-  stop_on_signals(stop, signals);
+  stop_on_signals(stop);
   return lifecycle.run(stop.get_token());
-}
-
-int run(std::vector<std::string> arguments, const sigset_t& signals) {
-  const std::string first = arguments.empty() ? "" : arguments.front();
-  if (first == "--version") return fmt::print("trustbridge-sentinel " TB_VERSION "\n"), 0;
-  if (first == "--print-states") return fmt::print("{}", states_document()), 0;
-  if (first == "--print-config-doc" || first == "--help") return fmt::print("{}", config_document()), 0;
-  std::vector<std::string> faults;
-  const bool is_keys = first == "keys";
-  const Settings settings =
-      resolve_settings(is_keys ? std::vector<std::string>{} : arguments, process_environment(), faults);
-  const Config config = make_config(settings, faults);
-  if (is_keys) return keys_command({arguments.begin() + 1, arguments.end()}, config.api_keys_file);
-  if (settings.print_config) fmt::print("{}", print_config(settings));
-  for (const std::string& fault : faults) fmt::print(stderr, "trustbridge-sentinel: error: {}\n", fault);
-  if (!faults.empty()) return 2;
-  return settings.print_config ? 0 : serve(config, signals);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-  try {
-    return run({argv + 1, argv + argc}, signals);
-  } catch (const Error& error) {
-    fmt::print(stderr, "trustbridge-sentinel: error: {}\n", error.story());
-    if (!error.hint().empty()) fmt::print(stderr, "hint: {}\n", error.hint());
-    return error.exit_status();
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "trustbridge-sentinel: error: {}\n", error.what());
-    return 1;
-  }
+  hold_signals();
+  return run_program({argv + 1, argv + argc}, TB_VERSION, serve);
 }

@@ -1,0 +1,47 @@
+#include "sentinel/command_line.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "sentinel/keys_command.h"
+#include "sentinel/state.h"
+
+namespace tb::sentinel {
+namespace {
+
+int dispatch(const std::vector<std::string>& arguments, std::string_view version,
+             const std::function<int(const Config&)>& serve) {
+  const std::string first = arguments.empty() ? "" : arguments.front();
+  if (first == "--version") return fmt::print("trustbridge-sentinel {}\n", version), 0;
+  if (first == "--print-states") return fmt::print("{}", states_document()), 0;
+  if (first == "--print-config-doc" || first == "--help") return fmt::print("{}", config_document()), 0;
+  std::vector<std::string> faults;
+  const bool is_keys = first == "keys";
+  const Settings settings =
+      resolve_settings(is_keys ? std::vector<std::string>{} : arguments, process_environment(), faults);
+  const Config config = make_config(settings, faults);
+  if (is_keys) return keys_command({arguments.begin() + 1, arguments.end()}, config.api_keys_file);
+  if (settings.print_config) fmt::print("{}", print_config(settings));
+  for (const std::string& fault : faults) fmt::print(stderr, "trustbridge-sentinel: error: {}\n", fault);
+  if (!faults.empty()) return 2;
+  return settings.print_config ? 0 : serve(config);
+}
+
+}  // namespace
+
+int run_program(const std::vector<std::string>& arguments, std::string_view version,
+                const std::function<int(const Config&)>& serve) {
+  try {
+    return dispatch(arguments, version, serve);
+  } catch (const Error& error) {
+    fmt::print(stderr, "trustbridge-sentinel: error: {}\n", error.story());
+    if (!error.hint().empty()) fmt::print(stderr, "trustbridge-sentinel: hint: {}\n", error.hint());
+    return error.exit_status();
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "trustbridge-sentinel: error: {}\n", error.what());
+    return 1;
+  }
+}
+
+}  // namespace tb::sentinel

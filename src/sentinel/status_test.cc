@@ -1,0 +1,87 @@
+// Health answers by state, and who sees how much.
+#include "sentinel/status.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "sentinel/health.h"
+
+namespace tb::sentinel {
+namespace {
+
+class HealthTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = testing::TempDir() + "/health-XXXXXX";
+    dir_ = mkdtemp(pattern.data());
+    keys_ = std::make_unique<ApiKeys>(dir_ + "/keys");
+  }
+  void TearDown() override { std::filesystem::remove_all(dir_); }
+
+  http::Response get(const std::string& path, bool loopback = true, const std::string& key = "") {
+    const http::Router router = health_router([this] { return status_; }, metrics_, keys_.get());
+    const auto match = router.match("GET", path);
+    EXPECT_NE(match.route, nullptr) << path;
+    http::Request request;
+    request.method = "GET";
+    request.path = path;
+    request.peer_is_loopback = loopback;
+    if (!key.empty()) request.headers.set("Authorization", "Bearer " + key);
+    return match.route->handler(request);
+  }
+
+  std::string dir_;
+  std::unique_ptr<ApiKeys> keys_;
+  obs::Metrics metrics_;
+  Status status_;
+};
+
+// spec: wire 2.1: kept paths, statuses and bodies.
+TEST_F(HealthTest, ByState) {
+  for (const State state : kStates) {
+    status_.state = state;
+    status_.delivery_usable = is_serving_or_loading(state);
+    const std::string not_ready = "Not ready: " + std::string(state_name(state));
+    EXPECT_EQ(get("/health").status, is_ready(state) ? 200 : 503);
+    EXPECT_EQ(get("/health").body, is_ready(state) ? "OK" : not_ready);
+    EXPECT_EQ(get("/readiness").status, is_serving_or_loading(state) ? 200 : 503);
+    EXPECT_EQ(get("/readiness").body, is_serving_or_loading(state) ? "Ready" : not_ready);
+    EXPECT_EQ(get("/startupz").status, is_serving_or_loading(state) ? 200 : 503);
+    EXPECT_EQ(get("/readyz").status, is_ready(state) ? 200 : 503);
+    EXPECT_EQ(get("/livez").status, 200);
+    EXPECT_EQ(get("/healthz").status, 200);
+    EXPECT_EQ(get("/status").status, 200);
+    EXPECT_EQ(get("/metrics").status, 200);
+  }
+}
+
+TEST_F(HealthTest, NewFieldsAreForLoopbackAndForKeysWithTheRight) {
+  const NewApiKey infer = add_api_key(dir_ + "/keys", "infer", true, false, 0);
+  const NewApiKey viewer = add_api_key(dir_ + "/keys", "viewer", false, true, 0);
+  const auto sees_all = [&](bool loopback, const std::string& key) {
+    const Json json = Json::parse(get("/status", loopback, key).body).value();
+    EXPECT_NE(json.find("state"), nullptr);
+    EXPECT_NE(json.find("uptime_ms"), nullptr);
+    const bool all = json.find("lease") != nullptr;
+    EXPECT_EQ(json.find("last_error") != nullptr, all);
+    EXPECT_EQ(get("/metrics", loopback, key).body.find("trustbridge_sentinel_uptime_seconds") != std::string::npos,
+              all);
+    return all;
+  };
+  EXPECT_TRUE(sees_all(true, ""));
+  EXPECT_FALSE(sees_all(false, ""));
+  EXPECT_FALSE(sees_all(false, "wrong"));
+  EXPECT_FALSE(sees_all(false, infer.key.reveal()));
+  EXPECT_TRUE(sees_all(false, viewer.key.reveal()));
+}
+
+TEST_F(HealthTest, UptimeText) {
+  EXPECT_EQ(uptime_text(0), "0s");
+  EXPECT_EQ(uptime_text(61'500), "1m1s");
+  EXPECT_EQ(uptime_text(7'322'000), "2h2m2s");
+}
+
+}  // namespace
+}  // namespace tb::sentinel
