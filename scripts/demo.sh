@@ -41,7 +41,7 @@ if [[ -z $built ]]; then
   step "Install and build"
   scripts/deps.sh --what build,demo
   scripts/engine.sh
-  log_of build scripts/build.sh
+  if [[ -t 1 ]]; then scripts/build.sh; else log_of build scripts/build.sh; fi
   built=$repo/build/release/bin
   say "built in $SECONDS s: $("$built/trustbridge" --version)"
 else
