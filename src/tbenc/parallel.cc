@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/secret.h"
+#include "tbenc/buffer.h"
 #include "tbenc/chunk.h"
 #include "tbenc/layout.h"
 #include "tbenc/random_access.h"
@@ -46,12 +47,16 @@ struct Steps {
 class Line {
  public:
   Line(unsigned jobs, std::size_t buffer_bytes, Steps steps, const std::atomic<bool>* cancel)
-      : jobs_(jobs), steps_(std::move(steps)), cancel_(cancel), ordered_(steps_.in_order.size()) {
+      : jobs_(jobs),
+        buffer_bytes_(buffer_bytes),
+        steps_(std::move(steps)),
+        cancel_(cancel),
+        ordered_(steps_.in_order.size()) {
     ring_.resize(std::size_t{2} * jobs + 2);
-    for (auto& place : ring_) place.batch.buffer = WipedBuffer(kRecordAt + buffer_bytes);
   }
 
   Result<> run() {
+    for (auto& at : ring_) at.batch.buffer = TRY(allocate_buffer(kRecordAt + buffer_bytes_));
     {
       std::vector<std::jthread> threads;
       for (unsigned worker = 1; worker < jobs_; ++worker) threads.emplace_back([this, worker] { serve(worker); });
@@ -142,6 +147,7 @@ class Line {
   std::uint64_t oldest() const { return std::ranges::min(ordered_, {}, &Ordered::next).next; }
 
   const unsigned jobs_;
+  const std::size_t buffer_bytes_;
   Steps steps_;
   const std::atomic<bool>* cancel_;
   std::mutex mutex_;

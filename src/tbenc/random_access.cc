@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tbenc/buffer.h"
+
 namespace tb::tbenc {
 
 Result<FileHead> read_head(const RandomSource& source, const Known& known) {
@@ -34,7 +36,7 @@ RandomReader RandomReader::clone() const {
 
 Result<> RandomReader::load(std::uint64_t index) {
   if (loaded_ == index) return {};
-  if (record_.size() == 0) record_ = WipedBuffer(layout().record_bytes(0));
+  if (record_.size() == 0) record_ = TRY(allocate_buffer(layout().record_bytes(0)));
   loaded_.reset();
   const auto record = record_.span().first(layout().record_bytes(index));
   TRY(source_->read_at(layout().record_offset(index), record));

@@ -3,13 +3,17 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tbenc/buffer.h"
+
 namespace tb::tbenc {
 
-StreamReader::StreamReader(const FileKey& key, RecordReader records)
-    : records_(std::move(records)), cipher_(key, records_.header()), record_(records_.room_bytes()) {}
+StreamReader::StreamReader(const FileKey& key, RecordReader records, WipedBuffer record)
+    : records_(std::move(records)), cipher_(key, records_.header()), record_(std::move(record)) {}
 
 Result<StreamReader> StreamReader::open(const FileKey& key, PullSource& source, const Known& known) {
-  return StreamReader(key, TRY(RecordReader::open(source, known)));
+  RecordReader records = TRY(RecordReader::open(source, known));
+  WipedBuffer record = TRY(allocate_buffer(records.room_bytes()));
+  return StreamReader(key, std::move(records), std::move(record));
 }
 
 Result<ByteView> StreamReader::next() {
@@ -31,11 +35,11 @@ Result<ByteView> StreamReader::open_next() {
   return ByteView(plain);
 }
 
-StreamWriter::StreamWriter(const FileKey& key, const Header& header, Sink& sink)
-    : cipher_(key, header), sink_(&sink), record_(header.chunk_bytes + kRecordOverhead) {}
+StreamWriter::StreamWriter(const FileKey& key, const Header& header, Sink& sink, WipedBuffer record)
+    : cipher_(key, header), sink_(&sink), record_(std::move(record)) {}
 
 Result<StreamWriter> StreamWriter::create(const FileKey& key, const Header& header, Sink& sink) {
-  StreamWriter writer(key, header, sink);
+  StreamWriter writer(key, header, sink, TRY(allocate_buffer(header.chunk_bytes + kRecordOverhead)));
   TRY(writer.emit(encode_header(header)));
   return writer;
 }

@@ -34,7 +34,7 @@ class StreamReader {
   std::uint64_t plaintext_bytes() const { return plaintext_bytes_; }
 
  private:
-  StreamReader(const FileKey& key, RecordReader records);
+  StreamReader(const FileKey& key, RecordReader records, WipedBuffer record);
   Result<ByteView> open_next();
 
   RecordReader records_;
@@ -59,7 +59,7 @@ class StreamWriter {
   const Digest& sha256_ciphertext() const { return sha256_ciphertext_; }
 
  private:
-  StreamWriter(const FileKey& key, const Header& header, Sink& sink);
+  StreamWriter(const FileKey& key, const Header& header, Sink& sink, WipedBuffer record);
   Result<> flush();
   Result<> emit(ByteView bytes);
 
