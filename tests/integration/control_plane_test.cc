@@ -185,6 +185,39 @@ TEST_F(ControlPlaneProcess, AnAssetGoesFromUploadToASignedRangeAndSurvivesAResta
   }
 }
 
+// A sentinel of the first implementation: it sends the kept fields alone and reads the kept fields alone.
+TEST_F(ControlPlaneProcess, AnOldSentinelWorksUnderTheOperatorsFlag) {
+  const std::string provider = output_of({"token", "create", "--role", "provider", "--tenant", "acme"});
+  const std::string base = start({"--allow-unauthenticated-sentinels", "true"});
+  const std::string object = std::string(32, 'h');
+  const std::string assets = base + "/api/v1/assets/m/blobs/";
+  ASSERT_EQ(send("PUT", assets + "ciphertext", provider, object).status, 201);
+  ASSERT_EQ(send("PUT", assets + "manifest", provider, "{}").status, 201);
+  const std::string key_hex(64, '5');
+  const auto registered = send(
+      "POST", base + "/api/v1/assets/register", provider,
+      R"({"asset_id":"m","blob_urls":{"ciphertext":"store:m/model.tbenc","manifest":"store:m/model.manifest.json"},)"
+      R"("metadata":{"format":"tbenc/v1","algo":"aes-256-gcm-chunked","chunk_bytes":1024,"plaintext_bytes":0,)"
+      R"("sha256_ciphertext":")" +
+          sha256_hex(object) + R"("},"decryption_key_hex":")" + key_hex + R"("})");
+  ASSERT_EQ(registered.status, 201) << registered.body;
+  const auto contract =
+      send("POST", base + "/api/v1/contracts", provider,
+           R"({"contract_id":"old","consumer":"x","asset_ids":["m"],"not_after":"2099-01-01T00:00:00Z",)"
+           R"("key_release":"plain","authentication":"none"})");
+  ASSERT_EQ(contract.status, 201) << contract.body;
+  EXPECT_EQ(text_of(contract, "activation_token"), "(none)");
+
+  const auto answer = send("POST", base + "/api/v1/license/authorize", "",
+                           R"({"contract_id":"old","asset_id":"m","hw_id":"host","client_version":"0.0.1"})");
+  ASSERT_EQ(answer.status, 200) << answer.body;
+  EXPECT_EQ(text_of(answer, "status"), "authorized");
+  EXPECT_EQ(text_of(answer, "decryption_key_hex"), key_hex);
+  EXPECT_TRUE(from_rfc3339(text_of(answer, "expires_at")).has_value());
+  EXPECT_EQ(send("GET", text_of(answer, "sas_url"), "").body, object);
+  EXPECT_EQ(send("GET", text_of(answer, "manifest_url"), "").body, "{}");
+}
+
 TEST_F(ControlPlaneProcess, WithoutItsKekItDoesNotStart) {
   const std::string first = output_of({"identity"});
   EXPECT_EQ(first.size(), 43U);
