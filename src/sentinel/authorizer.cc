@@ -28,7 +28,10 @@ Lease lease_of(api::AuthorizeAnswer& answer, std::int64_t sent_boot_ms, UnixMs s
   lease.manifest_url = std::move(answer.manifest_url);
   lease.manifest_sha256 = answer.manifest_sha256;
   lease.metadata = answer.metadata;
-  if (answer.policy) lease.allowed_paths = answer.policy->allowed_paths;
+  if (answer.policy) {
+    lease.allowed_paths = answer.policy->allowed_paths;
+    lease.isolation_required = !answer.policy->runtime_isolation.empty() && answer.policy->runtime_isolation != "none";
+  }
   // The two times are of one clock, the control plane's: only their distance counts here.
   const UnixMs issued = answer.issued_at.value_or(sent_unix_ms);
   const UnixMs expires = answer.lease_expires_at.value_or(answer.expires_at);

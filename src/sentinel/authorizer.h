@@ -31,6 +31,7 @@ struct Lease {
   std::optional<std::string> manifest_sha256;
   std::optional<api::AssetMetadata> metadata;
   std::vector<std::string> allowed_paths;  ///< of the contract; empty: no narrowing
+  bool isolation_required = false;         ///< the contract wants the runtime confined
   std::int64_t expires_boot_ms = 0;        ///< boot clock: request sent + (lease_expires_at − issued_at)
   std::int64_t renew_after_ms = 60'000;
   std::int64_t offline_grace_ms = 0;

@@ -166,6 +166,11 @@ FileKey Lifecycle::authorize(const std::stop_token& stop) {
   parts_.log.info("authorized", {{"lease_ms", granted.lease.expires_boot_ms - boot_ms_now()},
                                  {"ciphertext", granted.lease.sas_url.printable()}});
   ask_again_ms_ = granted.lease.renew_after_ms;
+  if (granted.lease.isolation_required) {
+    parts_.authorizer.release(granted.lease.lease_id);
+    throw Error("isolation_missing", "the contract asks for a confined runtime, which this version cannot give");
+  }
+  parts_.proxy.narrow(granted.lease.allowed_paths);
   const auto renew_url = [this, stop] {
     const auto lease = current_lease();
     if (!lease) throw Error("lease_expired", "there is no lease to renew");

@@ -40,6 +40,7 @@ struct Proxy::Impl {
                .pool = UpstreamPool(loop.io(), options.upstream, options.connect_ms, options.pool_idle_ms,
                                     options.pool_size),
                .log = log,
+               .allowed = options.allowed,
                .sessions = {}} {}
 
   /// Runs `work` on the loop and waits for it.
@@ -133,6 +134,13 @@ std::uint16_t Proxy::port() const {
 
 void Proxy::set_upstream(const RuntimeAddress& upstream) {
   impl_->on_loop([&] { impl_->shared.pool.set_address(upstream); });
+}
+
+void Proxy::narrow(const std::vector<std::string>& patterns) {
+  impl_->on_loop([&] {
+    impl_->shared.allowed = impl_->options.allowed;
+    if (!patterns.empty()) impl_->shared.allowed.narrow(patterns);
+  });
 }
 
 void Proxy::cut() {

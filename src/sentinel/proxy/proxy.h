@@ -52,6 +52,8 @@ class Proxy {
   std::uint16_t port() const;
   /// Where the runtime is from now on; connections to the one before are not used again.
   void set_upstream(const RuntimeAddress& upstream);
+  /// Leaves only these patterns of the configured allow-list from now on; empty: all of it again.
+  void narrow(const std::vector<std::string>& patterns);
   /// Ends every request under way, both connections of it: their records say `aborted`. Returns when that is done.
   void cut();
   /// Stops listening, lets requests under way finish for `drain_ms`, then cuts them; joins. Idempotent.

@@ -194,7 +194,7 @@ asio::awaitable<bool> Session::exchange(std::shared_ptr<Run> run) {
   for (const auto& visit : run->visits) {
     if (!refusal) refusal = visit->on_request(exchange);
   }
-  auto target = shared_.options.allowed.match(request.method, request.target);
+  auto target = shared_.allowed.match(request.method, request.target);
   if (!refusal && !target) refusal = target.error();
   if (!refusal && wants_websocket(request))
     refusal = Refusal{403, "upgrade_not_allowed", "WebSocket is not served here"};

@@ -27,6 +27,7 @@ struct Shared {
   const std::vector<std::unique_ptr<Filter>>& filters;
   UpstreamPool pool;
   obs::Log log;
+  AllowList allowed;
   bool draining = false;
   std::set<Session*> sessions;
 };
