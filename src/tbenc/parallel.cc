@@ -275,9 +275,9 @@ class Encryption {
   }
 
   /// Gives the plaintext of a batch, not sealed yet, to the caller's callback.
-  void show(Batch& batch) const {
-    if (!options_.on_plaintext) return;
-    (void)for_records(batch, result_.header.chunk_bytes, [&](std::uint64_t, MutableBytes record) -> Result<> {
+  Result<> show(Batch& batch) const {
+    if (!options_.on_plaintext) return {};
+    return for_records(batch, result_.header.chunk_bytes, [&](std::uint64_t, MutableBytes record) -> Result<> {
       options_.on_plaintext(plain_of(record));
       return {};
     });
@@ -392,7 +392,7 @@ Result<EncryptResult> encrypt(const FileKey& key, const Header& header, const Ra
     if (!next_of(layout, plan.records, next_record, batch)) return false;
     if (options.on_plaintext) {
       TRY(fill(batch));
-      encryption.show(batch);
+      TRY(encryption.show(batch));
     }
     return true;
   };
@@ -409,7 +409,7 @@ Result<EncryptResult> encrypt(const FileKey& key, const Header& header, PullSour
   bool at_end = false;
   const auto take = [&](Batch& batch) -> Result<bool> {
     if (!TRY(pull_batch(source, header.chunk_bytes, plan.records, next_record, at_end, batch))) return false;
-    encryption.show(batch);
+    TRY(encryption.show(batch));
     return true;
   };
   auto result = TRY(encryption.run(take, {}));

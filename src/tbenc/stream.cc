@@ -7,13 +7,13 @@
 
 namespace tb::tbenc {
 
-StreamReader::StreamReader(const FileKey& key, RecordReader records, WipedBuffer record)
-    : records_(std::move(records)), cipher_(key, records_.header()), record_(std::move(record)) {}
+StreamReader::StreamReader(const FileKey& key, const RecordReader& records, WipedBuffer record)
+    : records_(records), cipher_(key, records_.header()), record_(std::move(record)) {}
 
 Result<StreamReader> StreamReader::open(const FileKey& key, PullSource& source, const Known& known) {
-  RecordReader records = TRY(RecordReader::open(source, known));
+  const RecordReader records = TRY(RecordReader::open(source, known));
   WipedBuffer record = TRY(allocate_buffer(records.room_bytes()));
-  return StreamReader(key, std::move(records), std::move(record));
+  return StreamReader(key, records, std::move(record));
 }
 
 Result<ByteView> StreamReader::next() {

@@ -34,7 +34,7 @@ class StreamReader {
   std::uint64_t plaintext_bytes() const { return plaintext_bytes_; }
 
  private:
-  StreamReader(const FileKey& key, RecordReader records, WipedBuffer record);
+  StreamReader(const FileKey& key, const RecordReader& records, WipedBuffer record);
   Result<ByteView> open_next();
 
   RecordReader records_;
