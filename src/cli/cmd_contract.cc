@@ -1,4 +1,4 @@
-// contract: create, show, list, update, suspend, resume, revoke, leases, evict, token.
+// contract: create, show, list, update, suspend, resume, revoke, leases, evict, hardware, token.
 #include <fmt/format.h>
 
 #include "cli/command.h"
@@ -10,7 +10,8 @@ namespace {
 struct Flags {
   ContractFields fields;
   SettingFlags settings;
-  std::string id, lease, token_file;
+  std::string id, lease, token_file, approve;
+  bool reset = false;
   bool finetune = false, no_finetune = false;
 };
 
@@ -172,6 +173,26 @@ void add_evict(const Scene& scene) {
   evict.add_option("lease", flags->lease, "the lease's id")->required()->type_name("LEASE");
 }
 
+void add_hardware(const Scene& scene) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App& hardware =
+      add_action(scene, flags, "hardware", "approve the machine of a pin_first contract, or forget it",
+                 "hardware acme-1 --approve HWID", [](Flags& f, ControlPlane& control_plane, const Console& console) {
+                   if (f.approve.empty() != f.reset) throw usage_error("one of --approve and --reset is required");
+                   Json body = Json::object();
+                   if (f.reset) {
+                     body.set("reset", true);
+                   } else {
+                     body.set("approve", f.approve);
+                   }
+                   const std::string path = contract_path(f.id, "/hardware");
+                   console.result(control_plane.send("POST", path, body, Repeat::kHarmless).body, f.id);
+                 });
+  add_id(hardware, *flags);
+  hardware.add_option("--approve", flags->approve, "the hardware id that may run it from now on")->type_name("HWID");
+  hardware.add_flag("--reset", flags->reset, "forget the machine: the next one is pinned, and pending again");
+}
+
 }  // namespace
 
 void add_contract(CLI::App& root, Context& context) {
@@ -186,6 +207,7 @@ void add_contract(CLI::App& root, Context& context) {
   add_state_change(scene, "resume", "let a suspended contract run again");
   add_state_change(scene, "revoke", "end a contract for good");
   add_evict(scene);
+  add_hardware(scene);
 }
 
 }  // namespace tb::cli

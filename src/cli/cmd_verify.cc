@@ -13,14 +13,19 @@ struct Flags {
   std::string positional, in;
 };
 
+std::string_view what_is_not_proven(const VerifyOptions& options) {
+  if (options.manifest.no_manifest) {
+    return "the end of the file is not authenticated: without a manifest a cut between two chunks cannot be seen";
+  }
+  if (!options.key_file.empty()) return "the manifest has no mac: nothing proves that it is the provider's";
+  return "the manifest itself is not authenticated: give --key-file or --provider-key";
+}
+
 void verify(Flags& flags, const Console& console) {
   flags.options.in = positional_or_flag(flags.positional, flags.in, "--in");
   const Verified verified = verify_asset(flags.options, console);
   if (!verified.end_authenticated) {
-    console.warning(
-        flags.options.manifest.no_manifest
-            ? "the end of the file is not authenticated: without a manifest a cut between two chunks cannot be seen"
-            : "the manifest itself is not authenticated: give --key-file or --provider-key");
+    console.warning(what_is_not_proven(flags.options));
   }
   Json proofs = Json::array();
   for (const std::string& proof : verified.proofs) proofs.push(proof);

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <thread>
 
 #include "api/page.h"
@@ -37,8 +39,11 @@ class StopOnInterrupt {
  public:
   StopOnInterrupt()
       : watcher_([this](const std::stop_token& done) {
+          std::mutex mutex;
+          std::condition_variable_any woken;
+          std::unique_lock lock(mutex);
           while (!done.stop_requested() && !interrupt_flag().load()) {
-            std::this_thread::sleep_for(std::chrono::milliseconds(kSliceMs));
+            woken.wait_for(lock, done, std::chrono::milliseconds(kSliceMs), [] { return false; });
           }
           if (interrupt_flag().load()) stop_.request_stop();
         }) {}

@@ -70,7 +70,10 @@ DecryptedAsset decrypt_asset(const DecryptOptions& options, const Console& conso
   const std::optional<LoadedManifest> loaded = load_manifest(options.manifest, options.in, &key);
   const Input input = open_input(options.in);
   const bool to_stdout = options.out == "-";
-  if (!to_stdout) require_apart(options.in, {options.out});
+  const std::string manifest_path = !options.manifest.manifest.empty() ? options.manifest.manifest
+                                    : options.in == "-"                ? ""
+                                                                       : manifest_path_of(options.in);
+  if (!to_stdout) require_apart({options.in, options.key_file, manifest_path}, {options.out});
 
   tbenc::DecryptOptions decryption;
   decryption.known = known_from(loaded);

@@ -74,7 +74,7 @@ EncryptedAsset encrypt_asset(const EncryptOptions& options, const Console& conso
   const std::string manifest_path = options.manifest.empty() ? manifest_path_of(out) : options.manifest;
   const std::string key_path = options.key_file.empty() ? key_path_of(out) : options.key_file;
   check(options, out);
-  require_apart(options.in, {out, manifest_path, key_path});
+  require_apart({options.in, options.sign_key}, {out, manifest_path, key_path});
   std::optional<Ed25519PrivateKey> signer;
   if (!options.sign_key.empty()) signer = read_signing_key(options.sign_key);
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +15,12 @@ namespace {
 
 constexpr std::size_t kMaxKeyFileBytes = 4096;
 constexpr std::string_view kClaimStart = "# asset ";
+
+// From the first key on, a crash must not write memory to a disk.
+void forbid_core_dumps() {
+  const struct rlimit none{0, 0};
+  setrlimit(RLIMIT_CORE, &none);
+}
 
 std::string_view first_line(std::string_view text) {
   std::string_view line = text.substr(0, text.find('\n'));
@@ -84,6 +91,7 @@ std::array<std::uint8_t, N> base64url_line(std::string_view text, std::string_vi
 }  // namespace
 
 FileKey read_key_file(const std::string& path) {
+  forbid_core_dumps();
   if (path == "-") return key_from_text(SecretString(read_stdin_line()).reveal(), "standard input");
   return key_from_text(value_or_throw(read_secret_file(path, kMaxKeyFileBytes)).reveal(), path);
 }
@@ -101,6 +109,7 @@ EncryptionKey EncryptionKey::take(const std::string& path, const std::string& as
   if (path == "-") {
     throw Error("usage", "encrypt cannot take its key from standard input: a key file remembers what it served");
   }
+  forbid_core_dumps();
   Result<Fd> existing = open_file(path, O_RDWR);
   if (!existing && existing.error().code() == Code::kNotFound) {
     FileKey key = random_key();

@@ -63,15 +63,17 @@ std::string base_name(const std::string& path) {
   return fs::path(path).filename().string();
 }
 
-void require_apart(const std::string& input, const std::vector<std::string>& outputs) {
-  const fs::path source = resolved(input);
-  const bool source_is_directory = is_directory(input);
+void require_apart(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs) {
   std::vector<fs::path> seen;
   for (const std::string& output : outputs) {
     const fs::path target = resolved(output);
-    if (target == source) throw Error("output_is_input", fmt::format("{} is the input itself", output));
-    if (source_is_directory && lies_in(target, source)) {
-      throw Error("output_is_input", fmt::format("{} lies inside the input directory {}", output, input));
+    for (const std::string& input : inputs) {
+      if (input.empty() || input == "-") continue;
+      const fs::path source = resolved(input);
+      if (target == source) throw Error("output_is_input", fmt::format("{} is an input itself", output));
+      if (is_directory(input) && lies_in(target, source)) {
+        throw Error("output_is_input", fmt::format("{} lies inside the input directory {}", output, input));
+      }
     }
     if (std::ranges::find(seen, target) != seen.end()) {
       throw Error("output_is_input", fmt::format("{} is given for two outputs", output));

@@ -17,8 +17,9 @@ std::string base_name(const std::string& path);
 bool is_directory(const std::string& path);
 bool exists(const std::string& path);
 
-/// Throws "output_is_input" if two of `outputs` are one path, or one of them is `input` or lies inside it.
-void require_apart(const std::string& input, const std::vector<std::string>& outputs);
+/// Throws "output_is_input" if two of `outputs` are one path, or one of them is one of `inputs` or lies inside it. An
+/// input that is empty or "-" is none.
+void require_apart(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs);
 /// Throws "output_exists" if `path` is there.
 void require_free(const std::string& path);
 /// Throws "disk_full" if the file system of `path` has fewer free bytes than `bytes`; what cannot be asked passes.

@@ -57,7 +57,7 @@ Uploaded copy_to_directory(const Asset& asset, const std::string& directory, con
   value_or_throw(make_directories(folder, 0755));
   const std::string target = folder + "/" + std::string(kCiphertextName);
   const std::string manifest_target = folder + "/" + std::string(kManifestName);
-  require_apart(asset.path, {target, manifest_target});
+  require_apart({asset.path, options.manifest}, {target, manifest_target});
   AtomicFile file = value_or_throw(AtomicFile::create(target, 0644, options.force));
   AtomicFile manifest_file = value_or_throw(AtomicFile::create(manifest_target, 0644, options.force));
   require_space(target, asset.source.size());
@@ -152,7 +152,8 @@ class ResumeNote {
   ResumeNote(const Asset& asset, const std::string& endpoint)
       : path_(asset.path + ".upload"), text_(asset.manifest.sha256_ciphertext() + " " + endpoint + "\n") {}
   bool fits() const { return read_small_file(path_).value_or("") == text_; }
-  void write() const { value_or_throw(write_file_atomically(path_, text_, 0600, true)); }
+  /// Without one a later upload starts anew: a directory that cannot be written to is no fault.
+  void write() const { static_cast<void>(write_file_atomically(path_, text_, 0600, true)); }
   void remove() const { unlink(path_.c_str()); }
 
  private:

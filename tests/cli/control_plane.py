@@ -111,6 +111,10 @@ def journey(s, binary, url, environment):
     listed = s.tb("contract", "list", *at, "--json").json()["items"]
     equal(sorted((c["contract_id"], c["state"]) for c in listed), [("c-1", "revoked"), ("c-2", "active")], "list")
     equal(s.tb("contract", "leases", "c-2", *at, "--json").json()["items"], [], "leases")
+    s.tb("contract", "update", "c-2", "--hardware", "pin_first", *at)
+    s.tb("contract", "hardware", "c-2", "--approve", "ab" * 32, *at)
+    s.tb("contract", "hardware", "c-2", "--reset", *at)
+    s.tb("contract", "hardware", "c-2", *at, rc=2)
     s.tb("contract", "evict", "c-2", "no-such-lease", *at, rc=5)
     s.tb("contract", "show", "gone", *at, rc=5)
     s.file("bad-token", "tbp_nonsense").chmod(0o600)

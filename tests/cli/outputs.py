@@ -27,6 +27,10 @@ def story(s):
         s.fails("output_is_input", 7, "encrypt", plain, "--asset-id", "a", "--out", "z.tbenc", "--key-file", out)
     s.fails("output_is_input", 7, "decrypt", "model.tbenc", "--key-file", "new.key", "--out", "model.tbenc", "--force")
     s.fails("output_is_input", 7, "encrypt", plain, "--asset-id", "a", "--out", "z.tbenc", "--manifest", "z.tbenc")
+    for victim in ("new.key", "model.manifest.json"):
+        kept = (s.folder / victim).read_bytes()
+        s.fails("output_is_input", 7, "decrypt", "model.tbenc", "--key-file", "new.key", "--out", victim, "--force")
+        equal((s.folder / victim).read_bytes(), kept, victim)
     s.file("m/config.json", "{}")
     s.fails("output_is_input", 7, "encrypt", "m", "--asset-id", "a", "--out", "m/model.tbenc")
     s.fails("output_is_input", 7, "encrypt", "m", "--asset-id", "a", "--out", "m")
