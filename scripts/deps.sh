@@ -56,7 +56,7 @@ if $plan; then
     grep -E 'newly installed|Need to get|additional disk'); [[ -n $sizes ]]; then
     echo "${#missing[@]} Debian packages are missing; with what they depend on: $(tr '\n' ' ' <<<"$sizes")"
   else
-    echo "${#missing[@]} Debian packages are missing (from nothing: about 300 MB to fetch, 1.3 GB on disk)"
+    echo "${#missing[@]} Debian packages are missing (from nothing: about 250 MB to fetch, 1.3 GB on disk)"
   fi
   exit 0
 fi
@@ -74,7 +74,11 @@ apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get -qq 
 # nginx (the tests' file server) would start a service on port 80: refuse starts while we install, and disable it after.
 policy=/usr/sbin/policy-rc.d
 own_policy=false
-cleanup() { if $own_policy; then "${as_root[@]}" rm -f "$policy"; fi; }
+log=
+cleanup() {
+  if $own_policy; then "${as_root[@]}" rm -f "$policy"; fi
+  rm -f "$log"
+}
 trap cleanup EXIT
 if [[ " ${missing[*]} " == *" nginx-light "* && ! -e $policy ]]; then
   printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
@@ -83,9 +87,12 @@ if [[ " ${missing[*]} " == *" nginx-light "* && ! -e $policy ]]; then
 fi
 
 echo "deps.sh: installing ${#missing[@]} Debian packages: ${missing[*]}" >&2
-apt install -y --no-install-recommends "${missing[@]}" >/dev/null 2>&1 || {
-  apt update >&2
-  apt install -y --no-install-recommends "${missing[@]}" >/dev/null
+log=$(mktemp)
+apt install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1 ||
+  { apt update && apt install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 || {
+  cat "$log" >&2
+  echo "deps.sh: error: apt-get failed" >&2
+  exit 6
 }
 if $own_policy && command -v update-rc.d >/dev/null; then
   "${as_root[@]}" update-rc.d nginx disable >/dev/null 2>&1 || true
