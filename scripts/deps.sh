@@ -94,7 +94,7 @@ apt install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1 ||
   echo "deps.sh: error: apt-get failed" >&2
   exit 6
 }
-if $own_policy && command -v update-rc.d >/dev/null; then
+if [[ " ${missing[*]} " == *" nginx-light "* ]] && command -v update-rc.d >/dev/null; then
   "${as_root[@]}" update-rc.d nginx disable >/dev/null 2>&1 || true
   if [[ -d /run/systemd/system ]]; then "${as_root[@]}" systemctl disable --quiet nginx.service || true; fi
 fi
