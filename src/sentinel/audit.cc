@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "deliver/wipe.h"
 
 namespace tb::sentinel {
 namespace {
@@ -73,7 +74,7 @@ std::string_view outcome_name(Outcome outcome) {
 }
 
 AuditLog::AuditLog(AuditOptions options) : options_(std::move(options)) {
-  value_or_throw(make_directories(options_.directory, 0700));
+  value_or_throw(deliver::open_owned_dir(options_.directory, 0700));
   if (options_.keyed) key_ = read_or_make_key(options_.state_dir + "/audit-key");
   const std::string path = options_.directory + "/audit.jsonl";
   file_ = value_or_throw(open_file(path, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW, 0600));

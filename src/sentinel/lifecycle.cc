@@ -123,10 +123,17 @@ int Lifecycle::run(std::stop_token stop) {
     } catch (const Error& error) {
       if (stop.stop_requested()) break;
       const bool final = is_final(error);
-      tear_down(final ? proxy::Gate::Door::kSuspended : proxy::Gate::Door::kNotReady);
+      const auto door = final ? proxy::Gate::Door::kSuspended : proxy::Gate::Door::kNotReady;
+      // Traffic first, then what others see, then the rest, which may take the runtime's time to end.
+      parts_.gate.set(door);
       set_error(error);
       if (final) {
         move(Event::kDenied);
+      } else if (state() != State::kAuthorize) {
+        move(Event::kInterrupted);
+      }
+      tear_down(door);
+      if (final) {
         if (parts_.config.exit_on_denial) {
           finish();
           return 3;
@@ -134,7 +141,6 @@ int Lifecycle::run(std::stop_token stop) {
         async::sleep_unless_stopped(stop, std::chrono::milliseconds(ask_again_ms_));
         if (!stop.stop_requested()) move(Event::kAskAgain);
       } else {
-        if (state() != State::kAuthorize) move(Event::kInterrupted);
         async::sleep_unless_stopped(stop, std::chrono::milliseconds(error.retryable() ? kRetryMs : ask_again_ms_));
       }
     }

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "deliver/wipe.h"
 #include "http/server.h"
 #include "sentinel/command_line.h"
 #include "sentinel/health.h"
@@ -21,7 +22,7 @@ int serve(const Config& config) {
   for (const std::string& note : config.notes) log.warn(note);
   for (const std::string& name : unknown_variables()) log.warn("unknown variable", {{"name", name}});
   if (config.dev) log.warn("--dev: for trying out on one machine, not for serving");
-  value_or_throw(make_directories(config.state_dir, 0700));
+  value_or_throw(deliver::open_owned_dir(config.state_dir, 0700));
 
   obs::Metrics metrics;
   ApiKeys keys(config.api_keys_file);

@@ -208,6 +208,7 @@ asio::awaitable<bool> Session::exchange(std::shared_ptr<Run> run) {
     if (sent && body_waits) co_await linger();
     co_return sent && !close;
   }
+  run->pump_clean = request.framing != Framing::kChunked && request.length == 0;
   const bool sent = co_await send_request(run, *target);
   const bool answered = sent && co_await read_response_head(*run);
   bool clean = false;
@@ -299,11 +300,11 @@ asio::awaitable<void> Session::pump(std::shared_ptr<Run> run) {
       break;
     }
     for (const auto& visit : run->visits) visit->on_request_chunk(run->exchange, as_bytes(piece.data));
-    client_deadline(0);
+    if (!run->answered) client_deadline(0);
     upstream_deadline(shared_.options.upstream_ms);
     if (co_await write_piece(*upstream_, piece.data, chunked)) break;
   }
-  client_deadline(0);
+  if (!run->answered) client_deadline(0);
   run->pumping = false;
   run->changed.cancel();
   if (run->pump_clean && !run->answered) {

@@ -140,10 +140,17 @@ void Child::end(std::int64_t grace_ms) {
   if (pid_ < 0) return;
   if (grace_ms > 0) kill(-pid_, SIGTERM);
   const std::int64_t deadline = boot_ms_now() + grace_ms;
-  while (boot_ms_now() < deadline && (!ended() || group_lives(pid_)))
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  const auto lives = [this] {
+    const bool running = !ended();
+    // As process 1 of a container we inherit what the runtime has started: it stays in the group until it is waited
+    // for.
+    while (!running && waitpid(-pid_, nullptr, WNOHANG) > 0) {
+    }
+    return running || group_lives(pid_);
+  };
+  while (boot_ms_now() < deadline && lives()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
   // What the runtime left behind in its group is ended too, and with the group's last process its mappings are gone.
-  for (int round = 0; round < 500 && (!ended() || group_lives(pid_)); ++round) {
+  for (int round = 0; round < 500 && lives(); ++round) {
     kill(-pid_, SIGKILL);
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }

@@ -2,7 +2,10 @@
 import json
 import os
 import socket
+import ssl
+import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 import unittest
@@ -120,7 +123,7 @@ class LifeTest(unittest.TestCase):
         cipher[len(cipher) // 2] ^= 1
         self.asset.cipher = bytes(cipher)
         _, _, sentinel = self.begin()
-        sentinel.wait_state("Suspended")
+        sentinel.wait_for("the release", lambda: sentinel.status()["state"] == "Suspended" and not sentinel.status()["delivery"]["kind"])
         self.assertEqual(sentinel.status()["last_error"]["code"], "tag_mismatch")
         self.assertEqual([], [name for _, _, names in os.walk(sentinel.shm) for name in names])
 
@@ -160,7 +163,8 @@ class LifeTest(unittest.TestCase):
         except ConnectionResetError:
             pass
         self.assertEqual(self.get(sentinel)[0], 403)
-        self.assertFalse(os.path.exists(f"/proc/{pid}"))
+        sentinel.wait_for("the end of the runtime", lambda: not os.path.exists(f"/proc/{pid}"))
+        sentinel.wait_for("the release", lambda: control_plane.released)
         self.assertFalse(os.path.exists(sentinel.model))
         self.assertFalse(os.path.exists(sentinel.signal_file))
         self.assertEqual(held.read().strip(b"\0"), b"", "an open descriptor still shows plaintext")
@@ -252,8 +256,38 @@ class LifeTest(unittest.TestCase):
         sentinel.wait_state("Suspended")
         self.assertFalse(os.path.exists(sentinel.signal_file))
 
+    def test_tls(self):
+        with tempfile.TemporaryDirectory() as place:
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+                            "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", place + "/key.pem", "-out", place + "/cert.pem"], check=True, capture_output=True)
+            _, runtime, sentinel = self.begin(TB_TLS_CERT_PATH=place + "/cert.pem", TB_TLS_KEY_PATH=place + "/key.pem")
+            sentinel.wait_state("Ready")
+            context = ssl.create_default_context(cafile=place + "/cert.pem")
+            body = os.urandom(1 << 20)
+            with context.wrap_socket(sentinel.connect(), server_hostname="127.0.0.1") as connection:
+                for _ in range(2):
+                    connection.sendall(f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nX-Api-Key: {sentinel.api_key()}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+                    self.assertEqual(peers.answer_on(connection)[2], body)
+            self.assertIn(b"X-Forwarded-Proto: https", runtime.heads[-1])
+            with self.assertRaises(OSError):  # plain HTTP on a TLS port
+                with sentinel.connect() as connection:
+                    connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n")
+                    if b"HTTP/" not in connection.recv(100):
+                        raise OSError("closed")
+
+    @unittest.skipIf(os.geteuid() != 0, "needs root")
+    def test_the_runtimes_own_user(self):
+        command = json.dumps(["/usr/bin/python3", "-c", ENGINE, "{model_path}", "{runtime_port}"])
+        _, _, sentinel = self.begin(TB_RUNTIME_COMMAND=command, TB_RUNTIME_URL="http://127.0.0.1:0", TB_RUNTIME_UID=65534)
+        os.chmod(sentinel.shm, 0o711)
+        sentinel.wait_state("Ready")
+        pid, size, _ = self.get(sentinel)[2].decode().split()
+        self.assertEqual(int(size), len(PLAIN))
+        self.assertEqual(os.stat(f"/proc/{pid}").st_uid, 65534)
+        self.assertEqual((os.stat(sentinel.model).st_uid, os.stat(sentinel.model).st_mode & 0o777), (65534, 0o400))
+
     def test_configuration_faults(self):
-        process = peers.subprocess.run([peers.BINARY], env={"TB_DELIVERY": "mount"}, capture_output=True, text=True, check=False)
+        process = subprocess.run([peers.BINARY], env={"TB_DELIVERY": "mount"}, capture_output=True, text=True, check=False)
         self.assertEqual(process.returncode, 2)
         for name in ("TB_CONTRACT_ID", "TB_ASSET_ID", "TB_EDC_ENDPOINT", "TB_DELIVERY"):
             self.assertIn(name, process.stderr)
