@@ -28,8 +28,9 @@ trap 'echo "demo.sh: FAILED at line $LINENO" >&2' ERR
 
 # ---- what will happen --------------------------------------------------------------------------------------------------
 if [[ -z $built ]]; then
+  packages=$(scripts/deps.sh --plan --what build,demo) || exit
   echo "This builds TrustBridge in build/ and shows it at work. It installs:"
-  echo "  Debian: $(scripts/deps.sh --plan --what build,demo)"
+  echo "  Debian: $packages"
   if [[ -e build/engine/.installed ]]; then echo "  npm: nothing: the engine is there"
   else echo "  npm: llama.cpp (node-llama-cpp) and Node.js 22 into build/engine: about 90 MB to fetch, 180 MB on disk"; fi
   echo "From nothing that takes 5 to 10 minutes on two cores; root is used for apt-get only."
