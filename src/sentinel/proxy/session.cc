@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <cerrno>
 
 #include "base/clock.h"
@@ -242,6 +241,18 @@ asio::awaitable<bool> Session::exchange(std::shared_ptr<Run> run) {
   co_return clean && !early && run->pump_clean && request.keep_alive && !run->client_left;
 }
 
+/// What to do with a fault that escaped from what runs beside a request: the request must not wait for it any more.
+std::function<void(std::exception_ptr)> Session::abandon(const std::shared_ptr<Run>& run) {
+  return [self = shared_from_this(), run](const std::exception_ptr& fault) {
+    if (!fault) return;
+    self->shared_.log.error("a request failed in an unforeseen way");
+    run->pumping = run->watching = run->pump_clean = false;
+    run->client_left = true;
+    self->close_upstream();
+    run->changed.cancel();
+  };
+}
+
 /// Connects, sends the head, and starts pump() where there is a body. False if the runtime could not be reached.
 asio::awaitable<bool> Session::send_request(const std::shared_ptr<Run>& run, const std::string& target) {
   const RequestHead& request = run->exchange.request;
@@ -262,10 +273,10 @@ asio::awaitable<bool> Session::send_request(const std::shared_ptr<Run>& run, con
   if (request.framing == Framing::kNone) {
     client_deadline(0);
     run->watching = true;
-    asio::co_spawn(shared_.io, watch_client(run), asio::detached);
+    asio::co_spawn(shared_.io, watch_client(run), abandon(run));
   } else {
     run->pumping = true;
-    asio::co_spawn(shared_.io, pump(run), asio::detached);
+    asio::co_spawn(shared_.io, pump(run), abandon(run));
   }
   co_return true;
 }

@@ -60,6 +60,7 @@ class Session : public std::enable_shared_from_this<Session> {
   asio::awaitable<bool> relay_response(Run& run, bool chunked);
   asio::awaitable<void> pump(std::shared_ptr<Run> run);
   asio::awaitable<void> watch_client(std::shared_ptr<Run> run);
+  std::function<void(std::exception_ptr)> abandon(const std::shared_ptr<Run>& run);
   asio::awaitable<bool> refuse(Run& run, Refusal refusal, Outcome outcome, bool close);
   asio::awaitable<void> linger();
   Refusal upstream_failure(const Run& run) const;

@@ -143,7 +143,7 @@ class LifeTest(unittest.TestCase):
         self.assertEqual(sentinel.status()["last_error"]["code"], "manifest_unauthenticated")
 
     def test_suspension_closes_ends_wipes_and_comes_back(self):
-        control_plane, _, sentinel = self.begin(lease_seconds=4, supervised=True)
+        control_plane, _, sentinel = self.begin(lease_seconds=20, supervised=True)
         sentinel.wait_state("Ready")
         pid, size, secret = self.get(sentinel)[2].decode().split()
         self.assertEqual((int(size), secret), (len(PLAIN), "clean"), "the runtime must not see our secrets")
@@ -181,7 +181,7 @@ class LifeTest(unittest.TestCase):
         self.assertIn(b"aborted", b"".join(sentinel.audit()))
 
     def test_a_proxys_answer_at_renewal_is_no_denial_but_the_lease_ends(self):
-        control_plane, _, sentinel = self.begin(lease_seconds=5)
+        control_plane, _, sentinel = self.begin(lease_seconds=8)
         sentinel.wait_state("Ready")
         control_plane.mode = "html403"
         asked = len(control_plane.requests)
@@ -192,7 +192,7 @@ class LifeTest(unittest.TestCase):
         self.assertEqual(sentinel.status()["last_error"]["code"], "lease_expired")
 
     def test_renewals_keep_it_ready(self):
-        control_plane, _, sentinel = self.begin(lease_seconds=3)
+        control_plane, _, sentinel = self.begin(lease_seconds=20)
         sentinel.wait_state("Ready")
         sentinel.wait_for("renewals", lambda: sentinel.status()["lease"]["renewals"] >= 4)
         self.assertEqual(sentinel.status()["state"], "Ready")
