@@ -17,9 +17,13 @@ BAD_NAMES = re.compile(r"(^|[_/])(manager|helpers?|utils?|common)([_./]|$)")
 
 
 def tracked(root):
+    """What git knows or would add; in a tree without git, everything outside of build/."""
     listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=root,
                             capture_output=True, check=False)
     names = [n for n in listed.stdout.decode().split("\0") if n]
+    if listed.returncode != 0:
+        paths = (p.relative_to(root).as_posix() for p in root.rglob("*"))
+        names = [n for n in paths if not n.startswith((".git/", "build/"))]
     return [n for n in names if (root / n).is_file()]
 
 

@@ -17,7 +17,7 @@ seen() {
 fail() {
   printf '\ndemo.sh: FAILED: %s\n' "$*" >&2
   for log in "$logs"/*.log; do
-    if [[ -s $log ]]; then printf -- '---- end of %s\n' "${log##*/}" >&2 && tail -n ${DEMO_TAIL:-15} "$log" >&2; fi
+    if [[ -s $log ]]; then printf -- '---- end of %s\n' "${log##*/}" >&2 && tail -n 25 "$log" >&2; fi
   done
   exit 1
 }

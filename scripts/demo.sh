@@ -110,12 +110,13 @@ grep -qx "127.0.0.1 open" <<<"$probe" || fail "the engine's port does not answer
 if grep -v '^127\.0\.0\.1 ' <<<"$probe" | grep -q open; then fail "the engine's port answers on another address"; fi
 seen "engine's port" "answers on 127.0.0.1, closed on $(($(wc -l <<<"$probe") - 1)) other addresses"
 
-step "Plaintext: in memory, and in no file on any disk"
+step "Plaintext and key: in memory, and in no file on any disk"
 model_file=$(find "$shm/main/model" -type f -name '*.gguf')
 python3 "$repo/tests/e2e/find_plaintext.py" "$shm/plain/model.gguf" --in "$model_file" >/dev/null &&
   fail "the search does not find the weights where they are: it shows nothing"
-found=$(python3 "$repo/tests/e2e/find_plaintext.py" "$shm/plain/model.gguf" --since "$work/started") || fail "$found"
-seen "plaintext on disks" "none: $found"
+found=$(python3 "$repo/tests/e2e/find_plaintext.py" "$shm/plain/model.gguf" --since "$work/started" \
+  --key "$shm/provider/model.key") || fail "$found"
+seen "plaintext, key on disks" "none: $found"
 if [[ $(wc -l </proc/swaps) -gt 1 ]]; then
   say "this machine swaps, so memory may reach its disk; outside of this demo the sentinel refuses that by default"
 fi

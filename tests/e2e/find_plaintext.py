@@ -3,6 +3,7 @@
 
     find_plaintext.py PLAINTEXT --since STAMP_FILE          every disk of the machine
     find_plaintext.py PLAINTEXT --in PATH [--in PATH …]     only these files or directories, also in memory
+    … --key KEY_FILE                                        looks for this file key, too
 
 Takes 64 pieces of 32 bytes, spread over the file and each with enough different bytes to be no accident. Prints a line
 for each file that holds one, then how much was searched. Exit status 0: none found; 1: found; 2: nothing to search.
@@ -29,6 +30,13 @@ def pieces_of(path):
     if len(good) < PIECES // 4:
         sys.exit("find_plaintext: error: the file is too uniform to look for")
     return good
+
+
+def forms_of(key_file):
+    """The key as it could stand in a file: its bytes, and their hex in either case."""
+    with open(key_file, encoding="ascii") as file:
+        text = file.readline().strip()
+    return [bytes.fromhex(text), text.lower().encode(), text.upper().encode()]
 
 
 def disks():
@@ -67,8 +75,9 @@ def main():
     parser.add_argument("plaintext")
     parser.add_argument("--since", help="a file: what was written after it is searched")
     parser.add_argument("--in", dest="places", action="append", default=[])
+    parser.add_argument("--key")
     given = parser.parse_args()
-    pieces = pieces_of(given.plaintext)
+    pieces = pieces_of(given.plaintext) + (forms_of(given.key) if given.key else [])
     paths = set().union(*(below(place) for place in given.places))
     if given.since:
         paths |= written_since(given.since)
