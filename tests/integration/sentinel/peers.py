@@ -244,6 +244,7 @@ class Runtime:
             self.aborted.set()
 
     def do_close(self, connection, fields, buffer):
+        self.body(connection, fields, buffer)
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\nuntil the end")
 
     def do_reset_in_head(self, connection, fields, buffer):
