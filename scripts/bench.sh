@@ -15,7 +15,7 @@ for argument in "$@"; do
 done
 build="${TB_BENCH_BUILD:-build/bench}"
 for tool in age openssl cmp python3; do
-  command -v "$tool" >/dev/null || { echo "bench: needs $tool (scripts/deps.sh --what bench)" >&2; exit 1; }
+  command -v "$tool" >/dev/null || { echo "bench: needs $tool (scripts/deps.sh)" >&2; exit 1; }
 done
 
 mkdir -p "${build%/*}"
