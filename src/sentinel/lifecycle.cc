@@ -109,8 +109,21 @@ Status Lifecycle::status() const {
   return out;
 }
 
+/// Guards the place before anything is asked for, and wipes what a run that was killed has left there: otherwise a
+/// sentinel that is denied now would stay beside the plaintext of before.
+void Lifecycle::prepare_delivery() {
+  const Config& config = parts_.config;
+  if (config.delivery == DeliveryChoice::kFifo) {
+    value_or_throw(make_directories(parent_of(config.pipe_path), 0711));
+    deliver::make_fifo({config.pipe_path, config.runtime_uid, config.allow_swap});
+    if (access(config.model_dir.c_str(), F_OK) != 0) return;
+  }
+  deliver::make_tmpfs({config.model_dir, config.runtime_uid, config.allow_swap});
+}
+
 void Lifecycle::boot() {
   value_or_throw(deliver::forbid_core_dumps());
+  prepare_delivery();
   ready_signal_ = std::make_unique<deliver::ReadySignal>(parts_.config.ready_signal);
   move(Event::kStarted);
 }

@@ -58,6 +58,7 @@ class Lifecycle {
 
  private:
   void boot();
+  void prepare_delivery();
   void serve_once(const std::stop_token& stop);
   FileKey authorize(const std::stop_token& stop);
   hydrate::AuthenticatedManifest fetch_manifest(const FileKey& key, const std::stop_token& stop);

@@ -191,6 +191,35 @@ class LifeTest(unittest.TestCase):
         sentinel.wait_state("Suspended")
         self.assertEqual(sentinel.status()["last_error"]["code"], "lease_expired")
 
+    def test_an_url_that_expired_is_renewed(self):
+        for lease_seconds in (None, 60):
+            control_plane = peers.ControlPlane(self.asset, lease_seconds)
+            self.addCleanup(control_plane.close)
+            control_plane.good_signature = "second-s3cret"
+            runtime = peers.Runtime()
+            self.addCleanup(runtime.close)
+            sentinel = peers.Sentinel(control_plane, f"http://127.0.0.1:{runtime.port}")
+            self.addCleanup(sentinel.close)
+            sentinel.wait_state("Ready")
+            self.assertGreaterEqual(len(control_plane.requests), 2)
+            self.assertNotIn("s3cret", sentinel.log())
+
+    def test_a_denial_ends_a_download(self):
+        control_plane, _, sentinel = self.begin(lease_seconds=60, TB_DOWNLOAD_CONCURRENCY=1)
+        sentinel.wait_state("Ready")
+        sentinel.close()
+        control_plane.go_on.clear()
+        control_plane.stalled.clear()
+        sentinel = peers.Sentinel(control_plane, sentinel.environment["TB_RUNTIME_URL"])
+        self.addCleanup(sentinel.close)
+        self.addCleanup(control_plane.go_on.set)
+        self.assertTrue(control_plane.stalled.wait(20))
+        self.assertEqual(sentinel.status()["state"], "Hydrate")
+        control_plane.mode = "denied"
+        sentinel.wait_state("Suspended")
+        self.assertFalse(os.path.exists(sentinel.model))
+        self.assertEqual(sentinel.stop(), 0, "SIGTERM while Suspended")
+
     def test_renewals_keep_it_ready(self):
         control_plane, _, sentinel = self.begin(lease_seconds=20)
         sentinel.wait_state("Ready")
@@ -245,16 +274,24 @@ class LifeTest(unittest.TestCase):
         self.assertEqual(control_plane.released, [{"contract_id": "contract-1", "lease_id": "lease-1"}])
 
     def test_nothing_of_an_earlier_run_is_mistaken_for_this_ones(self):
-        control_plane, _, sentinel = self.begin()
+        control_plane, _, sentinel = self.begin(supervised=True)
         sentinel.wait_state("Ready")
+        pid = self.get(sentinel)[2].decode().split()[0]
         sentinel.process.kill()
         sentinel.process.wait()
+        for _ in range(400):
+            if not os.path.exists(f"/proc/{pid}"):
+                break
+            time.sleep(0.05)
+        self.assertFalse(os.path.exists(f"/proc/{pid}"), "the runtime outlived its sentinel")
         self.assertTrue(os.path.exists(sentinel.signal_file))
+        self.assertTrue(os.path.exists(sentinel.model))
         control_plane.mode = "denied"
         os.unlink(sentinel.work + "/state/addresses.json")
         sentinel.start()
         sentinel.wait_state("Suspended")
         self.assertFalse(os.path.exists(sentinel.signal_file))
+        self.assertFalse(os.path.exists(sentinel.model), "plaintext of the killed run is still there")
 
     def test_tls(self):
         with tempfile.TemporaryDirectory() as place:

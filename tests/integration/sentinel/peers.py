@@ -51,6 +51,9 @@ class ControlPlane:
         self.asset, self.lease_seconds = asset, lease_seconds
         self.mode = "ok"          # ok, denied, html403, 503, garbage, both_keys
         self.requests, self.released, self.blob_gets, self.headers = [], [], 0, []
+        self.good_signature = "s3cret"  # the store refuses URLs with another one
+        self.stalled, self.go_on = threading.Event(), threading.Event()
+        self.go_on.set()          # cleared: the store holds its answers back
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -80,7 +83,12 @@ class ControlPlane:
                 data = outer.asset.manifest if self.path.startswith("/manifest") else outer.asset.cipher
                 extra = [("ETag", '"one"'), ("Accept-Ranges", "bytes")]
                 if self.path.startswith("/cipher"):
+                    if not self.path.endswith("=" + outer.good_signature):
+                        return self.reply(403, b"expired")
                     outer.blob_gets += 1
+                    if not outer.go_on.is_set():
+                        outer.stalled.set()
+                        outer.go_on.wait(30)
                 span = self.headers.get("Range")
                 if span is None:
                     return self.reply(200, data, "application/octet-stream", extra)
@@ -106,7 +114,7 @@ class ControlPlane:
             return 503, b"{}"
         if self.mode == "garbage":
             return 200, b'{"status":"authorized"}'
-        answer = {"status": "authorized", "sas_url": self.url + "/cipher?sig=s3cret", "manifest_url": self.url + "/manifest?sig=s3cret",
+        answer = {"status": "authorized", "sas_url": self.url + f"/cipher?sig={'s3cret' if len(self.requests) == 1 else self.good_signature}", "manifest_url": self.url + "/manifest?sig=s3cret",
                   "expires_at": rfc3339(now + timedelta(hours=1)), "decryption_key_hex": KEY.hex()}
         if self.mode == "both_keys":
             answer["wrapped_key"] = "a.b.c.d.e"
