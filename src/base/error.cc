@@ -47,7 +47,7 @@ constexpr auto kTable = std::to_array<ReasonInfo>({
     {"body_too_large", kMalformed, 413, 4, false, ""},
     {"cancelled", kCancelled, 499, 130, false, ""},
     {"chain_broken", kTampered, 500, 4, false, "the log was changed after it was written"},
-    {"challenge_limit", kExhausted, 429, 6, true, "use or wait for the challenges that were given"},
+    {"challenge_limit", kUnavailable, 429, 6, true, "use or wait for the challenges that were given"},
     {"chunk_bytes_invalid", kMalformed, 400, 4, false, "choose a chunk size from 1024 bytes to 64 MiB"},
     {"ciphertext_digest_mismatch", kTampered, 502, 4, false, "the ciphertext is not the one of the manifest: upload both again"},
     {"ciphertext_truncated", kTruncated, 422, 4, false, "the file is incomplete: fetch it again"},
