@@ -299,6 +299,10 @@ class Sentinel:
         if runtime_url:
             self.environment["TB_RUNTIME_URL"] = runtime_url
         self.environment |= {name: str(value) for name, value in settings.items() if value is not None}
+        # A container or a bare chroot has no identity of its own.
+        with open(self.work + "/hw-id", "w", encoding="utf-8") as file:
+            file.write("a machine of the tests\n")
+        self.environment.setdefault("TB_HW_ID_FILE", self.work + "/hw-id")
         self.log_path = self.work + "/log"
         self.start()
 
