@@ -40,7 +40,7 @@ constexpr auto kTable = std::to_array<ReasonInfo>({
     {"blob_changed", kConflict, 502, 7, false, "the blob was replaced while it was read: start again"},
     {"blob_conflict", kConflict, 409, 7, false, "a stored object is never replaced: use another asset id"},
     {"blob_cut_short", kUnavailable, 502, 6, true, ""},
-    {"blob_not_found", kNotFound, 502, 5, false, "check that the asset was uploaded where it is registered"},
+    {"blob_not_found", kNotFound, 404, 5, false, "check that the asset was uploaded where it is registered"},
     {"blob_range_refused", kMalformed, 502, 4, false, "the store must answer byte ranges exactly (206, Content-Range)"},
     {"blob_refused", kDenied, 502, 3, false, ""},
     {"blob_unavailable", kUnavailable, 503, 6, true, ""},
