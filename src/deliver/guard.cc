@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <linux/magic.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/vfs.h>
@@ -62,10 +61,6 @@ Result<> forbid_core_dumps() {
   if (setrlimit(RLIMIT_CORE, &none) != 0) return fail(error_from_errno(errno, "core dump limit"));
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return fail(error_from_errno(errno, "dumpable flag"));
   return {};
-}
-
-bool lock_memory() noexcept {
-  return mlockall(MCL_CURRENT | MCL_FUTURE) == 0;
 }
 
 }  // namespace tb::deliver

@@ -21,7 +21,4 @@ Result<> require_no_swap();
 /// No core dumps (RLIMIT_CORE 0, inherited) and not ptraceable by the same user (PR_SET_DUMPABLE 0, this program only).
 Result<> forbid_core_dumps();
 
-/// mlockall for present and future pages, best effort: false if the limits do not allow it.
-bool lock_memory() noexcept;
-
 }  // namespace tb::deliver
