@@ -10,7 +10,7 @@
 namespace tb::api {
 
 inline constexpr std::int64_t kDefaultPageItems = 100;
-inline constexpr std::int64_t kMaxPageItems = 1000;
+inline constexpr std::int64_t kMaxPageItems = 200;
 
 struct Page {
   Json::Array items;

@@ -10,6 +10,9 @@
 
 namespace tb::controlplane {
 
+/// A page ends early once its items are this long together: an answer stays bounded whatever its rows hold.
+inline constexpr std::size_t kMaxPageBytes = std::size_t{4} << 20;
+
 struct PageQuery {
   std::int64_t limit = api::kDefaultPageItems;
   std::string cursor;
@@ -30,16 +33,19 @@ inline PageQuery page_query(const http::Request& request) {
   return page;
 }
 
-/// `rows` holds one more than the limit if there is a next page.
+/// `rows` holds one more than the limit if there is a next page. At least one row is taken, then as many as fit.
 template <typename Row, typename ToJson, typename ToCursor>
 http::Response page_response(const PageQuery& query, const std::vector<Row>& rows, ToJson&& json, ToCursor&& cursor) {
   api::Page page;
+  std::size_t bytes = 0;
   for (const Row& row : rows) {
-    if (static_cast<std::int64_t>(page.items.size()) == query.limit) {
-      page.next_cursor = cursor(rows[page.items.size() - 1]);
+    const std::size_t taken = page.items.size();
+    if (static_cast<std::int64_t>(taken) == query.limit || bytes > kMaxPageBytes) {
+      page.next_cursor = cursor(rows[taken - 1]);
       break;
     }
     page.items.push_back(json(row));
+    bytes += page.items.back().dump().size();
   }
   return http::json(200, page.to_json());
 }
