@@ -18,7 +18,7 @@ constexpr int kBarColumns = 24;
 
 // A message on stderr that cannot be written has nowhere else to go.
 void to_stderr(std::string_view text) {
-  static_cast<void>(write_full(STDERR_FILENO, as_bytes(text), "standard error"));
+  if (!write_full(STDERR_FILENO, as_bytes(text), "standard error")) return;
 }
 
 bool is_capable_terminal(int fd) {
@@ -60,7 +60,7 @@ void Console::error(const Error& error) const {
     to_stderr(fmt::format("trustbridge: {} {}\n", painted("hint:", "36"), printable(hint)));
   }
   if (json) {
-    static_cast<void>(write_full(STDOUT_FILENO, as_bytes(error_json(error).pretty() + "\n"), "standard output"));
+    if (!write_full(STDOUT_FILENO, as_bytes(error_json(error).pretty() + "\n"), "standard output")) return;
   }
 }
 

@@ -153,7 +153,9 @@ class ResumeNote {
       : path_(asset.path + ".upload"), text_(asset.manifest.sha256_ciphertext() + " " + endpoint + "\n") {}
   bool fits() const { return read_small_file(path_).value_or("") == text_; }
   /// Without one a later upload starts anew: a directory that cannot be written to is no fault.
-  void write() const { static_cast<void>(write_file_atomically(path_, text_, 0600, true)); }
+  void write() const {
+    if (!write_file_atomically(path_, text_, 0600, true)) return;
+  }
   void remove() const { unlink(path_.c_str()); }
 
  private:
