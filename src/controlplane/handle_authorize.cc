@@ -104,8 +104,9 @@ api::AuthorizeAnswer answer_of(const Case& c, const Grant& grant, const std::str
                                      .metering = contract.terms.metering,
                                      .allowed_paths = contract.terms.allowed_paths,
                                      .runtime_isolation = contract.terms.runtime_isolation};
-  if (grant.key == KeyForm::kPlain) answer.key = std::move(key);
-  if (grant.key == KeyForm::kWrapped) {
+  if (grant.key == KeyForm::kPlain) {
+    answer.key = std::move(key);
+  } else if (grant.key == KeyForm::kWrapped) {
     answer.wrapped_key = jose::seal_key(*c.one_time_key,
                                         {{"contract_id", contract.contract_id},
                                          {"asset_id", c.request.asset_id},
