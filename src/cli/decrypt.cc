@@ -84,7 +84,9 @@ DecryptedAsset decrypt_asset(const DecryptOptions& options, const Console& conso
   if (hash_first && to_stdout) {
     if (!input.file) throw Error("usage", "a manifest without mac cannot release plaintext from a stream to a stream");
     Progress progress(console, "hash", input.file->size());
-    tbenc::ParallelOptions hashing = decryption;
+    tbenc::ParallelOptions hashing;
+    hashing.jobs = decryption.jobs;
+    hashing.cancel = decryption.cancel;
     hashing.progress = [&progress](std::uint64_t done) { progress.update(done); };
     require_digest(value_or_throw(tbenc::sha256_of(*input.file, hashing)), *loaded, options.in);
   }
