@@ -35,7 +35,7 @@ struct Plain final : asset::ChunkSink {
 class NginxTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (!blob::Nginx::installed()) GTEST_SKIP() << "nginx is not installed";
+    ASSERT_TRUE(blob::Nginx::installed()) << "nginx is missing: run scripts/deps.sh";
     dir_ = testing::TempDir() + "/tb-nginx-" + random_token(9);
     nginx_ = std::make_unique<blob::Nginx>(dir_);
   }

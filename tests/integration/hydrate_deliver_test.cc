@@ -28,7 +28,7 @@ std::string text_of(const fs::path& path) {
 class HydrateDeliver : public testing::Test {
  protected:
   void SetUp() override {
-    if (!blob::Nginx::installed()) GTEST_SKIP() << "nginx is not installed";
+    ASSERT_TRUE(blob::Nginx::installed()) << "nginx is missing: run scripts/deps.sh";
     const std::string unique = random_token(9);
     disk_ = testing::TempDir() + "/tb-chain-" + unique;
     memory_ = "/dev/shm/tb-chain-" + unique;
