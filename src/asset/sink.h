@@ -27,7 +27,12 @@ class ChunkSink {
   virtual bool in_order() const = 0;
   /// Makes room for the plaintext; the manifest is authenticated and outlives the sink's use.
   virtual Result<> begin(const Manifest& manifest, const tbenc::Layout& layout) = 0;
-  /// `plain` is layout.chunk_plain_bytes(index) long and belongs to the caller again when this returns.
+  /// Where chunk `index` may be opened straight into, chunk_plain_bytes(index) bytes: memory that nobody but this
+  /// program sees before finish(). Empty: there is no such place, the chunk comes in a buffer of the caller's. Asked for
+  /// each chunk before chunk(); a chunk that does not verify leaves zeros there. From several threads.
+  virtual MutableBytes place(std::uint64_t /*index*/) { return {}; }
+  /// `plain` is layout.chunk_plain_bytes(index) long and belongs to the caller again when this returns; or it is the
+  /// span that place(index) gave, filled.
   virtual Result<> chunk(std::uint64_t index, ByteView plain) = 0;
   /// All chunks are in: make the delivery visible.
   virtual Result<> finish() = 0;

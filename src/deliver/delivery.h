@@ -8,9 +8,8 @@
 #include <memory>
 #include <string>
 
+#include "asset/chunk_source.h"
 #include "asset/sink.h"
-#include "base/secret.h"
-#include "tbenc/source.h"
 
 namespace tb::deliver {
 
@@ -22,10 +21,10 @@ class Delivery : public asset::ChunkSink {
   virtual std::string path() const = 0;
   /// The whole asset can be read now. Any thread.
   virtual bool usable() const = 0;
-  /// False: it wants no chunks but the verified ciphertext, by serve(), after finish().
+  /// False: it needs no chunks beforehand but serves on demand, by serve() after begin().
   virtual bool takes_chunks() const { return true; }
-  /// For takes_chunks() == false: serves from `ciphertext`, opening every record by its tag at each read. Throws Error.
-  virtual void serve(std::shared_ptr<const tbenc::RandomSource> /*ciphertext*/, FileKey /*key*/) {}
+  /// For takes_chunks() == false: serves what `chunks` opens. Throws Error.
+  virtual void serve(std::shared_ptr<asset::ChunkSource> /*chunks*/) {}
   /// Wipes and removes what was delivered; usable() is false from its start. The error says what could not be wiped.
   virtual Result<> revoke() = 0;
   /// Why serving ended after it was usable (a record that did not verify); empty otherwise. Any thread.

@@ -17,7 +17,6 @@
 #include "base/crypto.h"
 #include "deliver/guard.h"
 #include "deliver/pipe_end.h"
-#include "tbenc/chunk.h"
 
 namespace tb::deliver {
 namespace {
@@ -61,9 +60,8 @@ class Fifo final : public Delivery {
     return fault_;
   }
 
-  Result<> begin(const asset::Manifest& manifest, const tbenc::Layout& layout) override {
+  Result<> begin(const asset::Manifest&, const tbenc::Layout& layout) override {
     TRY(revoke());
-    known_ = manifest.known();
     layout_ = layout;
     const std::lock_guard lock(mutex_);
     fault_.clear();
@@ -73,21 +71,15 @@ class Fifo final : public Delivery {
   Result<> finish() override { return {}; }
   void abort(const Error&) override { (void)revoke(); }
 
-  void serve(std::shared_ptr<const tbenc::RandomSource> ciphertext, FileKey key) override {
+  void serve(std::shared_ptr<asset::ChunkSource> chunks) override {
     if (!layout_ || thread_.joinable()) throw Error("internal", "a fifo serves once after it was begun");
-    value_or_throw(layout_->check_file_bytes(ciphertext->size()));
-    Bytes first(tbenc::kHeaderBytes);
-    value_or_throw(ciphertext->read_at(0, first));
-    const tbenc::Header header = value_or_throw(tbenc::parse_header(first));
-    value_or_throw(tbenc::check_header(header, known_));
+    if (chunks->layout() != *layout_) throw Error("internal", "the chunks are another asset's");
     stop_ = Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!stop_) throw error_from_errno(errno, "eventfd");
     waiting_ = std::make_shared<Waiting>(value_or_throw(make_pipe()));
     stopping_ = false;
     usable_ = true;
-    thread_ = std::thread([this, source = std::move(ciphertext), cipher = tbenc::ChunkCipher(key, header)]() mutable {
-      serve_readers(*source, cipher);
-    });
+    thread_ = std::thread([this, source = std::move(chunks)] { serve_readers(*source); });
   }
 
   Result<> revoke() override {
@@ -178,7 +170,7 @@ class Fifo final : public Delivery {
     return {};
   }
 
-  void serve_readers(const tbenc::RandomSource& source, tbenc::ChunkCipher& cipher) {
+  void serve_readers(asset::ChunkSource& source) {
     sigset_t pipe;
     sigemptyset(&pipe);
     sigaddset(&pipe, SIGPIPE);
@@ -187,7 +179,7 @@ class Fifo final : public Delivery {
       while (!stopping_) {
         auto end = value_or_throw(next_reader());
         if (!end) break;
-        value_or_throw(serve_one(source, cipher, std::move(*end)));
+        value_or_throw(serve_one(source, std::move(*end)));
       }
     } catch (const Error& error) {
       set_fault(error);
@@ -214,13 +206,11 @@ class Fifo final : public Delivery {
     return PipeEnd(std::move(end));
   }
 
-  Result<> serve_one(const tbenc::RandomSource& source, tbenc::ChunkCipher& cipher, PipeEnd end) {
-    WipedBuffer record(layout_->chunk_bytes() + tbenc::kRecordOverhead);
+  Result<> serve_one(asset::ChunkSource& source, PipeEnd end) {
+    WipedBuffer buffer(layout_->chunk_bytes());
     for (std::uint64_t chunk = 0; chunk < layout_->chunk_count(); ++chunk) {
-      const MutableBytes bytes = record.span().first(static_cast<std::size_t>(layout_->record_bytes(chunk)));
-      const MutableBytes plain = bytes.subspan(tbenc::kLengthBytes, layout_->chunk_plain_bytes(chunk));
-      auto opened = source.read_at(layout_->record_offset(chunk), bytes);
-      if (opened) opened = cipher.open(chunk, bytes, plain);
+      const MutableBytes plain = buffer.span().first(layout_->chunk_plain_bytes(chunk));
+      auto opened = source.open_chunk(chunk, plain, {});
       Result<Written> written = Written::kStopped;
       if (opened) written = end.write(plain, stop_.get());
       if (opened && written && *written == Written::kAll) continue;
@@ -237,7 +227,6 @@ class Fifo final : public Delivery {
   FifoOptions options_;
   Fd directory_, stop_;
   std::string name_, fault_;
-  tbenc::Known known_;
   std::optional<tbenc::Layout> layout_;
   mutable std::mutex mutex_;          ///< of waiting_ and fault_
   std::shared_ptr<Waiting> waiting_;  ///< the FIFO at the path now

@@ -13,6 +13,7 @@
 #include <future>
 #include <thread>
 
+#include "asset/sealed_chunks.h"
 #include "base/crypto.h"
 #include "blob/sealed_sample.h"
 
@@ -49,8 +50,13 @@ class FifoTest : public testing::Test {
     auto ciphertext = std::make_shared<Ciphertext>(sample.ciphertext);
     value_or_throw(delivery.begin(sample.manifest, sample.manifest.layout()));
     value_or_throw(delivery.finish());
-    delivery.serve(ciphertext, sample.key.clone());
+    delivery.serve(chunks_of(sample, ciphertext, sample.key));
     return ciphertext;
+  }
+  static std::shared_ptr<asset::ChunkSource> chunks_of(const SealedSample& sample,
+                                                       std::shared_ptr<const Ciphertext> ciphertext,
+                                                       const FileKey& key) {
+    return value_or_throw(asset::SealedChunks::open(key, std::move(ciphertext), sample.manifest.known()));
   }
   std::string read_all() const {
     std::ifstream in(pipe(), std::ios::binary);
@@ -177,7 +183,7 @@ TEST_F(FifoTest, WrongKeyGivesNoByte) {
   const auto sample = SealedSample::make(blob::sample_pattern(1000), 1024);
   auto delivery = make();
   value_or_throw(delivery->begin(sample.manifest, sample.manifest.layout()));
-  delivery->serve(std::make_shared<Ciphertext>(sample.ciphertext), random_key());
+  delivery->serve(chunks_of(sample, std::make_shared<Ciphertext>(sample.ciphertext), random_key()));
   const Fd reader = value_or_throw(open_file(pipe(), O_RDONLY | O_NONBLOCK));
   while (delivery->last_fault().empty()) std::this_thread::yield();
   char byte;
@@ -185,15 +191,12 @@ TEST_F(FifoTest, WrongKeyGivesNoByte) {
   EXPECT_FALSE(at_end(reader.get()));
 }
 
-TEST_F(FifoTest, CiphertextThatIsNotTheManifestsIsRefused) {
+TEST_F(FifoTest, ChunksOfAnotherAssetAreRefused) {
   const auto sample = SealedSample::make(blob::sample_pattern(5000), 1024);
+  const auto other = SealedSample::make(blob::sample_pattern(6000), 1024);
   auto delivery = make();
   value_or_throw(delivery->begin(sample.manifest, sample.manifest.layout()));
-  Bytes cut(sample.ciphertext.begin(), sample.ciphertext.end() - 1044);
-  EXPECT_THROW(delivery->serve(std::make_shared<Ciphertext>(cut), sample.key.clone()), Error);
-  Bytes other_prefix = sample.ciphertext;
-  other_prefix[15] ^= 1;
-  EXPECT_THROW(delivery->serve(std::make_shared<Ciphertext>(other_prefix), sample.key.clone()), Error);
+  EXPECT_THROW(delivery->serve(chunks_of(other, std::make_shared<Ciphertext>(other.ciphertext), other.key)), Error);
   EXPECT_FALSE(delivery->usable());
   EXPECT_FALSE(fs::exists(pipe()));
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <future>
 
+#include "asset/sealed_chunks.h"
 #include "async/stop.h"
 #include "base/clock.h"
 #include "base/crypto.h"
@@ -254,7 +255,10 @@ void Lifecycle::hydrate_and_deliver(const hydrate::AuthenticatedManifest& asset,
     throw;
   }
   work.get();
-  if (!delivery_->takes_chunks()) delivery_->serve(hydration_.ciphertext(), std::move(key));
+  if (!delivery_->takes_chunks()) {
+    delivery_->serve(
+        value_or_throw(asset::SealedChunks::open(key, hydration_.ciphertext(), asset.manifest.known())));
+  }
   const std::scoped_lock lock(mutex_);
   status_.delivery_usable = delivery_->usable();
 }

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "asset/sealed_chunks.h"
 #include "blob/http_source.h"
 #include "blob/nginx.h"
 #include "blob/sealed_sample.h"
@@ -65,7 +66,10 @@ class HydrateDeliver : public testing::Test {
       blob::HttpSource source(client, std::make_shared<blob::UrlProvider>(SecretUrl(nginx_->url("m.tbenc"))));
       hydrate::Hydration hydration({.request_bytes = 1U << 20, .mode = mode, .cache_directory = disk_ + "/cache"});
       hydration.run(asset, key, source, delivery, delivery.takes_chunks(), {});
-      if (!delivery.takes_chunks()) delivery.serve(hydration.ciphertext(), key.clone());
+      if (!delivery.takes_chunks()) {
+        delivery.serve(
+            value_or_throw(asset::SealedChunks::open(key, hydration.ciphertext(), asset.manifest.known())));
+      }
     } catch (const Error& error) {
       return error.reason;
     }
