@@ -22,9 +22,9 @@ class ChunkSource {
   virtual ~ChunkSource() = default;
 
   virtual const tbenc::Layout& layout() const = 0;
-  /// Fills `plain`, layout().chunk_plain_bytes(index) bytes, with the plaintext of chunk `index`. Blocks while the chunk
-  /// is fetched; "cancelled" on a stop request. From any threads, also for the same chunk at once. On an error `plain`
-  /// holds zeros. Errors: "tag_mismatch" (tampered, or another key), those of where the ciphertext lies.
+  /// Fills `plain`, layout().chunk_plain_bytes(index) bytes, with the plaintext of chunk `index`. Blocks while the
+  /// chunk is fetched; "cancelled" on a stop request. From any threads, also for the same chunk at once. On an error
+  /// `plain` holds zeros. Errors: "tag_mismatch" (tampered, or another key), those of where the ciphertext lies.
   virtual Result<> open_chunk(std::uint64_t index, MutableBytes plain, std::stop_token stop) = 0;
 };
 

@@ -84,6 +84,7 @@ constexpr auto kTable = std::to_array<ReasonInfo>({
     {"internal", kInternal, 500, 1, false, ""},
     {"io_error", kInternal, 500, 1, false, ""},
     {"isolation_missing", kDenied, 403, 3, false, "ask the provider for a contract without runtime_isolation, or use a newer version"},
+    {"journal_malformed", kMalformed, 500, 4, false, ""},
     {"json_malformed", kMalformed, 400, 4, false, ""},
     {"json_not_canonical", kMalformed, 400, 4, false, ""},
     {"jwe_refused", kMalformed, 400, 4, false, ""},

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "asset/chunk_source.h"
@@ -27,8 +28,8 @@ class Delivery : public asset::ChunkSink {
   virtual void serve(std::shared_ptr<asset::ChunkSource> /*chunks*/) {}
   /// Wipes and removes what was delivered; usable() is false from its start. The error says what could not be wiped.
   virtual Result<> revoke() = 0;
-  /// Why serving ended after it was usable (a record that did not verify); empty otherwise. Any thread.
-  virtual std::string last_fault() const { return {}; }
+  /// Why serving ended after it was usable: a chunk that did not verify, or could not be had. Any thread.
+  virtual std::optional<Error> last_fault() const { return std::nullopt; }
 };
 
 }  // namespace tb::deliver

@@ -53,9 +53,8 @@ class Fifo final : public Delivery {
   std::string kind() const override { return "fifo"; }
   std::string path() const override { return options_.pipe_path; }
   bool usable() const override { return usable_; }
-  bool in_order() const override { return true; }
   bool takes_chunks() const override { return false; }
-  std::string last_fault() const override {
+  std::optional<Error> last_fault() const override {
     const std::lock_guard lock(mutex_);
     return fault_;
   }
@@ -64,7 +63,7 @@ class Fifo final : public Delivery {
     TRY(revoke());
     layout_ = layout;
     const std::lock_guard lock(mutex_);
-    fault_.clear();
+    fault_.reset();
     return {};
   }
   Result<> chunk(std::uint64_t, ByteView) override { return fail("internal", "a fifo takes ciphertext, not chunks"); }
@@ -112,7 +111,7 @@ class Fifo final : public Delivery {
   void set_fault(const Error& error) {
     usable_ = false;
     const std::lock_guard lock(mutex_);
-    fault_ = error.story();
+    fault_ = error;
   }
 
   void open_directory(const std::string& path) {
@@ -226,7 +225,8 @@ class Fifo final : public Delivery {
 
   FifoOptions options_;
   Fd directory_, stop_;
-  std::string name_, fault_;
+  std::string name_;
+  std::optional<Error> fault_;
   std::optional<tbenc::Layout> layout_;
   mutable std::mutex mutex_;          ///< of waiting_ and fault_
   std::shared_ptr<Waiting> waiting_;  ///< the FIFO at the path now

@@ -119,7 +119,7 @@ TEST_F(FifoTest, ReaderThatLeavesIsNoError) {
   }
   EXPECT_EQ(read_all(), as_text(sample.plain));
   EXPECT_TRUE(delivery->usable());
-  EXPECT_EQ(delivery->last_fault(), "");
+  EXPECT_FALSE(delivery->last_fault());
 }
 
 /// True if read(2) would give the end of the file now.
@@ -137,7 +137,7 @@ TEST_F(FifoTest, FailureInTheMiddleIsNoEnd) {
   const Fd reader = value_or_throw(open_file(pipe(), O_RDONLY));
   ASSERT_EQ(fcntl(reader.get(), F_SETFL, O_NONBLOCK), 0);
   std::string got;
-  while (delivery->last_fault().empty()) {
+  while (!delivery->last_fault()) {
     std::string piece(65536, '\0');
     const ssize_t n = read(reader.get(), piece.data(), piece.size());
     if (n > 0) got.append(piece, 0, static_cast<std::size_t>(n));
@@ -185,7 +185,7 @@ TEST_F(FifoTest, WrongKeyGivesNoByte) {
   value_or_throw(delivery->begin(sample.manifest, sample.manifest.layout()));
   delivery->serve(chunks_of(sample, std::make_shared<Ciphertext>(sample.ciphertext), random_key()));
   const Fd reader = value_or_throw(open_file(pipe(), O_RDONLY | O_NONBLOCK));
-  while (delivery->last_fault().empty()) std::this_thread::yield();
+  while (!delivery->last_fault()) std::this_thread::yield();
   char byte;
   EXPECT_EQ(read(reader.get(), &byte, 1), -1);
   EXPECT_FALSE(at_end(reader.get()));
@@ -249,7 +249,7 @@ TEST_F(FifoTest, RightsThatTheRuntimeOpensEndTheService) {
   serve(*delivery, sample);
   ASSERT_EQ(chmod(pipe().c_str(), 0666), 0);
   const Fd reader = value_or_throw(open_file(pipe(), O_RDONLY | O_NONBLOCK));
-  while (delivery->last_fault().empty()) std::this_thread::yield();
+  while (!delivery->last_fault()) std::this_thread::yield();
   EXPECT_FALSE(delivery->usable());
 }
 

@@ -49,7 +49,6 @@ class Tmpfs final : public Delivery {
   std::string kind() const override { return "tmpfs"; }
   std::string path() const override { return options_.model_dir + "/" + name_; }
   bool usable() const override { return usable_; }
-  bool in_order() const override { return false; }
 
   Result<> begin(const asset::Manifest& manifest, const tbenc::Layout& layout) override {
     TRY(revoke());

@@ -1,76 +1,113 @@
 #include "hydrate/cache.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
-#include "base/crypto.h"
 #include "base/memory.h"
+#include "hydrate/journal.h"
 
 namespace tb::hydrate {
 namespace {
-
-Error does_not_fit(std::string_view reason, const std::string& where, std::uint64_t wanted, std::uint64_t free) {
-  return Error(reason, fmt::format("the ciphertext cache needs {} MiB in {}, {} MiB are free", (wanted >> 20) + 1,
-                                   where, free >> 20));
-}
-
-Result<Fd> open_on_disk(const std::string& directory, std::uint64_t bytes) {
-  TRY(make_directories(directory, 0700));
-  struct statvfs fs{};
-  if (statvfs(directory.c_str(), &fs) != 0) return fail(error_from_errno(errno, directory));
-  const std::uint64_t free = std::uint64_t{fs.f_bavail} * fs.f_frsize;
-  if (free < bytes) return fail(does_not_fit("disk_full", directory, bytes, free));
-  const std::string path = directory + "/.ciphertext-" + random_token(12);
-  Fd fd = TRY(open_file(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-  if (unlink(path.c_str()) != 0) return fail(error_from_errno(errno, path));
-  int rc;
-  do rc = fallocate(fd.get(), 0, 0, static_cast<off_t>(bytes));
-  while (rc != 0 && errno == EINTR);
-  if (rc != 0 && errno == EOPNOTSUPP) rc = ftruncate(fd.get(), static_cast<off_t>(bytes));
-  if (rc != 0) return fail(error_from_errno(errno, "ciphertext cache in " + directory));
-  return fd;
-}
-
-Result<Fd> open_in_memory(std::uint64_t bytes) {
-  const auto free = memory_available();
-  if (free && *free < bytes) return fail(does_not_fit("memory_short", "memory", bytes, *free));
-  Fd fd(memfd_create("trustbridge-ciphertext", MFD_CLOEXEC));
-  if (!fd) return fail(error_from_errno(errno, "memory for the ciphertext cache"));
-  if (ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) {
-    return fail(error_from_errno(errno, "memory for the ciphertext cache"));
-  }
-  return fd;
-}
-
+/// Marks reach the journal together, at least this often: a system call for every KiB would cost more than the KiB.
+constexpr std::uint64_t kFlushBytes = std::uint64_t{1} << 20;
 }  // namespace
 
-Cache::Cache(Fd fd, const tbenc::Layout& layout, const tbenc::Header& header)
-    : fd_(std::move(fd)), layout_(layout), header_(header), present_(layout.chunk_count()) {}
+Cache::Cache(CacheFiles files, const Digest& manifest_sha256, const tbenc::Layout& layout)
+    : manifest_sha256_(manifest_sha256),
+      layout_(layout),
+      fd_(std::move(files.ciphertext)),
+      journal_(std::move(files.journal)),
+      present_(std::move(files.present)),
+      present_count_(static_cast<std::uint64_t>(std::ranges::count(present_, true))) {}
 
-Result<std::shared_ptr<Cache>> Cache::create(CacheKind kind, const std::string& directory, const tbenc::Layout& layout,
-                                             const tbenc::Header& header) {
-  const std::uint64_t bytes = layout.ciphertext_bytes();
-  Fd fd = TRY(kind == CacheKind::kDisk ? open_on_disk(directory, bytes) : open_in_memory(bytes));
-  const auto encoded = tbenc::encode_header(header);
-  TRY(pwrite_full(fd.get(), encoded, 0, "ciphertext cache"));
-  return std::shared_ptr<Cache>(new Cache(std::move(fd), layout, header));
+Cache::~Cache() {
+  const std::lock_guard lock(mutex_);
+  flush();
 }
 
-Result<> Cache::write_record(std::uint64_t chunk, ByteView record) {
-  if (record.size() != layout_.record_bytes(chunk)) return fail("internal", "a record of the wrong size for the cache");
-  TRY(pwrite_full(fd_.get(), record, layout_.record_offset(chunk), "ciphertext cache"));
-  {
-    const std::lock_guard lock(mutex_);
-    if (!present_[chunk]) ++present_count_;
-    present_[chunk] = true;
+Result<std::shared_ptr<Cache>> Cache::on_disk(const std::string& directory, const Digest& manifest_sha256,
+                                              const tbenc::Layout& layout) {
+  return std::shared_ptr<Cache>(
+      new Cache(TRY(open_cache_files(directory, manifest_sha256, layout)), manifest_sha256, layout));
+}
+
+Result<std::shared_ptr<Cache>> Cache::in_memory(const Digest& manifest_sha256, const tbenc::Layout& layout) {
+  const std::uint64_t bytes = layout.ciphertext_bytes();
+  if (const auto free = memory_available(); free && *free < bytes) {
+    return fail("memory_short", fmt::format("the ciphertext cache needs {} MiB in memory, {} MiB are free",
+                                            (bytes >> 20) + 1, *free >> 20));
   }
-  arrived_.notify_all();
-  return {};
+  CacheFiles files;
+  files.ciphertext = Fd(memfd_create("trustbridge-ciphertext", MFD_CLOEXEC));
+  if (!files.ciphertext || ftruncate(files.ciphertext.get(), static_cast<off_t>(bytes)) != 0) {
+    return fail(error_from_errno(errno, "memory for the ciphertext cache"));
+  }
+  files.present.resize(static_cast<std::size_t>(layout.chunk_count()));
+  return std::shared_ptr<Cache>(new Cache(std::move(files), manifest_sha256, layout));
+}
+
+Result<tbenc::Header> Cache::header() const {
+  std::array<std::uint8_t, tbenc::kHeaderBytes> encoded{};
+  TRY(read_at(0, encoded));
+  return tbenc::parse_header(encoded);
+}
+
+Result<> Cache::store_header(const tbenc::Header& header) {
+  return pwrite_full(fd_.get(), tbenc::encode_header(header), 0, "ciphertext cache");
+}
+
+Result<> Cache::store(std::uint64_t chunk, ByteView record) {
+  if (record.size() != layout_.record_bytes(chunk)) return fail("internal", "a record of the wrong size for the cache");
+  return pwrite_full(fd_.get(), record, layout_.record_offset(chunk), "ciphertext cache");
+}
+
+void Cache::mark(std::uint64_t chunk) {
+  const std::lock_guard lock(mutex_);
+  if (!present_[chunk]) ++present_count_;
+  present_[chunk] = true;
+  note_dirty(chunk);
+  if (dirty_chunks_ * layout_.chunk_bytes() >= kFlushBytes || present_count_ == present_.size()) flush();
+}
+
+void Cache::forget(std::uint64_t chunk) {
+  const std::lock_guard lock(mutex_);
+  if (!present_[chunk]) return;
+  --present_count_;
+  present_[chunk] = false;
+  note_dirty(chunk);
+  flush();
+}
+
+void Cache::forget_all() {
+  const std::lock_guard lock(mutex_);
+  std::fill(present_.begin(), present_.end(), false);
+  present_count_ = 0;
+  if (!present_.empty()) write_bits(0, (present_.size() - 1) / 8);
+  dirty_chunks_ = 0;
+}
+
+void Cache::note_dirty(std::uint64_t chunk) {
+  const std::uint64_t byte = chunk / 8;
+  dirty_first_ = dirty_chunks_ == 0 ? byte : std::min(dirty_first_, byte);
+  dirty_last_ = dirty_chunks_ == 0 ? byte : std::max(dirty_last_, byte);
+  ++dirty_chunks_;
+}
+
+void Cache::flush() {
+  if (dirty_chunks_ != 0) write_bits(dirty_first_, dirty_last_);
+  dirty_chunks_ = 0;
+}
+
+void Cache::write_bits(std::uint64_t first_byte, std::uint64_t last_byte) {
+  if (!journal_) return;
+  Bytes bits(static_cast<std::size_t>(last_byte - first_byte + 1));
+  for (std::size_t i = 0; i < bits.size(); ++i) bits[i] = journal_byte(present_, first_byte + i);
+  // A journal that cannot be written costs a later run some downloads; this one goes on.
+  (void)pwrite_full(journal_.get(), bits, kJournalHeadBytes + first_byte, "journal");
 }
 
 Result<> Cache::read_record(std::uint64_t chunk, MutableBytes out) const {
@@ -80,17 +117,6 @@ Result<> Cache::read_record(std::uint64_t chunk, MutableBytes out) const {
 bool Cache::present(std::uint64_t chunk) const {
   const std::lock_guard lock(mutex_);
   return present_[chunk];
-}
-
-bool Cache::wait_for(std::uint64_t chunk, std::stop_token stop) const {
-  std::unique_lock lock(mutex_);
-  return arrived_.wait(lock, stop, [&] { return present_[chunk]; });
-}
-
-void Cache::forget(std::uint64_t chunk) {
-  const std::lock_guard lock(mutex_);
-  if (present_[chunk]) --present_count_;
-  present_[chunk] = false;
 }
 
 bool Cache::complete() const {

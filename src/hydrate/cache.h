@@ -1,50 +1,58 @@
-// Ciphertext of one asset, kept while it is hydrated and after: a file beside (`TB_CACHE=disk`) or memory.
+// Ciphertext of one asset, kept while it is hydrated and after: in files (`TB_CACHE=disk`) or in memory.
 //
 // Only ciphertext ever stands here, so a disk is as good as memory. What is read back is believed by nobody: every
-// reader opens the record again by its tag. The file has the layout of the asset itself, so a reader finds any record
-// by arithmetic and may use it as a tbenc::RandomSource; `present` says which records have been written. The file has
-// no name from the moment it is open: a crash leaves nothing behind.
+// reader opens the record again by its tag. The layout is that of the asset itself, so a reader finds any record by
+// arithmetic and may use the cache as a tbenc::RandomSource. A record is stored first and marked once it has verified:
+// only what is marked is present, now and for a later run.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <stop_token>
 #include <string>
 #include <vector>
 
+#include "base/crypto.h"
 #include "base/fs.h"
 #include "base/result.h"
+#include "hydrate/cache_files.h"
 #include "tbenc/header.h"
 #include "tbenc/layout.h"
 #include "tbenc/source.h"
 
 namespace tb::hydrate {
 
-enum class CacheKind { kDisk, kMemory };
-
 class Cache final : public tbenc::RandomSource {
  public:
-  /// Reserves layout.ciphertext_bytes(): in `directory` for kDisk (made 0700 if it is not there), in anonymous memory
-  /// for kMemory. "disk_full" or "memory_short" before a byte is written if they do not fit. The header is written at
-  /// once.
-  static Result<std::shared_ptr<Cache>> create(CacheKind kind, const std::string& directory,
-                                               const tbenc::Layout& layout, const tbenc::Header& header);
+  /// What an earlier run of this manifest left in `directory`, or a new one. Errors of open_cache_files.
+  static Result<std::shared_ptr<Cache>> on_disk(const std::string& directory, const Digest& manifest_sha256,
+                                                const tbenc::Layout& layout);
+  /// In anonymous memory: "memory_short" before a byte is written if it does not fit.
+  static Result<std::shared_ptr<Cache>> in_memory(const Digest& manifest_sha256, const tbenc::Layout& layout);
+  ~Cache() override;
 
+  bool is_of(const Digest& manifest_sha256, const tbenc::Layout& layout) const {
+    return manifest_sha256_ == manifest_sha256 && layout_ == layout;
+  }
   const tbenc::Layout& layout() const { return layout_; }
-  const tbenc::Header& header() const { return header_; }
 
-  /// Whole record `chunk`, layout.record_bytes(chunk) bytes. Different chunks may be written at once.
-  Result<> write_record(std::uint64_t chunk, ByteView record);
-  /// `out` has layout.record_bytes(chunk) bytes; the record must be present.
+  /// The asset's header as it stands here; "header_malformed" where none was stored.
+  Result<tbenc::Header> header() const;
+  Result<> store_header(const tbenc::Header& header);
+
+  /// Writes the whole record `chunk`, layout().record_bytes(chunk) bytes, which is not present yet. Different chunks
+  /// may be written at once. "disk_full", "io_error".
+  Result<> store(std::uint64_t chunk, ByteView record);
+  /// The stored record has verified: it is present. A crash of the process loses at most the last MiB of marks.
+  void mark(std::uint64_t chunk);
+  /// `out` has layout().record_bytes(chunk) bytes; the record must be present.
   Result<> read_record(std::uint64_t chunk, MutableBytes out) const;
   bool present(std::uint64_t chunk) const;
-  /// Waits until record `chunk` is there; false if stopped before.
-  bool wait_for(std::uint64_t chunk, std::stop_token stop) const;
   /// A record that did not verify: it has to be fetched again.
   void forget(std::uint64_t chunk);
-  /// Every record has been written.
+  /// The same for all of them.
+  void forget_all();
+  /// Every record is present.
   bool complete() const;
 
   // tbenc::RandomSource, over the whole file, header included.
@@ -53,15 +61,19 @@ class Cache final : public tbenc::RandomSource {
   std::string name() const override { return "ciphertext cache"; }
 
  private:
-  Cache(Fd fd, const tbenc::Layout& layout, const tbenc::Header& header);
+  Cache(CacheFiles files, const Digest& manifest_sha256, const tbenc::Layout& layout);
+  void write_bits(std::uint64_t first_byte, std::uint64_t last_byte);
+  void note_dirty(std::uint64_t chunk);
+  void flush();
 
-  Fd fd_;
+  Digest manifest_sha256_;
   tbenc::Layout layout_;
-  tbenc::Header header_;
+  Fd fd_, journal_;
   mutable std::mutex mutex_;
-  mutable std::condition_variable_any arrived_;
   std::vector<bool> present_;
   std::uint64_t present_count_ = 0;
+  std::uint64_t dirty_first_ = 0, dirty_last_ = 0;  ///< bytes of the journal's bits
+  std::uint64_t dirty_chunks_ = 0;
 };
 
 }  // namespace tb::hydrate

@@ -1,39 +1,48 @@
 // One pass over all chunks of an asset by N threads: each record from the cache if it is there, else from the blob;
-// opened; given to whoever wants it. The two modes of hydration are made of one or two such passes.
+// opened; given to whoever wants it. What Hydration does is one or two such passes.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
-#include <memory>
+#include <mutex>
 #include <optional>
 #include <stop_token>
 
 #include "asset/sink.h"
-#include "async/backoff.h"
-#include "base/secret.h"
-#include "blob/source.h"
-#include "hydrate/cache.h"
-#include "hydrate/progress.h"
-#include "hydrate/range_plan.h"
-#include "tbenc/chunk.h"
-#include "tbenc/layout.h"
+#include "hydrate/hydration.h"
 
 namespace tb::hydrate {
 
-struct ChunkPass {
-  const tbenc::ChunkCipher& cipher;  ///< cloned for every thread
-  tbenc::Layout layout;
-  blob::BlobSource* source = nullptr;  ///< nullptr: the cache has everything
-  Cache* cache = nullptr;              ///< fetched records are kept here; nullptr: not kept
-  asset::ChunkSink* sink = nullptr;    ///< nullptr: plaintext is verified and dropped
-  Meter* meter = nullptr;
-  unsigned connections = 4;
-  std::uint64_t request_bytes = 8U << 20;
-  async::BackoffPolicy backoff;
+class ChunkPass {
+ public:
+  /// `sink`: nullptr, and plaintext is verified and dropped. `may_fetch` false: the cache has everything, and a record
+  /// that does not verify there is an error.
+  ChunkPass(Hydration& of, asset::ChunkSink* sink, bool may_fetch) : of_(of), sink_(sink), may_fetch_(may_fetch) {}
 
   /// Returns when every chunk has been opened and given to the sink. Throws the first Error of any thread, after all of
-  /// them have ended; "cancelled" on a stop request. A cached record that does not verify is fetched again, if there
-  /// is a source. Memory: two chunks for each thread; fewer threads than `connections` where that would pass 512 MiB.
+  /// them have ended; "cancelled" on a stop request. Memory: one record for each thread, 160 MiB for all of them or one
+  /// record, whichever is more.
   void run(std::stop_token stop);
+
+ private:
+  void work(unsigned number);
+  bool may_go_on(unsigned number);
+  void do_range(Hydration::Bench& bench, const Range& range);
+  void deliver(std::uint64_t chunk, MutableBytes plain, bool from_cache);
+  MutableBytes place(std::uint64_t chunk) const { return sink_ != nullptr ? sink_->place(chunk) : MutableBytes(); }
+  void failed(const Error& error);
+  unsigned most_threads() const;
+
+  Hydration& of_;
+  asset::ChunkSink* sink_;
+  bool may_fetch_;
+  std::stop_source stop_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  unsigned allowed_ = 0;  ///< threads with a number from here on wait
+  unsigned running_ = 0;  ///< threads that have not ended
+  bool closing_ = false;  ///< nothing is left for anyone
+  std::optional<Error> error_;
 };
 
 }  // namespace tb::hydrate

@@ -1,24 +1,25 @@
 #include "hydrate/hydration.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <functional>
-#include <optional>
 #include <thread>
 
 #include "base/crypto.h"
 #include "hydrate/chunk_pass.h"
 #include "hydrate/retry.h"
+#include "tbenc/buffer.h"
 
 namespace tb::hydrate {
 namespace {
 
-/// SHA-256 of the whole ciphertext, in order, record by record as they arrive in the cache, on a thread of its own
-/// while others download.
+/// More records than this are not tracked: their bits alone would take 256 MiB.
+constexpr std::uint64_t kMostChunks = std::uint64_t{1} << 30;
+
+/// SHA-256 of the whole ciphertext, in order, record by record as they are verified in the cache, on a thread of its
+/// own while others download.
 class DigestOnTheWay {
  public:
-  explicit DigestOnTheWay(const Cache& cache) : cache_(cache), thread_([this](std::stop_token stop) { run(stop); }) {}
+  DigestOnTheWay(const Cache& cache, const ChunkTable& table)
+      : cache_(cache), table_(table), thread_([this](std::stop_token stop) { run(stop); }) {}
 
   /// After the last record has arrived: throws "ciphertext_digest_mismatch" unless it is `expected` (lower-case hex).
   void require(std::string_view expected) {
@@ -31,121 +32,239 @@ class DigestOnTheWay {
 
  private:
   void run(const std::stop_token& stop) {
+    if (auto hashed = hash(stop); !hashed) error_ = std::move(hashed.error());
+  }
+  Result<> hash(const std::stop_token& stop) {
     Sha256 hash;
-    hash.update(tbenc::encode_header(cache_.header()));
-    Bytes record(cache_.layout().chunk_bytes() + tbenc::kRecordOverhead);
+    Bytes bytes(tbenc::kHeaderBytes);
+    TRY(cache_.read_at(0, bytes));
+    hash.update(bytes);
+    bytes.resize(cache_.layout().chunk_bytes() + tbenc::kRecordOverhead);
     for (std::uint64_t chunk = 0; chunk < cache_.layout().chunk_count(); ++chunk) {
-      if (!cache_.wait_for(chunk, stop)) return;
-      const MutableBytes bytes =
-          MutableBytes(record).first(static_cast<std::size_t>(cache_.layout().record_bytes(chunk)));
-      if (auto read = cache_.read_record(chunk, bytes); !read) {
-        error_ = std::move(read.error());
-        return;
-      }
-      hash.update(bytes);
+      if (!table_.wait_done(chunk, stop)) return {};
+      const auto record = MutableBytes(bytes).first(static_cast<std::size_t>(cache_.layout().record_bytes(chunk)));
+      TRY(cache_.read_record(chunk, record));
+      hash.update(record);
     }
     digest_ = hash.finish();
+    return {};
   }
 
   const Cache& cache_;
+  const ChunkTable& table_;
   Digest digest_{};
   std::optional<Error> error_;
   std::jthread thread_;
 };
 
+Digest digest_of(const asset::Manifest& manifest) {
+  const Bytes bytes = value_or_throw(from_hex(manifest.sha256()));
+  Digest digest{};
+  std::ranges::copy(bytes, digest.begin());
+  return digest;
+}
+
 }  // namespace
 
-void Hydration::run(const AuthenticatedManifest& asset, const FileKey& key, blob::BlobSource& source,
-                    asset::ChunkSink& sink, bool sink_takes_chunks, std::stop_token stop) {
-  const asset::Manifest& manifest = asset.manifest;
-  const tbenc::Layout layout = manifest.layout();
-  const bool hash_first = asset.how.needs_ciphertext_sha256();
-  const bool verify_first = hash_first || options_.mode == Mode::kStrict || !sink_takes_chunks;
-  meter_.start(layout.ciphertext_bytes());
+Hydration::Hydration(Options options, AuthenticatedManifest asset, FileKey key, blob::BlobSource& source,
+                     std::shared_ptr<Cache> kept)
+    : options_(std::move(options)),
+      asset_(std::move(asset)),
+      key_(std::move(key)),
+      source_(source),
+      layout_(asset_.manifest.layout()),
+      hash_first_(asset_.how.needs_ciphertext_sha256()) {
+  if (layout_.chunk_count() > kMostChunks) {
+    throw Error("size_overflow", "the asset has more chunks than can be tracked: encrypt it with larger ones");
+  }
+  if (kept && kept->is_of(digest_of(asset_.manifest), layout_)) cache_ = std::move(kept);
+  meter_.start(layout_.ciphertext_bytes());
+}
 
-  const std::shared_ptr<Cache> kept = kept_for(manifest);
-  const bool have_all = kept && kept->complete();
-  const tbenc::Header header = have_all ? kept->header() : fetch_header(manifest, source, stop);
-  meter_.add(tbenc::kHeaderBytes, have_all);
-  const std::shared_ptr<Cache> cache =
-      verify_first || options_.cache == CacheKind::kDisk ? cache_for(manifest, header) : nullptr;
-
-  const tbenc::ChunkCipher cipher(key, header);
-  ChunkPass pass{.cipher = cipher,
-                 .layout = layout,
-                 .source = &source,
-                 .cache = cache.get(),
-                 .sink = verify_first ? nullptr : &sink,
-                 .meter = &meter_,
-                 .connections = options_.connections,
-                 .request_bytes = options_.request_bytes,
-                 .backoff = options_.backoff};
-  value_or_throw(sink.begin(manifest, layout));
-  try {
-    {
-      std::optional<DigestOnTheWay> digest;
-      if (hash_first) digest.emplace(*cache);
-      pass.run(stop);
-      if (digest) digest->require(manifest.sha256_ciphertext());
+void Hydration::prepare(bool on_demand, std::stop_token stop) {
+  const bool wanted = on_demand || hash_first_ || options_.mode == Mode::kStrict;
+  if (options_.cache == CacheKind::kDisk || (options_.cache == CacheKind::kMemory && wanted)) open_cache();
+  tbenc::Header header;
+  const auto stored = cache_ ? cache_->header() : fail("header_malformed", "nothing is kept");
+  if (stored && tbenc::check_header(*stored, asset_.manifest.known()) && cache_->complete()) {
+    header = *stored;
+    meter_.add(tbenc::kHeaderBytes, true);
+  } else {
+    header = fetch_header(stop);
+    meter_.add(tbenc::kHeaderBytes, false);
+    if (cache_ && (!stored || *stored != header)) {
+      cache_->forget_all();
+      value_or_throw(cache_->store_header(header));
     }
-    if (verify_first && sink_takes_chunks) {
-      pass.source = nullptr;
-      pass.sink = &sink;
-      pass.meter = nullptr;
-      pass.run(stop);
+  }
+  cipher_.emplace(key_, header);
+  table_ = std::make_unique<ChunkTable>(layout_, options_.request_bytes);
+}
+
+/// The first request: it also fixes size and version of the blob, so that a wrong one is refused before anything else
+/// is fetched.
+tbenc::Header Hydration::fetch_header(std::stop_token stop) {
+  Bytes bytes;
+  Retry retry(options_.backoff, stop);
+  const auto take = [&](ByteView piece) { bytes.insert(bytes.end(), piece.begin(), piece.end()); };
+  while (bytes.size() < tbenc::kHeaderBytes) {
+    try {
+      source_.fetch(bytes.size(), tbenc::kHeaderBytes - bytes.size(), take, stop);
+    } catch (const blob::FetchError& error) {
+      retry.wait_or_rethrow(error, error.retry_after_ms);
+      meter_.retried();
+    } catch (const Error& error) {
+      retry.wait_or_rethrow(error, std::nullopt);
+      meter_.retried();
+    }
+  }
+  const tbenc::Header header = value_or_throw(tbenc::parse_header(bytes));
+  value_or_throw(asset::check_file(asset_.manifest, header, source_.stat().bytes));
+  return header;
+}
+
+void Hydration::open_cache() {
+  if (cache_) return;
+  const Digest digest = digest_of(asset_.manifest);
+  cache_ = value_or_throw(options_.cache == CacheKind::kDisk ? Cache::on_disk(options_.cache_directory, digest, layout_)
+                                                             : Cache::in_memory(digest, layout_));
+}
+
+std::unique_ptr<Hydration::Bench> Hydration::take_bench() {
+  {
+    const std::lock_guard lock(benches_mutex_);
+    if (!benches_.empty()) {
+      auto bench = std::move(benches_.back());
+      benches_.pop_back();
+      return bench;
+    }
+  }
+  return std::make_unique<Bench>(Bench{
+      cipher_->clone(), value_or_throw(tbenc::allocate_buffer(static_cast<std::size_t>(layout_.record_bytes(0))))});
+}
+
+void Hydration::return_bench(std::unique_ptr<Bench> bench) {
+  const std::lock_guard lock(benches_mutex_);
+  benches_.push_back(std::move(bench));
+}
+
+RecordFetch Hydration::fetcher() {
+  return {
+      .source = source_, .layout = layout_, .backoff = options_.backoff, .paced = options_.paced, .retrying = [this] {
+        meter_.retried();
+      }};
+}
+
+/// A record that has come: kept and opened, into `place` or, where that is empty, in place.
+MutableBytes Hydration::accept(Bench& bench, std::uint64_t chunk, MutableBytes record, MutableBytes place) {
+  if (cache_) value_or_throw(cache_->store(chunk, record));
+  const MutableBytes plain =
+      place.empty() ? record.subspan(tbenc::kLengthBytes, layout_.chunk_plain_bytes(chunk)) : place;
+  value_or_throw(bench.cipher.open(chunk, record, plain));
+  if (cache_) cache_->mark(chunk);
+  return plain;
+}
+
+/// Nothing if it is not there, or is damaged and may be fetched again.
+std::optional<MutableBytes> Hydration::from_cache(Bench& bench, std::uint64_t chunk, MutableBytes place,
+                                                  bool may_fetch) {
+  if (!cache_ || !cache_->present(chunk)) {
+    if (!may_fetch) throw Error("internal", "a chunk is in no cache and may not be fetched");
+    return std::nullopt;
+  }
+  const MutableBytes record = bench.record.span().first(static_cast<std::size_t>(layout_.record_bytes(chunk)));
+  const MutableBytes plain =
+      place.empty() ? record.subspan(tbenc::kLengthBytes, layout_.chunk_plain_bytes(chunk)) : place;
+  auto opened = cache_->read_record(chunk, record);
+  if (opened) opened = bench.cipher.open(chunk, record, plain);
+  if (opened) return plain;
+  if (!may_fetch) throw std::move(opened.error());
+  cache_->forget(chunk);
+  return std::nullopt;
+}
+
+void Hydration::run(asset::ChunkSink& sink, std::stop_token stop) {
+  prepare(false, stop);
+  value_or_throw(sink.begin(asset_.manifest, layout_));
+  try {
+    if (may_serve_at_once()) {
+      ChunkPass(*this, &sink, true).run(stop);
+    } else {
+      verify(nullptr, stop);
+      table_ = std::make_unique<ChunkTable>(layout_, options_.request_bytes);
+      ChunkPass(*this, &sink, false).run(stop);
     }
     value_or_throw(sink.finish());
   } catch (const Error& error) {
     sink.abort(error);
-    // A cache whose whole is wrong though each record opened would be wrong again.
-    if (error.reason == "ciphertext_digest_mismatch") drop_ciphertext();
     throw;
   }
 }
 
-tbenc::Header Hydration::fetch_header(const asset::Manifest& manifest, blob::BlobSource& source,
-                                      std::stop_token stop) const {
-  Retry retry(options_.backoff, stop);
-  Bytes bytes;
-  const auto take = [&bytes](ByteView piece) { bytes.insert(bytes.end(), piece.begin(), piece.end()); };
-  while (bytes.size() < tbenc::kHeaderBytes) {
-    try {
-      source.fetch(bytes.size(), tbenc::kHeaderBytes - bytes.size(), take, stop);
-    } catch (const blob::FetchError& error) {
-      retry.wait_or_rethrow(error, error.retry_after_ms);
-    } catch (const Error& error) {
-      retry.wait_or_rethrow(error, std::nullopt);
+void Hydration::verify(asset::ChunkSink* offer, std::stop_token stop) {
+  if (!cache_) throw Error("internal", "what is verified has to be kept");
+  try {
+    std::optional<DigestOnTheWay> digest;
+    if (hash_first_) digest.emplace(*cache_, *table_);
+    ChunkPass(*this, offer, true).run(stop);
+    if (digest) digest->require(asset_.manifest.sha256_ciphertext());
+  } catch (const Error& error) {
+    // A cache whose whole is wrong though each record opened would be wrong again.
+    if (error.reason == "ciphertext_digest_mismatch") cache_->forget_all();
+    throw;
+  }
+}
+
+Result<> Hydration::open_chunk(std::uint64_t index, MutableBytes plain, std::stop_token stop) {
+  if (!table_ || index >= layout_.chunk_count() || plain.size() != layout_.chunk_plain_bytes(index)) {
+    wipe(plain.data(), plain.size());
+    return fail("range_invalid", "there is no such chunk");
+  }
+  Result<> got;
+  try {
+    got = fetch_now(index, plain, stop);
+  } catch (const Error& error) {
+    got = fail(error);
+  } catch (const std::exception& error) {
+    got = fail("internal", error.what());
+  }
+  if (!got) wipe(plain.data(), plain.size());
+  return got;
+}
+
+Result<> Hydration::fetch_now(std::uint64_t index, MutableBytes plain, std::stop_token stop) {
+  struct Borrowed {
+    Hydration& from;
+    std::unique_ptr<Bench> bench;
+    ~Borrowed() { from.return_bench(std::move(bench)); }
+  } const borrowed{*this, take_bench()};
+  Bench& bench = *borrowed.bench;
+  while (!stop.stop_requested()) {
+    // Ciphertext whose SHA-256 was the proof is not replaced by what was fetched later.
+    if ((cache_ && cache_->present(index)) || hash_first_) {
+      if (from_cache(bench, index, plain, !hash_first_)) return {};
+    }
+    switch (table_->claim_or_wait(index, plain, stop)) {
+      case ChunkTable::Answer::kFilled:
+        return {};
+      case ChunkTable::Answer::kStopped:
+        return fail("cancelled", "reading was stopped");
+      case ChunkTable::Answer::kRetry:
+        break;
+      case ChunkTable::Answer::kMine:
+        try {
+          const bool kept = from_cache(bench, index, plain, true).has_value();
+          const auto on_record = [&](std::uint64_t, MutableBytes record) { accept(bench, index, record, plain); };
+          if (!kept) fetcher().run(table_->range_of(index, 1), bench.record.span(), on_record, stop);
+          if (table_->finished(index, plain)) meter_.add(layout_.record_bytes(index), kept);
+          return {};
+        } catch (...) {
+          table_->abandoned(index);
+          throw;
+        }
     }
   }
-  const tbenc::Header header = value_or_throw(tbenc::parse_header(bytes));
-  value_or_throw(asset::check_file(manifest, header, source.stat().bytes));
-  return header;
-}
-
-std::shared_ptr<Cache> Hydration::cache_for(const asset::Manifest& manifest, const tbenc::Header& header) {
-  if (auto kept = kept_for(manifest); kept && kept->header() == header) return kept;
-  drop_ciphertext();
-  const std::lock_guard lock(mutex_);
-  cache_ = value_or_throw(Cache::create(options_.cache, options_.cache_directory, manifest.layout(), header));
-  cache_of_ = manifest.sha256();
-  return cache_;
-}
-
-std::shared_ptr<Cache> Hydration::kept_for(const asset::Manifest& manifest) const {
-  const std::string digest = manifest.sha256();
-  const std::lock_guard lock(mutex_);
-  return cache_of_ == digest ? cache_ : nullptr;
-}
-
-std::shared_ptr<Cache> Hydration::ciphertext() const {
-  const std::lock_guard lock(mutex_);
-  return cache_;
-}
-
-void Hydration::drop_ciphertext() {
-  const std::lock_guard lock(mutex_);
-  cache_.reset();
-  cache_of_.clear();
+  return fail("cancelled", "reading was stopped");
 }
 
 }  // namespace tb::hydrate

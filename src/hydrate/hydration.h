@@ -1,76 +1,120 @@
-// Ciphertext in, opened chunks out to an asset::ChunkSink, by N connections in one pass.
+// Ciphertext in, opened chunks out, in one pass: each chunk is fetched, opened and handed on once, by N connections at
+// the same time, within two buffers of one record a connection.
 //
-// Each of N threads takes the next range, streams it from the blob, opens every record as soon as its last byte is
-// there and hands the plaintext to the sink: download, verification and delivery overlap, memory is bounded by two
-// chunks a thread. What the modes differ in is when plaintext may reach the sink:
-//   overlap  as each chunk's tag verifies. Only for a manifest with a mac: tags, nonce prefix, count and total then
-//   prove
-//            the file, and a failure aborts the sink, which wipes.
-//   strict   nothing before every chunk has verified (and sha256_ciphertext, if the manifest has no mac): ciphertext
-//   goes
-//            to a cache, and from there, each tag checked again, to the sink.
-// A manifest without mac is always handled as strict, whatever was asked (spec: tbenc-v1 5).
+// There are three ways to take what comes, and a delivery uses one of them:
+//   run(sink)       every chunk once, to a sink that wants them all (files in memory);
+//   verify(offer)   every chunk fetched and verified into the cache, for a delivery that serves from there;
+//   open_chunk()    one chunk now, from the cache or, if it has not come yet, before all others (lazy mount).
+// What the modes differ in is when plaintext may leave: `overlap` as each chunk's tag verifies, only for a manifest
+// with a mac: tags, nonce prefix, count and total then prove the file, and a failure aborts the sink, which wipes;
+// `strict` after every chunk has verified (and sha256_ciphertext, if the manifest has no mac). A manifest without mac
+// is always handled as strict, whatever was asked (spec: tbenc-v1 5). `lazy` is overlap on demand: the caller serves
+// while verify() runs beside.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
+#include <vector>
 
+#include "asset/chunk_source.h"
 #include "asset/sink.h"
 #include "async/backoff.h"
 #include "base/secret.h"
 #include "blob/source.h"
 #include "hydrate/cache.h"
+#include "hydrate/chunk_table.h"
 #include "hydrate/manifest_check.h"
 #include "hydrate/progress.h"
+#include "hydrate/record_fetch.h"
+#include "tbenc/chunk.h"
 
 namespace tb::hydrate {
 
 enum class Mode { kOverlap, kStrict };
+enum class CacheKind {
+  kDisk,
+  kMemory,
+  kNone,  ///< what open_chunk() fetches is not kept; verify() and strict need another kind
+};
 
 struct Options {
-  unsigned connections = 4;                     ///< TB_DOWNLOAD_CONCURRENCY, 1 to 32
+  unsigned connections = 4;                     ///< TB_DOWNLOAD_CONCURRENCY, 1 to 32; 0: found by watching (`auto`)
   std::uint64_t request_bytes = 8U << 20;       ///< TB_DOWNLOAD_CHUNK_BYTES, 1024 to 67108864
-  Mode mode = Mode::kOverlap;                   ///< TB_HYDRATE
+  Mode mode = Mode::kOverlap;                   ///< TB_HYDRATE; lazy is kOverlap here
   CacheKind cache = CacheKind::kDisk;           ///< TB_CACHE
   std::string cache_directory;                  ///< TB_TARGET_DIR, for CacheKind::kDisk
   async::BackoffPolicy backoff{.attempts = 8};  ///< per range; a byte of progress starts the count anew
+  /// Blocks until so many bytes more may be downloaded; may throw. None: no limit.
+  std::function<void(std::uint64_t bytes, std::stop_token stop)> paced;
 };
 
-class Hydration {
+class Hydration final : public asset::ChunkSource {
  public:
-  explicit Hydration(Options options) : options_(std::move(options)) {}
+  /// `source` outlives it. `kept` is a cache() of before, used if it is this asset's. "size_overflow" for more chunks
+  /// than are tracked (2^30).
+  Hydration(Options options, AuthenticatedManifest asset, FileKey key, blob::BlobSource& source,
+            std::shared_ptr<Cache> kept = nullptr);
 
-  /// Brings `asset` from `source` to `sink`: begin, every chunk once, finish; on any failure abort, and then throws the
-  /// Error. With `sink_takes_chunks` false (a delivery that reads ciphertext()) the sink sees begin() and finish()
-  /// only, and everything is verified into the cache. The cache stays for the next run of the same manifest, which then
-  /// fetches only what is missing; in memory it is made only where it is needed (strict, or a sink that takes no
-  /// chunks). One run at a time. Errors: those of BlobSource::fetch; "tag_mismatch" (tampered, or another key);
-  /// "ciphertext_truncated", "trailing_bytes", "header_malformed", "header_mismatch", "nonce_prefix_mismatch";
-  /// "ciphertext_digest_mismatch", "disk_full", "memory_short", "cancelled"; those of the sink.
-  void run(const AuthenticatedManifest& asset, const FileKey& key, blob::BlobSource& source, asset::ChunkSink& sink,
-           bool sink_takes_chunks, std::stop_token stop);
+  /// Header and cache; once, before everything else. `on_demand`: open_chunk() will be used. Throws Error: those of
+  /// BlobSource::fetch; "header_malformed", "header_mismatch", "nonce_prefix_mismatch"; "ciphertext_truncated",
+  /// "trailing_bytes" for a blob of another size; "disk_full", "memory_short", "path_unsafe"; "cancelled".
+  void prepare(bool on_demand, std::stop_token stop);
 
-  /// The verified ciphertext of the last run, or nullptr if it was not kept. Readers open it by tag.
-  std::shared_ptr<Cache> ciphertext() const;
-  /// Drops it (the asset is not wanted any more); readers that still hold it keep it alive.
-  void drop_ciphertext();
+  /// True if open_chunk() may be used before verify() has ended.
+  bool may_serve_at_once() const { return !hash_first_ && options_.mode != Mode::kStrict; }
 
+  /// prepare(), begin, every chunk once, finish; on any failure abort, and then throws the Error. Errors of prepare;
+  /// those of BlobSource::fetch; "tag_mismatch" (tampered, or another key); "ciphertext_digest_mismatch"; "disk_full",
+  /// "cancelled"; those of the sink.
+  void run(asset::ChunkSink& sink, std::stop_token stop);
+
+  /// After prepare(true, …): returns when every chunk has been fetched and verified. `offer`, if there is one, is shown
+  /// each chunk as it verifies. Errors of run.
+  void verify(asset::ChunkSink* offer, std::stop_token stop);
+
+  // asset::ChunkSource, after prepare(true, …).
+  const tbenc::Layout& layout() const override { return layout_; }
+  Result<> open_chunk(std::uint64_t index, MutableBytes plain, std::stop_token stop) override;
+
+  /// The verified ciphertext, to be given to the next Hydration; nullptr if none is kept.
+  std::shared_ptr<Cache> cache() const { return cache_; }
   /// Any thread, any time.
   Progress progress() const { return meter_.snapshot(); }
 
  private:
-  tbenc::Header fetch_header(const asset::Manifest& manifest, blob::BlobSource& source, std::stop_token stop) const;
-  std::shared_ptr<Cache> kept_for(const asset::Manifest& manifest) const;
-  std::shared_ptr<Cache> cache_for(const asset::Manifest& manifest, const tbenc::Header& header);
+  friend class ChunkPass;
+  /// One record and one cipher: what a thread needs to work.
+  struct Bench {
+    tbenc::ChunkCipher cipher;
+    WipedBuffer record;
+  };
+
+  tbenc::Header fetch_header(std::stop_token stop);
+  void open_cache();
+  std::unique_ptr<Bench> take_bench();
+  void return_bench(std::unique_ptr<Bench> bench);
+  RecordFetch fetcher();
+  MutableBytes accept(Bench& bench, std::uint64_t chunk, MutableBytes record, MutableBytes place);
+  std::optional<MutableBytes> from_cache(Bench& bench, std::uint64_t chunk, MutableBytes place, bool may_fetch);
+  Result<> fetch_now(std::uint64_t index, MutableBytes plain, std::stop_token stop);
 
   Options options_;
+  AuthenticatedManifest asset_;
+  FileKey key_;
+  blob::BlobSource& source_;
+  tbenc::Layout layout_;
+  bool hash_first_;
   Meter meter_;
-  mutable std::mutex mutex_;
   std::shared_ptr<Cache> cache_;
-  std::string cache_of_;  ///< digest of the manifest that cache_ belongs to
+  std::unique_ptr<ChunkTable> table_;
+  std::optional<tbenc::ChunkCipher> cipher_;
+  std::mutex benches_mutex_;
+  std::vector<std::unique_ptr<Bench>> benches_;
 };
 
 }  // namespace tb::hydrate

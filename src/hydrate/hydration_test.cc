@@ -1,132 +1,22 @@
 // spec: tbenc-v1 3, 5; wire 1.1, 2.2
-#include "hydrate/hydration.h"
-
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <atomic>
-#include <filesystem>
-#include <set>
 #include <thread>
 
-#include "blob/http_source.h"
-#include "blob/lying_server.h"
-#include "blob/sealed_sample.h"
+#include "hydrate/hydration_case.h"
 
 namespace tb::hydrate {
 namespace {
 
-using blob::LyingServer;
-using blob::SealedSample;
-using Asked = LyingServer::Asked;
-using Reply = LyingServer::Reply;
-
-/// Collects plaintext and holds the order of calls to the contract of ChunkSink.
-class Collector final : public asset::ChunkSink {
- public:
-  explicit Collector(bool in_order = false) : in_order_(in_order) {}
-  bool in_order() const override { return in_order_; }
-  Result<> begin(const asset::Manifest&, const tbenc::Layout& layout) override {
-    const std::lock_guard lock(mutex_);
-    EXPECT_FALSE(layout_);
-    layout_ = layout;
-    plain.assign(static_cast<std::size_t>(layout.plaintext_bytes()), 0);
-    return {};
-  }
-  Result<> chunk(std::uint64_t index, ByteView bytes) override {
-    const std::lock_guard lock(mutex_);
-    EXPECT_TRUE(layout_ && !finished && !aborted);
-    EXPECT_TRUE(seen.insert(index).second) << "chunk " << index << " came twice";
-    if (in_order_) EXPECT_EQ(index + 1, seen.size());
-    EXPECT_EQ(bytes.size(), layout_->chunk_plain_bytes(index));
-    std::ranges::copy(bytes, plain.begin() + static_cast<std::ptrdiff_t>(layout_->plain_offset(index)));
-    if (refuse_at == index) return fail("memory_short", "the sink is full");
-    return {};
-  }
-  Result<> finish() override {
-    finished = true;
-    return {};
-  }
-  void abort(const Error&) override {
-    EXPECT_FALSE(finished);
-    aborted = true;
-  }
-
-  Bytes plain;
-  std::set<std::uint64_t> seen;
-  std::optional<std::uint64_t> refuse_at;
-  bool finished = false, aborted = false;
-
- private:
-  bool in_order_;
-  std::mutex mutex_;
-  std::optional<tbenc::Layout> layout_;
-};
-
-struct Settings {
-  Mode mode = Mode::kOverlap;
-  CacheKind cache = CacheKind::kMemory;
-  unsigned connections = 4;
-  std::uint64_t request_bytes = 16384;
-};
-
-/// An asset of 50 chunks behind a server; a lie may be told and the ciphertext damaged.
-struct Case {
-  explicit Case(LyingServer::OnRequest lie = nullptr, Settings settings = {}, std::size_t bytes = 49 * 4096 + 17)
-      : Case(SealedSample::make(blob::sample_pattern(bytes), 4096), std::move(lie), settings) {}
-  Case(SealedSample of, LyingServer::OnRequest lie, Settings settings)
-      : sample(std::move(of)),
-        asset{sample.manifest, {.mac = true}},
-        server(sample.ciphertext, std::move(lie)),
-        client({.stall_timeout_ms = 1000, .use_proxy_environment = false}),
-        urls(std::make_shared<blob::UrlProvider>(SecretUrl(server.url()), [this] { return SecretUrl(renewed); })),
-        source(client, urls),
-        renewed(server.url("/model.tbenc?sig=second")),
-        hydration({.connections = settings.connections,
-                   .request_bytes = settings.request_bytes,
-                   .mode = settings.mode,
-                   .cache = settings.cache,
-                   .cache_directory = testing::TempDir(),
-                   .backoff = {.first_ms = 1, .max_ms = 5, .attempts = 30}}) {}
-
-  /// The reason of the failure, or "" and the plaintext is the one that was sealed.
-  std::string outcome(Collector& sink, bool takes_chunks = true) {
-    try {
-      hydration.run(asset, sample.key, source, sink, takes_chunks, stop.get_token());
-    } catch (const Error& error) {
-      EXPECT_TRUE(!sink.finished);
-      return error.reason;
-    }
-    EXPECT_TRUE(sink.finished);
-    if (takes_chunks) EXPECT_EQ(sink.plain, sample.plain);
-    return "";
-  }
-  std::string outcome() {
-    Collector sink;
-    return outcome(sink);
-  }
-
-  SealedSample sample;
-  AuthenticatedManifest asset;
-  LyingServer server;
-  http::Client client;
-  std::shared_ptr<blob::UrlProvider> urls;
-  blob::HttpSource source;
-  std::string renewed;
-  std::stop_source stop;
-  Hydration hydration;
-};
-
 TEST(Hydration, BringsEveryChunkOnceInEveryMode) {
   for (const Mode mode : {Mode::kOverlap, Mode::kStrict}) {
     for (const CacheKind cache : {CacheKind::kDisk, CacheKind::kMemory}) {
-      for (const bool in_order : {false, true}) {
+      for (const bool gives_places : {false, true}) {
         Case c(nullptr, {.mode = mode, .cache = cache});
-        Collector sink(in_order);
+        Collector sink(gives_places);
         EXPECT_EQ(c.outcome(sink), "");
         EXPECT_EQ(sink.seen.size(), 50U);
-        const Progress progress = c.hydration.progress();
-        EXPECT_EQ(progress.bytes, progress.total);
       }
     }
   }
@@ -134,7 +24,7 @@ TEST(Hydration, BringsEveryChunkOnceInEveryMode) {
 
 TEST(Hydration, SizesAroundChunkBordersAndConnections) {
   for (const std::size_t bytes : {0U, 1U, 4095U, 4096U, 4097U, 8192U, 30000U}) {
-    for (const unsigned connections : {1U, 3U, 32U}) {
+    for (const unsigned connections : {0U, 1U, 3U, 32U}) {
       Case c(nullptr, {.connections = connections, .request_bytes = 1024}, bytes);
       EXPECT_EQ(c.outcome(), "") << bytes;
     }
@@ -278,7 +168,7 @@ TEST(HydrationWithoutMac, AnotherDigestReleasesNothing) {
   EXPECT_EQ(c.outcome(sink), "ciphertext_digest_mismatch");
   EXPECT_TRUE(sink.seen.empty());
   EXPECT_TRUE(sink.aborted);
-  EXPECT_EQ(c.hydration.ciphertext(), nullptr) << "wrong ciphertext is not kept";
+  EXPECT_FALSE(c.hydration->cache()->present(0)) << "wrong ciphertext is not kept";
 }
 
 TEST(HydrationCache, SecondRunDownloadsNothing) {
@@ -287,7 +177,7 @@ TEST(HydrationCache, SecondRunDownloadsNothing) {
   const int before = c.server.requests();
   EXPECT_EQ(c.outcome(), "");
   EXPECT_EQ(c.server.requests(), before);
-  EXPECT_EQ(c.hydration.progress().from_cache_bytes, c.hydration.progress().total);
+  EXPECT_EQ(c.hydration->progress().from_cache_bytes, c.hydration->progress().total);
 }
 
 TEST(HydrationCache, DamagedRecordIsFetchedAgainAlone) {
@@ -295,12 +185,14 @@ TEST(HydrationCache, DamagedRecordIsFetchedAgainAlone) {
   ASSERT_EQ(c.outcome(), "");
   const int before = c.server.requests();
   Bytes record(4116);
-  auto cache = c.hydration.ciphertext();
+  auto cache = c.hydration->cache();
   ASSERT_TRUE(cache->read_record(7, record));
   record[100] ^= 1;
-  ASSERT_TRUE(cache->write_record(7, record));
+  ASSERT_TRUE(cache->store(7, record));
+  cache.reset();
   EXPECT_EQ(c.outcome(), "");
   EXPECT_EQ(c.server.requests(), before + 1);
+  cache = c.hydration->cache();
   ASSERT_TRUE(cache->read_record(7, record));
   EXPECT_TRUE(std::equal(record.begin(), record.end(), c.sample.ciphertext.begin() + 32 + 7 * 4116));
 }
@@ -315,31 +207,61 @@ TEST(HydrationCache, InterruptedDownloadContinuesWhereItWas) {
   ASSERT_EQ(c.outcome(), "blob_not_found");
   broken = false;
   ASSERT_EQ(c.outcome(), "");
-  EXPECT_GT(c.hydration.progress().from_cache_bytes, 90'000U);
+  EXPECT_GT(c.hydration->progress().from_cache_bytes, 90'000U);
 }
 
-TEST(HydrationCache, SinkThatTakesNoChunksGetsTheVerifiedCiphertext) {
+TEST(HydrationCache, WhatIsVerifiedIsServedFromThere) {
+  for (const CacheKind kind : {CacheKind::kDisk, CacheKind::kMemory}) {
+    for (const Mode mode : {Mode::kOverlap, Mode::kStrict}) {
+      Case c(nullptr, {.mode = mode, .cache = kind});
+      ASSERT_EQ(c.outcome_on_demand(), "");
+      EXPECT_EQ(c.server.requests(), 18);
+      Bytes all(static_cast<std::size_t>(c.hydration->cache()->size()));
+      ASSERT_TRUE(c.hydration->cache()->read_at(0, all));
+      EXPECT_EQ(all, c.sample.ciphertext);
+    }
+  }
+}
+
+TEST(HydrationCache, WhatIsKeptInMemoryServesTheNextRun) {
   Case c;
-  Collector sink;
-  EXPECT_EQ(c.outcome(sink, false), "");
-  EXPECT_TRUE(sink.seen.empty());
-  auto cache = c.hydration.ciphertext();
-  ASSERT_NE(cache, nullptr);
-  Bytes all(static_cast<std::size_t>(cache->size()));
-  ASSERT_TRUE(cache->read_at(0, all));
-  EXPECT_EQ(all, c.sample.ciphertext);
+  ASSERT_EQ(c.outcome_on_demand(), "");
+  const int before = c.server.requests();
+  Hydration next(c.options, c.asset, c.sample.key.clone(), c.source, c.hydration->cache());
+  next.prepare(true, {});
+  next.verify(nullptr, {});
+  EXPECT_EQ(c.server.requests(), before);
+  EXPECT_EQ(next.progress().from_cache_bytes, next.progress().total);
+}
+
+TEST(HydrationCache, AnotherManifestsCacheIsNotUsed) {
+  Case c;
+  ASSERT_EQ(c.outcome_on_demand(), "");
+  Case other(SealedSample::make(blob::sample_pattern(49 * 4096 + 17), 4096), nullptr, {});
+  Hydration next(other.options, other.asset, other.sample.key.clone(), other.source, c.hydration->cache());
+  next.prepare(true, {});
+  EXPECT_NE(next.cache(), c.hydration->cache());
+  next.verify(nullptr, {});
 }
 
 TEST(HydrationCache, OverlapInMemoryKeepsNoSecondCopy) {
   Case c(nullptr, {.mode = Mode::kOverlap, .cache = CacheKind::kMemory});
   ASSERT_EQ(c.outcome(), "");
-  EXPECT_EQ(c.hydration.ciphertext(), nullptr);
+  EXPECT_EQ(c.hydration->cache(), nullptr);
+}
+
+TEST(HydrationCache, AFullDiskIsSaidBeforeAnythingIsFetched) {
+  Case c(nullptr, {.cache = CacheKind::kDisk});
+  c.options.cache_directory = "/dev/full/nowhere";
+  Collector sink;
+  EXPECT_NE(c.outcome(sink), "");
+  EXPECT_EQ(c.server.requests(), 0);
 }
 
 TEST(Hydration, SinkThatRefusesEndsIt) {
-  for (const bool in_order : {false, true}) {
+  for (const bool gives_places : {false, true}) {
     Case c;
-    Collector sink(in_order);
+    Collector sink(gives_places);
     sink.refuse_at = 20;
     EXPECT_EQ(c.outcome(sink), "memory_short");
     EXPECT_TRUE(sink.aborted);

@@ -15,7 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Plain final : asset::ChunkSink {
-  bool in_order() const override { return false; }
   Result<> begin(const asset::Manifest&, const tbenc::Layout& of) override {
     layout = of;
     bytes.resize(static_cast<std::size_t>(of.plaintext_bytes()));
@@ -56,10 +55,10 @@ TEST_F(NginxTest, ParallelRangesBringTheModel) {
   http::Client client({.use_proxy_environment = false});
   for (const Mode mode : {Mode::kOverlap, Mode::kStrict}) {
     blob::HttpSource source(client, std::make_shared<blob::UrlProvider>(SecretUrl(nginx_->url("model.tbenc"))));
-    Hydration hydration(
-        {.connections = 6, .request_bytes = 2U << 20, .mode = mode, .cache_directory = dir_ + "/cache"});
+    Hydration hydration({.connections = 6, .request_bytes = 2U << 20, .mode = mode, .cache_directory = dir_ + "/cache"},
+                        {sample.manifest, {.mac = true}}, sample.key.clone(), source);
     Plain sink;
-    hydration.run({sample.manifest, {.mac = true}}, sample.key, source, sink, true, {});
+    hydration.run(sink, {});
     EXPECT_EQ(sink.bytes, sample.plain);
     EXPECT_FALSE(source.stat().etag.empty());
   }
@@ -74,10 +73,11 @@ TEST_F(NginxTest, FileThatIsReplacedIsNotMixed) {
   Bytes longer = sample.ciphertext;
   longer.push_back(0);
   put(longer);
-  Hydration hydration({.cache_directory = dir_ + "/cache"});
+  Hydration hydration({.cache_directory = dir_ + "/cache"}, {sample.manifest, {.mac = true}}, sample.key.clone(),
+                      source);
   Plain sink;
   try {
-    hydration.run({sample.manifest, {.mac = true}}, sample.key, source, sink, true, {});
+    hydration.run(sink, {});
     FAIL() << "the blob changed and nobody saw it";
   } catch (const Error& error) {
     EXPECT_EQ(error.reason, "blob_changed");

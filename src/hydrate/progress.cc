@@ -9,7 +9,7 @@ constexpr std::int64_t kStepMs = 500;
 void Meter::start(std::uint64_t total) {
   const std::lock_guard lock(mutex_);
   total_ = total;
-  bytes_ = from_cache_ = 0;
+  bytes_ = from_cache_ = retries_ = 0;
   samples_ = {{now_(), 0}};
 }
 
@@ -22,10 +22,14 @@ void Meter::add(std::uint64_t bytes, bool from_cache) {
   while (samples_.size() > 2 && now - samples_.front().at_ms > kWindowMs) samples_.pop_front();
 }
 
+void Meter::retried() {
+  const std::lock_guard lock(mutex_);
+  ++retries_;
+}
+
 Progress Meter::snapshot() const {
   const std::lock_guard lock(mutex_);
-  Progress p{
-      .bytes = bytes_, .total = total_, .from_cache_bytes = from_cache_, .bytes_per_second = 0, .eta_seconds = {}};
+  Progress p{.bytes = bytes_, .total = total_, .from_cache_bytes = from_cache_, .retries = retries_};
   if (samples_.empty()) return p;
   const std::int64_t elapsed_ms = now_() - samples_.front().at_ms;
   if (elapsed_ms <= 0 || bytes_ == samples_.front().bytes) return p;

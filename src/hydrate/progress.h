@@ -17,6 +17,7 @@ struct Progress {
   std::uint64_t bytes = 0;
   std::uint64_t total = 0;
   std::uint64_t from_cache_bytes = 0;  ///< of `bytes`: read from the cache, not downloaded
+  std::uint64_t retries = 0;           ///< attempts after the first, of all ranges
   double bytes_per_second = 0;
   std::optional<double> eta_seconds;
 };
@@ -28,6 +29,7 @@ class Meter {
   /// A new piece of work of `total` bytes.
   void start(std::uint64_t total);
   void add(std::uint64_t bytes, bool from_cache);
+  void retried();
   Progress snapshot() const;
 
  private:
@@ -37,7 +39,7 @@ class Meter {
   };
   Clock now_;
   mutable std::mutex mutex_;
-  std::uint64_t total_ = 0, bytes_ = 0, from_cache_ = 0;
+  std::uint64_t total_ = 0, bytes_ = 0, from_cache_ = 0, retries_ = 0;
   std::deque<Sample> samples_;  ///< one per half second at most, over the last ten seconds
 };
 

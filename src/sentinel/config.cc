@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <charconv>
 #include <functional>
-#include <thread>
 
 #include "api/asset.h"
 #include "base/fs.h"
@@ -118,12 +117,8 @@ void read_delivery(Reader& reader, const Settings& settings, Config& config) {
   const auto place = [&](std::string_view name, const std::string& dev_place) {
     return config.dev && !settings.is_given(name) ? dev_place : reader.path(name);
   };
-  if (reader.text("TB_DELIVERY") == "mount") {
-    reader.fault("TB_DELIVERY", "mount is not in this version; use tmpfs, fifo or auto");
-  } else {
-    config.delivery = std::array{DeliveryChoice::kAuto, DeliveryChoice::kTmpfs,
-                                 DeliveryChoice::kFifo}[reader.choice("TB_DELIVERY", {"auto", "tmpfs", "fifo"})];
-  }
+  config.delivery = std::array{DeliveryChoice::kAuto, DeliveryChoice::kMount, DeliveryChoice::kTmpfs,
+                               DeliveryChoice::kFifo}[reader.choice("TB_DELIVERY", {"auto", "mount", "tmpfs", "fifo"})];
   config.model_dir = place("TB_MODEL_DIR", memory + "/model");
   config.pipe_path = place("TB_PIPE_PATH", memory + "/model-pipe");
   config.ready_signal = place("TB_READY_SIGNAL", memory + "/ready.signal");
@@ -132,16 +127,22 @@ void read_delivery(Reader& reader, const Settings& settings, Config& config) {
   config.audit_dir = settings.is_given("TB_AUDIT_DIR") ? reader.path("TB_AUDIT_DIR") : config.state_dir + "/audit";
   config.api_keys_file =
       settings.is_given("TB_API_KEYS_FILE") ? reader.path("TB_API_KEYS_FILE") : config.state_dir + "/api-keys";
-  if (reader.text("TB_HYDRATE") == "lazy") {
-    reader.fault("TB_HYDRATE", "lazy is not in this version; use overlap or strict");
-  } else {
-    config.strict_hydration = reader.choice("TB_HYDRATE", {"overlap", "strict"}) == 1;
-  }
+  config.hydrate = std::array{HydrateChoice::kOverlap, HydrateChoice::kStrict,
+                              HydrateChoice::kLazy}[reader.choice("TB_HYDRATE", {"overlap", "strict", "lazy"})];
   config.cache_on_disk = reader.choice("TB_CACHE", {"disk", "memory"}) == 0;
   config.download_connections = reader.text("TB_DOWNLOAD_CONCURRENCY") == "auto"
-                                    ? std::clamp(2 * std::thread::hardware_concurrency(), 2U, 16U)
+                                    ? 0
                                     : static_cast<unsigned>(reader.number("TB_DOWNLOAD_CONCURRENCY", 1, 32));
   config.download_request_bytes = reader.number("TB_DOWNLOAD_CHUNK_BYTES", 1024, 67108864);
+  if (settings.is_given("TB_MAX_DOWNLOAD_BYTES_PER_SECOND")) {
+    config.download_bytes_per_second = reader.number("TB_MAX_DOWNLOAD_BYTES_PER_SECOND", 1024, std::uint64_t{1} << 50);
+  }
+  const std::string& source = reader.text("TB_SOURCE");
+  if (source.starts_with("file:/")) {
+    config.source_dir = source.substr(source.starts_with("file:///") ? 7 : 5);
+  } else if (!source.empty()) {
+    reader.fault("TB_SOURCE", "must be file:/DIRECTORY");
+  }
   config.allow_swap = reader.truth("TB_ALLOW_SWAP") || config.dev;
 }
 

@@ -16,7 +16,8 @@
 
 namespace tb::sentinel {
 
-enum class DeliveryChoice { kAuto, kTmpfs, kFifo };
+enum class DeliveryChoice { kAuto, kMount, kTmpfs, kFifo };
+enum class HydrateChoice { kOverlap, kStrict, kLazy };
 
 /// Where the runtime answers: loopback TCP or a unix socket.
 struct RuntimeAddress {
@@ -41,11 +42,13 @@ struct Config {
 
   DeliveryChoice delivery = DeliveryChoice::kAuto;
   std::string model_dir, pipe_path, ready_signal;
-  bool strict_hydration = false;
+  HydrateChoice hydrate = HydrateChoice::kOverlap;
   bool cache_on_disk = true;
   std::string target_dir;
-  unsigned download_connections = 4;
+  unsigned download_connections = 4;  ///< 0: found by watching
   std::uint64_t download_request_bytes = 0;
+  std::uint64_t download_bytes_per_second = 0;  ///< 0: no limit
+  std::string source_dir;                       ///< TB_SOURCE: ciphertext and manifest lie here; empty: at signed URLs
   bool allow_swap = false;
 
   RuntimeAddress runtime;

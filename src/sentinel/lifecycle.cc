@@ -4,17 +4,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <future>
 
-#include "asset/sealed_chunks.h"
 #include "async/stop.h"
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/fs.h"
 #include "blob/http_source.h"
-#include "deliver/fifo.h"
 #include "deliver/guard.h"
-#include "deliver/tmpfs.h"
 #include "hydrate/manifest_check.h"
 #include "sentinel/runtime/command.h"
 
@@ -24,21 +20,6 @@ namespace {
 constexpr std::chrono::milliseconds kTick{50};
 constexpr std::int64_t kRetryMs = 5'000;
 
-hydrate::Options hydrate_options(const Config& config) {
-  hydrate::Options options;
-  options.connections = config.download_connections;
-  options.request_bytes = config.download_request_bytes;
-  options.mode = config.strict_hydration ? hydrate::Mode::kStrict : hydrate::Mode::kOverlap;
-  options.cache = config.cache_on_disk ? hydrate::CacheKind::kDisk : hydrate::CacheKind::kMemory;
-  options.cache_directory = config.target_dir;
-  return options;
-}
-
-/// wire 2.2: what the first implementation made goes into a FIFO, the rest into memory files.
-bool wants_fifo(DeliveryChoice choice, const asset::Manifest& manifest) {
-  return choice == DeliveryChoice::kFifo || (choice == DeliveryChoice::kAuto && !manifest.content());
-}
-
 asset::Metadata metadata_of(const api::AssetMetadata& wire) {
   return {.format = wire.format,
           .algo = wire.algo,
@@ -47,14 +28,10 @@ asset::Metadata metadata_of(const api::AssetMetadata& wire) {
           .sha256_ciphertext = wire.sha256_ciphertext};
 }
 
-std::string parent_of(const std::string& path) {
-  return path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
-}
-
 }  // namespace
 
 Lifecycle::Lifecycle(Parts parts)
-    : parts_(std::move(parts)), hydration_(hydrate_options(parts_.config)), runtime_address_(parts_.config.runtime) {
+    : parts_(std::move(parts)), runtime_address_(parts_.config.runtime) {
   started_boot_ms_ = boot_ms_now();
   status_.contract_id = parts_.config.contract_id;
   status_.asset_id = parts_.config.asset_id;
@@ -102,29 +79,17 @@ Status Lifecycle::status() const {
     const std::scoped_lock lock(mutex_);
     out = status_;
     lease = lease_;
+    if (provision_) out.hydrate = provision_->progress();
   }
   out.uptime_ms = boot_ms_now() - started_boot_ms_;
-  out.hydrate = hydration_.progress();
   out.runtime = parts_.supervisor.view();
   if (lease) out.lease = lease->view();
   return out;
 }
 
-/// Guards the place before anything is asked for, and wipes what a run that was killed has left there: otherwise a
-/// sentinel that is denied now would stay beside the plaintext of before.
-void Lifecycle::prepare_delivery() {
-  const Config& config = parts_.config;
-  if (config.delivery == DeliveryChoice::kFifo) {
-    value_or_throw(make_directories(parent_of(config.pipe_path), 0711));
-    deliver::make_fifo({config.pipe_path, config.runtime_uid, config.allow_swap});
-    if (access(config.model_dir.c_str(), F_OK) != 0) return;
-  }
-  deliver::make_tmpfs({config.model_dir, config.runtime_uid, config.allow_swap});
-}
-
 void Lifecycle::boot() {
   value_or_throw(deliver::forbid_core_dumps());
-  prepare_delivery();
+  Provision::clear_leftovers(parts_.config);
   ready_signal_ = std::make_unique<deliver::ReadySignal>(parts_.config.ready_signal);
   move(Event::kStarted);
 }
@@ -169,10 +134,10 @@ void Lifecycle::serve_once(const std::stop_token& stop) {
   FileKey key = authorize(stop);
   move(Event::kAuthorized);
   const hydrate::AuthenticatedManifest asset = fetch_manifest(key, stop);
-  hydrate_and_deliver(asset, std::move(key), stop);
+  provide(asset, std::move(key), stop);
   ready_signal_->publish({.sentinel_version = parts_.version,
-                          .delivery = delivery_->kind(),
-                          .path = delivery_->path(),
+                          .delivery = provision_->kind(),
+                          .path = provision_->path(),
                           .generation = random_token(12),
                           .plaintext_bytes = asset.manifest.plaintext_bytes()},
                          unix_ms_now());
@@ -225,42 +190,22 @@ hydrate::AuthenticatedManifest Lifecycle::fetch_manifest(const FileKey& key, con
   return asset;
 }
 
-void Lifecycle::hydrate_and_deliver(const hydrate::AuthenticatedManifest& asset, FileKey key,
-                                    const std::stop_token& stop) {
-  const Config& config = parts_.config;
-  if (wants_fifo(config.delivery, asset.manifest)) {
-    value_or_throw(make_directories(parent_of(config.pipe_path), 0711));
-    delivery_ = deliver::make_fifo({config.pipe_path, config.runtime_uid, config.allow_swap});
-  } else {
-    delivery_ = deliver::make_tmpfs({config.model_dir, config.runtime_uid, config.allow_swap});
-  }
+void Lifecycle::provide(const hydrate::AuthenticatedManifest& asset, FileKey key, const std::stop_token& stop) {
+  auto provision =
+      std::make_unique<Provision>(parts_.config, asset, std::move(key),
+                                  std::make_unique<blob::HttpSource>(parts_.blobs, urls_), kept_, parts_.log.named("hydrate"));
   {
     const std::scoped_lock lock(mutex_);
-    status_.delivery_kind = delivery_->kind();
+    provision_ = std::move(provision);
+    status_.delivery_kind = provision_->kind();
   }
-  // Hydration may take longer than a lease: it runs beside, so that a denial ends it.
-  std::stop_source cancel;
-  blob::HttpSource source(parts_.blobs, urls_);
-  auto work = std::async(std::launch::async, [&] {
-    hydration_.run(asset, key, source, *delivery_, delivery_->takes_chunks(), cancel.get_token());
+  // Hydration may take longer than a lease: a denial ends it.
+  provision_->until_usable([&] {
+    if (stop.stop_requested()) throw Error("cancelled", "stopped");
+    lease_->check();
   });
-  try {
-    while (work.wait_for(kTick) != std::future_status::ready) {
-      if (stop.stop_requested()) throw Error("cancelled", "stopped");
-      lease_->check();
-    }
-  } catch (...) {
-    cancel.request_stop();
-    work.wait();
-    throw;
-  }
-  work.get();
-  if (!delivery_->takes_chunks()) {
-    delivery_->serve(
-        value_or_throw(asset::SealedChunks::open(key, hydration_.ciphertext(), asset.manifest.known())));
-  }
   const std::scoped_lock lock(mutex_);
-  status_.delivery_usable = delivery_->usable();
+  status_.delivery_usable = provision_->usable();
 }
 
 void Lifecycle::start_runtime() {
@@ -269,7 +214,7 @@ void Lifecycle::start_runtime() {
     if (!config.runtime.is_unix() && config.runtime.port == 0) runtime_address_.port = runtime::free_loopback_port();
     if (config.runtime.is_unix()) unlink(config.runtime.unix_path.c_str());
     parts_.supervisor.start(
-        {.arguments = runtime::expand_command(config.runtime_command, delivery_->path(), runtime_address_),
+        {.arguments = runtime::expand_command(config.runtime_command, provision_->path(), runtime_address_),
          .environment = runtime::runtime_environment(parts_.environment),
          .uid = config.runtime_uid});
   }
@@ -295,8 +240,7 @@ void Lifecycle::watch_ready(const std::stop_token& stop) {
   while (true) {
     if (stop.stop_requested()) throw Error("cancelled", "stopped");
     lease_->check();
-    if (const std::string fault = delivery_->last_fault(); !fault.empty())
-      throw Error("tag_mismatch", "the delivery failed: " + fault);
+    provision_->check();
     const bool healthy = probe_->healthy();
     if (state() == State::kDecrypt && healthy) {
       become_ready();
@@ -321,14 +265,19 @@ void Lifecycle::tear_down(proxy::Gate::Door door) {
   parts_.proxy.cut();
   if (ready_signal_) ready_signal_->withdraw();
   probe_.reset();
+  if (provision_) provision_->stop_serving();
   parts_.supervisor.stop();
-  const bool had_plaintext = delivery_ != nullptr;
-  if (delivery_ && !delivery_->revoke())
-    parts_.log.error("plaintext could not be wiped", {{"fault", delivery_->last_fault()}});
-  delivery_.reset();
+  const bool had_plaintext = provision_ != nullptr;
+  if (provision_) {
+    if (auto wiped = provision_->revoke(); !wiped) parts_.log.error("plaintext could not be wiped", wiped.error());
+    kept_ = provision_->cache();
+  }
   std::shared_ptr<LeaseKeeper> lease;
+  std::unique_ptr<Provision> ended;
   {
     const std::scoped_lock lock(mutex_);
+    ended = std::move(provision_);
+    status_.hydrate = {};
     status_.delivery_kind.clear();
     status_.delivery_usable = false;
     status_.runtime_healthy = false;

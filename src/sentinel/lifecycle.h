@@ -11,16 +11,15 @@
 #include <string>
 
 #include "blob/url.h"
-#include "deliver/delivery.h"
 #include "deliver/ready_signal.h"
 #include "http/client.h"
-#include "hydrate/hydration.h"
 #include "hydrate/manifest_check.h"
 #include "obs/log.h"
 #include "sentinel/authorizer.h"
 #include "sentinel/config.h"
 #include "sentinel/lease_keeper.h"
 #include "sentinel/proxy/filters.h"
+#include "sentinel/provision.h"
 #include "sentinel/proxy/proxy.h"
 #include "sentinel/runtime/probe.h"
 #include "sentinel/runtime/supervisor.h"
@@ -58,11 +57,10 @@ class Lifecycle {
 
  private:
   void boot();
-  void prepare_delivery();
   void serve_once(const std::stop_token& stop);
   FileKey authorize(const std::stop_token& stop);
   hydrate::AuthenticatedManifest fetch_manifest(const FileKey& key, const std::stop_token& stop);
-  void hydrate_and_deliver(const hydrate::AuthenticatedManifest& asset, FileKey key, const std::stop_token& stop);
+  void provide(const hydrate::AuthenticatedManifest& asset, FileKey key, const std::stop_token& stop);
   void start_runtime();
   void watch_ready(const std::stop_token& stop);
   void become_ready();
@@ -74,9 +72,8 @@ class Lifecycle {
   std::shared_ptr<LeaseKeeper> current_lease() const;
 
   Parts parts_;
-  hydrate::Hydration hydration_;
   std::unique_ptr<deliver::ReadySignal> ready_signal_;
-  std::unique_ptr<deliver::Delivery> delivery_;
+  std::shared_ptr<hydrate::Cache> kept_;  ///< ciphertext of the last provision
   std::shared_ptr<blob::UrlProvider> urls_;
   SecretUrl manifest_url_;
   asset::Expectation expected_;  ///< of the manifest; without the key
@@ -88,6 +85,7 @@ class Lifecycle {
   mutable std::mutex mutex_;  ///< of what status() reads
   Status status_;
   std::shared_ptr<LeaseKeeper> lease_;
+  std::unique_ptr<Provision> provision_;  ///< changed by the lifecycle's thread alone
 };
 
 }  // namespace tb::sentinel

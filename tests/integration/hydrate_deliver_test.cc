@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <fstream>
 
-#include "asset/sealed_chunks.h"
 #include "blob/http_source.h"
 #include "blob/nginx.h"
 #include "blob/sealed_sample.h"
@@ -64,11 +63,16 @@ class HydrateDeliver : public testing::Test {
       const std::string text = hydrate::fetch_manifest(client, manifest_url, {}, {});
       const auto asset = value_or_throw(hydrate::authenticate_manifest(text, {.key = &key, .asset_id = "sample"}));
       blob::HttpSource source(client, std::make_shared<blob::UrlProvider>(SecretUrl(nginx_->url("m.tbenc"))));
-      hydrate::Hydration hydration({.request_bytes = 1U << 20, .mode = mode, .cache_directory = disk_ + "/cache"});
-      hydration.run(asset, key, source, delivery, delivery.takes_chunks(), {});
-      if (!delivery.takes_chunks()) {
-        delivery.serve(
-            value_or_throw(asset::SealedChunks::open(key, hydration.ciphertext(), asset.manifest.known())));
+      auto hydration = std::make_shared<hydrate::Hydration>(
+          hydrate::Options{.request_bytes = 1U << 20, .mode = mode, .cache_directory = disk_ + "/cache"}, asset,
+          key.clone(), source);
+      if (delivery.takes_chunks()) {
+        hydration->run(delivery, {});
+      } else {
+        value_or_throw(delivery.begin(asset.manifest, hydration->layout()));
+        hydration->prepare(true, {});
+        hydration->verify(nullptr, {});
+        delivery.serve(hydration);
       }
     } catch (const Error& error) {
       return error.reason;

@@ -1,0 +1,44 @@
+#include "hydrate/record_fetch.h"
+
+#include <algorithm>
+
+#include "hydrate/retry.h"
+
+namespace tb::hydrate {
+
+void RecordFetch::run(const Range& range, MutableBytes room, const OnRecord& on_record, std::stop_token stop) const {
+  const std::uint64_t end = range.offset + range.bytes;
+  const std::uint64_t last = range.first_chunk + range.chunks;
+  std::uint64_t chunk = range.first_chunk;
+  std::size_t filled = 0;
+  Retry retry(backoff, stop);
+  const auto take = [&](ByteView piece) {
+    retry.progressed();
+    if (paced) paced(piece.size(), stop);
+    while (!piece.empty()) {
+      const auto whole = static_cast<std::size_t>(layout.record_bytes(chunk));
+      const std::size_t taken = std::min(whole - filled, piece.size());
+      std::ranges::copy(piece.first(taken), room.data() + filled);
+      filled += taken;
+      piece = piece.subspan(taken);
+      if (filled < whole) return;
+      on_record(chunk, room.first(whole));
+      ++chunk;
+      filled = 0;
+    }
+  };
+  while (chunk < last) {
+    const std::uint64_t from = layout.record_offset(chunk) + filled;
+    try {
+      source.fetch(from, end - from, take, stop);
+    } catch (const blob::FetchError& error) {
+      retry.wait_or_rethrow(error, error.retry_after_ms);
+      if (retrying) retrying();
+    } catch (const Error& error) {
+      retry.wait_or_rethrow(error, std::nullopt);
+      if (retrying) retrying();
+    }
+  }
+}
+
+}  // namespace tb::hydrate

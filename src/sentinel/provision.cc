@@ -1,0 +1,136 @@
+#include "sentinel/provision.h"
+
+#include <unistd.h>
+
+#include <chrono>
+
+#include "async/rate_limit.h"
+#include "base/clock.h"
+#include "base/fs.h"
+#include "deliver/fifo.h"
+#include "deliver/tmpfs.h"
+
+namespace tb::sentinel {
+namespace {
+
+constexpr std::chrono::milliseconds kTick{20};
+constexpr std::int64_t kLogMs = 10'000;
+
+std::string parent_of(const std::string& path) {
+  return path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+}
+
+hydrate::Options options_of(const Config& config) {
+  hydrate::Options options;
+  options.connections = config.download_connections;
+  options.request_bytes = config.download_request_bytes;
+  options.mode = config.hydrate == HydrateChoice::kStrict ? hydrate::Mode::kStrict : hydrate::Mode::kOverlap;
+  options.cache = config.cache_on_disk ? hydrate::CacheKind::kDisk : hydrate::CacheKind::kMemory;
+  options.cache_directory = config.target_dir;
+  if (config.download_bytes_per_second != 0) {
+    options.paced = [limit = std::make_shared<async::RateLimit>(config.download_bytes_per_second)](
+                        std::uint64_t bytes, std::stop_token stop) { limit->take(bytes, std::move(stop)); };
+  }
+  return options;
+}
+
+std::unique_ptr<deliver::Delivery> make_delivery(const Config& config, const asset::Manifest& manifest) {
+  // wire 2.2: what the first implementation made goes into a FIFO, the rest into memory files.
+  const bool fifo = config.delivery == DeliveryChoice::kFifo ||
+                    (config.delivery == DeliveryChoice::kAuto && !manifest.content());
+  if (!fifo) return deliver::make_tmpfs({config.model_dir, config.runtime_uid, config.allow_swap});
+  value_or_throw(make_directories(parent_of(config.pipe_path), 0711));
+  return deliver::make_fifo({config.pipe_path, config.runtime_uid, config.allow_swap});
+}
+
+}  // namespace
+
+void Provision::clear_leftovers(const Config& config) {
+  if (config.delivery == DeliveryChoice::kFifo) {
+    value_or_throw(make_directories(parent_of(config.pipe_path), 0711));
+    deliver::make_fifo({config.pipe_path, config.runtime_uid, config.allow_swap});
+    if (access(config.model_dir.c_str(), F_OK) != 0) return;
+  }
+  deliver::make_tmpfs({config.model_dir, config.runtime_uid, config.allow_swap});
+}
+
+Provision::Provision(const Config& config, const hydrate::AuthenticatedManifest& asset, FileKey key,
+                     std::unique_ptr<blob::BlobSource> source, std::shared_ptr<hydrate::Cache> kept, obs::Log log)
+    : config_(config), asset_(asset), source_(std::move(source)), log_(std::move(log)) {
+  hydration_ =
+      std::make_shared<hydrate::Hydration>(options_of(config), asset_, std::move(key), *source_, std::move(kept));
+  delivery_ = make_delivery(config, asset_.manifest);
+  at_once_ = config.hydrate == HydrateChoice::kLazy && delivery_->kind() == "mount" && hydration_->may_serve_at_once();
+  if (config.hydrate == HydrateChoice::kLazy && !at_once_) {
+    log_.info("lazy needs a mount and a manifest with a mac: everything is verified first",
+              {{"delivery", delivery_->kind()}});
+  }
+}
+
+Provision::~Provision() {
+  (void)revoke();
+}
+
+/// On a thread of its own: everything up to a usable delivery, less serve(), which is quick and the caller's.
+void Provision::bring() {
+  if (delivery_->takes_chunks()) return hydration_->run(*delivery_, stop_.get_token());
+  value_or_throw(delivery_->begin(asset_.manifest, hydration_->layout()));
+  hydration_->prepare(true, stop_.get_token());
+  if (!at_once_) hydration_->verify(nullptr, stop_.get_token());
+}
+
+void Provision::until_usable(const std::function<void()>& check) {
+  work_ = std::async(std::launch::async, [this] { bring(); });
+  try {
+    while (work_.wait_for(kTick) != std::future_status::ready) {
+      check();
+      log_progress();
+    }
+  } catch (...) {
+    stop_.request_stop();
+    work_.wait();
+    throw;
+  }
+  work_.get();
+  if (!delivery_->takes_chunks()) delivery_->serve(hydration_);
+  if (at_once_) {
+    work_ = std::async(std::launch::async, [this] { hydration_->verify(delivery_.get(), stop_.get_token()); });
+  }
+}
+
+void Provision::check() {
+  if (const auto fault = delivery_->last_fault()) throw Error(*fault);
+  if (!work_.valid()) return;
+  log_progress();
+  if (work_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return;
+  work_.get();
+  log_.info("everything has come and is verified", {{"bytes", progress().total}});
+}
+
+void Provision::log_progress() {
+  const std::int64_t now = boot_ms_now();
+  if (logged_boot_ms_ == 0) logged_boot_ms_ = now;
+  if (now - logged_boot_ms_ < kLogMs) return;
+  logged_boot_ms_ = now;
+  const hydrate::Progress at = progress();
+  log_.info("hydrating", {{"bytes", at.bytes},
+                          {"total", at.total},
+                          {"from_cache_bytes", at.from_cache_bytes},
+                          {"mib_per_second", static_cast<std::int64_t>(at.bytes_per_second / (1 << 20))},
+                          {"eta_seconds", at.eta_seconds ? static_cast<std::int64_t>(*at.eta_seconds) : -1},
+                          {"retries", at.retries}});
+}
+
+void Provision::stop_serving() {
+  stop_.request_stop();
+  if (!delivery_->takes_chunks()) (void)delivery_->revoke();
+}
+
+Result<> Provision::revoke() {
+  stop_.request_stop();
+  auto revoked = delivery_->revoke();
+  if (work_.valid()) work_.wait();
+  return revoked;
+}
+
+}  // namespace tb::sentinel
