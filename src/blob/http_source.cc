@@ -42,7 +42,7 @@ http::ClientRequest request_for(const SecretUrl& url, std::uint64_t max_bytes, c
 template <typename Attempt>
 auto with_renewal(UrlProvider& urls, const Attempt& attempt) {
   for (;;) {
-    const UrlProvider::Current where = urls.current();
+    const UrlProvider::Current where = urls.for_request();
     try {
       return attempt(where);
     } catch (const FetchError& error) {

@@ -36,6 +36,7 @@ Lease lease_of(api::AuthorizeAnswer& answer, std::int64_t sent_boot_ms, UnixMs s
   const UnixMs issued = answer.issued_at.value_or(sent_unix_ms);
   const UnixMs expires = answer.lease_expires_at.value_or(answer.expires_at);
   lease.expires_boot_ms = sent_boot_ms + (expires - issued);
+  if (answer.issued_at) lease.urls_expire_boot_ms = sent_boot_ms + (answer.expires_at - issued);
   lease.renew_after_ms = answer.renew_after_seconds ? *answer.renew_after_seconds * 1000 : kDefaultRenewMs;
   lease.renew_after_ms = std::max(lease.renew_after_ms, kMinRenewMs);
   lease.offline_grace_ms = std::max<std::int64_t>(answer.offline_grace_seconds, 0) * 1000;

@@ -33,6 +33,8 @@ struct Lease {
   std::vector<std::string> allowed_paths;  ///< of the contract; empty: no narrowing
   bool isolation_required = false;         ///< the contract wants the runtime confined
   std::int64_t expires_boot_ms = 0;        ///< boot clock: request sent + (lease_expires_at − issued_at)
+  /// Of both URLs, boot clock: request sent + (expires_at − issued_at); nullopt from a control plane without issued_at.
+  std::optional<std::int64_t> urls_expire_boot_ms;
   std::int64_t renew_after_ms = 60'000;
   std::int64_t offline_grace_ms = 0;
 };

@@ -271,13 +271,58 @@ TEST_F(AuthorizerTest, RenewalsMoveTheEndAndBringUrls) {
   });
   Authorizer authorizer = make();
   std::atomic<int> urls = 0;
-  const LeaseKeeper keeper(authorizer, lease_of(60'000, 0), [&](const SecretUrl& url) { urls += url.empty() ? 0 : 1; },
-                           {});
+  const auto on_url = [&](const blob::DatedUrl& dated) { urls += dated.url.empty() ? 0 : 1; };
+  const LeaseKeeper keeper(authorizer, lease_of(60'000, 0), on_url, {});
   for (int i = 0; i < 4000 && keeper.view().renewals < 2; ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   EXPECT_GE(keeper.view().renewals, 2U);
   EXPECT_GE(urls, 1);
   EXPECT_GT(keeper.left_ms(), 3'000'000);
+}
+
+TEST_F(AuthorizerTest, TheUrlsEndIsInOurClockByTheServersOwnTimes) {
+  says([](const Json& asked) {
+    Json out = wrapped(asked);
+    out.set("expires_at", "2030-01-01T01:00:00Z");
+    return answer(200, out);
+  });
+  const std::int64_t before = boot_ms_now();
+  const Lease lease = make().authorize({}).lease;
+  ASSERT_TRUE(lease.urls_expire_boot_ms);
+  EXPECT_GE(*lease.urls_expire_boot_ms, before + 3'600'000);
+  EXPECT_LE(*lease.urls_expire_boot_ms, boot_ms_now() + 3'600'000);
+}
+
+TEST_F(AuthorizerTest, WithoutIssuedAtTheUrlsEndIsNotKnown) {
+  Json old = kept();
+  old.set("decryption_key_hex", kHex);
+  says(200, old);
+  EXPECT_EQ(make(true).authorize({}).lease.urls_expire_boot_ms, std::nullopt);
+}
+
+TEST_F(AuthorizerTest, ARenewalForOneUrlBringsTheOtherToo) {
+  says([](const Json&) {
+    Json out = kept();
+    out.set("lease_id", "l1");
+    out.set("issued_at", "2030-01-01T00:00:00Z");
+    out.set("expires_at", "2030-01-01T00:00:05Z");
+    out.set("lease_expires_at", "2030-01-01T00:05:00Z");
+    return answer(200, out);
+  });
+  Authorizer authorizer = make();
+  Lease lease = lease_of(60'000, 0);
+  lease.renew_after_ms = 3'600'000;
+  std::vector<std::string> urls;
+  LeaseKeeper keeper(authorizer, lease, [&](const blob::DatedUrl& dated) { urls.push_back(dated.url.printable()); },
+                     {});
+  const std::int64_t before = boot_ms_now();
+  const blob::DatedUrl manifest = keeper.renew_manifest_url({});
+  EXPECT_EQ(manifest.url.printable(), "https://blobs.example/n");
+  ASSERT_TRUE(manifest.expires_boot_ms);
+  EXPECT_GE(*manifest.expires_boot_ms, before + 5000);
+  EXPECT_EQ(urls, std::vector<std::string>{"https://blobs.example/m"});
+  EXPECT_EQ(keeper.renew_url({}).url.printable(), "https://blobs.example/m");
+  EXPECT_EQ(urls.size(), 1U);
 }
 
 }  // namespace

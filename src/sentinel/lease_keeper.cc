@@ -15,8 +15,7 @@ constexpr std::int64_t kMinRetryMs = 100;
 
 }  // namespace
 
-LeaseKeeper::LeaseKeeper(Authorizer& authorizer, const Lease& lease, std::function<void(const SecretUrl&)> on_url,
-                         obs::Log log)
+LeaseKeeper::LeaseKeeper(Authorizer& authorizer, const Lease& lease, OnUrl on_url, obs::Log log)
     : authorizer_(authorizer),
       lease_id_(lease.lease_id),
       on_url_(std::move(on_url)),
@@ -74,8 +73,15 @@ Lease LeaseKeeper::renew_once(const std::stop_token& stop) {
   }
 }
 
-SecretUrl LeaseKeeper::renew_url(std::stop_token stop) {
-  return renew_once(stop).sas_url;
+blob::DatedUrl LeaseKeeper::renew_url(std::stop_token stop) {
+  Lease lease = renew_once(stop);
+  return {std::move(lease.sas_url), lease.urls_expire_boot_ms};
+}
+
+blob::DatedUrl LeaseKeeper::renew_manifest_url(std::stop_token stop) {
+  Lease lease = renew_once(stop);
+  if (on_url_) on_url_({std::move(lease.sas_url), lease.urls_expire_boot_ms});
+  return {std::move(lease.manifest_url), lease.urls_expire_boot_ms};
 }
 
 void LeaseKeeper::run(const std::stop_token& stop) {
@@ -83,8 +89,8 @@ void LeaseKeeper::run(const std::stop_token& stop) {
   auto wait_ms = static_cast<std::int64_t>(static_cast<double>(renew_after_ms()) * (0.9 + 0.2 * async::unit_random()));
   while (async::sleep_unless_stopped(stop, std::chrono::milliseconds(wait_ms))) {
     try {
-      const Lease lease = renew_once(stop);
-      if (on_url_) on_url_(lease.sas_url);
+      Lease lease = renew_once(stop);
+      if (on_url_) on_url_({std::move(lease.sas_url), lease.urls_expire_boot_ms});
       retry_ms = kFirstRetryMs;
       wait_ms = static_cast<std::int64_t>(static_cast<double>(renew_after_ms()) * (0.9 + 0.2 * async::unit_random()));
       log_.debug("lease renewed");

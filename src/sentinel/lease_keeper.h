@@ -9,6 +9,7 @@
 #include <optional>
 #include <thread>
 
+#include "blob/url.h"
 #include "obs/log.h"
 #include "sentinel/authorizer.h"
 
@@ -24,9 +25,12 @@ struct LeaseView {
 
 class LeaseKeeper {
  public:
-  /// `on_url` gets every signed URL that comes with a renewal of the keeper's own; renew_url() returns its.
-  /// `authorizer` outlives the keeper.
-  LeaseKeeper(Authorizer& authorizer, const Lease& lease, std::function<void(const SecretUrl&)> on_url, obs::Log log);
+  /// Takes the signed URL of the ciphertext.
+  using OnUrl = std::function<void(blob::DatedUrl)>;
+
+  /// `on_url` gets the ciphertext's URL of every renewal but renew_url()'s, which returns it. `authorizer` outlives the
+  /// keeper.
+  LeaseKeeper(Authorizer& authorizer, const Lease& lease, OnUrl on_url, obs::Log log);
   /// Stops; the lease is not released.
   ~LeaseKeeper();
   LeaseKeeper(const LeaseKeeper&) = delete;
@@ -34,8 +38,10 @@ class LeaseKeeper {
 
   /// Throws the denial, or "lease_expired".
   void check() const;
-  /// Renews now, for a URL that was refused. Throws as Authorizer::renew, and the denial is remembered.
-  SecretUrl renew_url(std::stop_token stop);
+  /// Renews now, for the ciphertext's URL. Throws as Authorizer::renew, and the denial is remembered.
+  blob::DatedUrl renew_url(std::stop_token stop);
+  /// The same for the manifest's URL.
+  blob::DatedUrl renew_manifest_url(std::stop_token stop);
   const std::string& lease_id() const { return lease_id_; }
   std::int64_t renew_after_ms() const;
   /// Until the lease and its grace are over.
@@ -48,7 +54,7 @@ class LeaseKeeper {
 
   Authorizer& authorizer_;
   std::string lease_id_;
-  std::function<void(const SecretUrl&)> on_url_;
+  OnUrl on_url_;
   obs::Log log_;
   std::mutex renewing_;  ///< one renewal at a time
   mutable std::mutex mutex_;

@@ -161,22 +161,24 @@ FileKey Lifecycle::authorize(const std::stop_token& stop) {
     if (!lease) throw Error("lease_expired", "there is no lease to renew");
     return lease->renew_url(stop);
   };
-  urls_ = std::make_shared<blob::UrlProvider>(granted.lease.sas_url.clone(), renew_url);
-  const auto on_url = [urls = urls_](const SecretUrl& url) { urls->replace(url.clone()); };
+  const auto end = granted.lease.urls_expire_boot_ms;
+  urls_ = std::make_shared<blob::UrlProvider>(blob::DatedUrl(granted.lease.sas_url.clone(), end), renew_url);
+  const auto on_url = [urls = urls_](blob::DatedUrl url) { urls->replace(std::move(url)); };
   auto keeper = std::make_shared<LeaseKeeper>(parts_.authorizer, granted.lease, on_url, parts_.log.named("lease"));
   expected_ = {.asset_id = parts_.config.asset_id,
                .manifest_sha256 = granted.lease.manifest_sha256,
                .metadata = granted.lease.metadata ? std::optional(metadata_of(*granted.lease.metadata)) : std::nullopt,
                .provider_key = parts_.config.provider_key,
                .allow_unauthenticated = parts_.config.allow_unauthenticated_manifest};
-  manifest_url_ = std::move(granted.lease.manifest_url);
+  manifest_url_ = {std::move(granted.lease.manifest_url), end};
   const std::scoped_lock lock(mutex_);
   lease_ = std::move(keeper);
   return std::move(granted.key);
 }
 
 hydrate::AuthenticatedManifest Lifecycle::fetch_manifest(const FileKey& key, const std::stop_token& stop) {
-  blob::UrlProvider url(manifest_url_.clone());
+  blob::UrlProvider url(std::move(manifest_url_),
+                        [lease = current_lease(), stop] { return lease->renew_manifest_url(stop); });
   const std::string text = hydrate::fetch_manifest(parts_.blobs, url, {}, stop);
   asset::Expectation expected = expected_;
   expected.key = &key;

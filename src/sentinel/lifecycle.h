@@ -75,7 +75,7 @@ class Lifecycle {
   std::unique_ptr<deliver::ReadySignal> ready_signal_;
   std::shared_ptr<hydrate::Cache> kept_;  ///< ciphertext of the last provision
   std::shared_ptr<blob::UrlProvider> urls_;
-  SecretUrl manifest_url_;
+  blob::DatedUrl manifest_url_;
   asset::Expectation expected_;  ///< of the manifest; without the key
   std::unique_ptr<runtime::Probe> probe_;
   RuntimeAddress runtime_address_;
