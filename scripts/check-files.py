@@ -42,7 +42,9 @@ def main():
         if name.endswith(CODE) and len(lines) > MAX_LINES:
             found.append(f"{name}: {len(lines)} lines, at most {MAX_LINES}")
         for number, line in enumerate(lines, 1):
-            found += [f"{name}:{number}: {what}" for pattern, what in PATTERNS if re.search(pattern, line)]
+            # What others call their packages is not ours to name.
+            patterns = PATTERNS[1:] if name.endswith("package-lock.json") else PATTERNS
+            found += [f"{name}:{number}: {what}" for pattern, what in patterns if re.search(pattern, line)]
     for line in found:
         print(line, file=sys.stderr)
     print(f"check-files: {len(names)} files, {len(found)} breaches")

@@ -14,6 +14,7 @@ class FileSource final : public BlobSource {
   explicit FileSource(const std::string& path);
   BlobStat stat() override;
   void fetch(std::uint64_t offset, std::uint64_t bytes, const ByteSink& sink, std::stop_token stop = {}) override;
+  bool is_local() const override { return true; }
   std::string printable() const override;
 
  private:

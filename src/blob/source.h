@@ -50,6 +50,9 @@ class BlobSource {
   /// not help), "blob_unavailable", "blob_cut_short" (a retry can help).
   virtual void fetch(std::uint64_t offset, std::uint64_t bytes, const ByteSink& sink, std::stop_token stop = {}) = 0;
 
+  /// True where reading again costs nothing: a copy on a disk of our own would be waste.
+  virtual bool is_local() const { return false; }
+
   /// Scheme, host and path, for logs; never the signature.
   virtual std::string printable() const = 0;
 };

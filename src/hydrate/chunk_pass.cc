@@ -91,7 +91,7 @@ void ChunkPass::do_range(Hydration::Bench& bench, const Range& range) {
   std::uint64_t chunk = range.first_chunk;
   try {
     while (chunk < end) {
-      if (const auto plain = of_.from_cache(bench, chunk, place(chunk), may_fetch_)) {
+      if (const auto plain = of_.from_cache(bench, chunk, place(chunk), kind_ != Kind::kFromCache)) {
         deliver(chunk, *plain, true);
         ++chunk;
         continue;
@@ -115,8 +115,8 @@ void ChunkPass::do_range(Hydration::Bench& bench, const Range& range) {
 
 /// Readers that wait for the chunk come first: what the sink does with it may depend on their answers.
 void ChunkPass::deliver(std::uint64_t chunk, MutableBytes plain, bool from_cache) {
-  // The pass that may not fetch goes over what was counted before.
-  if (of_.table_->finished(chunk, plain) && may_fetch_) of_.meter_.add(of_.layout_.record_bytes(chunk), from_cache);
+  if (of_.table_->finished(chunk, plain) && kind_ == Kind::kFirst)
+    of_.meter_.add(of_.layout_.record_bytes(chunk), from_cache);
   if (sink_ != nullptr) value_or_throw(sink_->chunk(chunk, plain));
 }
 

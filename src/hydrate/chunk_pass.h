@@ -15,9 +15,13 @@ namespace tb::hydrate {
 
 class ChunkPass {
  public:
-  /// `sink`: nullptr, and plaintext is verified and dropped. `may_fetch` false: the cache has everything, and a record
-  /// that does not verify there is an error.
-  ChunkPass(Hydration& of, asset::ChunkSink* sink, bool may_fetch) : of_(of), sink_(sink), may_fetch_(may_fetch) {}
+  enum class Kind {
+    kFirst,      ///< fetches what is missing, and counts as progress
+    kFromCache,  ///< all over again: a record that does not verify in the cache is an error
+    kFromBlob,   ///< all over again from a blob that costs nothing
+  };
+  /// `sink`: nullptr, and plaintext is verified and dropped.
+  ChunkPass(Hydration& of, asset::ChunkSink* sink, Kind kind) : of_(of), sink_(sink), kind_(kind) {}
 
   /// Returns when every chunk has been opened and given to the sink. Throws the first Error of any thread, after all of
   /// them have ended; "cancelled" on a stop request. Memory: one record for each thread, 160 MiB for all of them or one
@@ -35,7 +39,7 @@ class ChunkPass {
 
   Hydration& of_;
   asset::ChunkSink* sink_;
-  bool may_fetch_;
+  Kind kind_;
   std::stop_source stop_;
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -82,8 +82,7 @@ Hydration::Hydration(Options options, AuthenticatedManifest asset, FileKey key, 
 }
 
 void Hydration::prepare(bool on_demand, std::stop_token stop) {
-  const bool wanted = on_demand || hash_first_ || options_.mode == Mode::kStrict;
-  if (options_.cache == CacheKind::kDisk || (options_.cache == CacheKind::kMemory && wanted)) open_cache();
+  if (wants_cache(on_demand)) open_cache();
   tbenc::Header header;
   const auto stored = cache_ ? cache_->header() : fail("header_malformed", "nothing is kept");
   if (stored && tbenc::check_header(*stored, asset_.manifest.known()) && cache_->complete()) {
@@ -99,6 +98,14 @@ void Hydration::prepare(bool on_demand, std::stop_token stop) {
   }
   cipher_.emplace(key_, header);
   table_ = std::make_unique<ChunkTable>(layout_, options_.request_bytes);
+}
+
+/// Ciphertext that lies on this machine is its own cache, unless its hash is the proof: then it is what was hashed that
+/// has to be opened.
+bool Hydration::wants_cache(bool on_demand) const {
+  if (hash_first_) return true;
+  if (source_.is_local() || options_.cache == CacheKind::kNone) return false;
+  return options_.cache == CacheKind::kDisk || on_demand || options_.mode == Mode::kStrict;
 }
 
 /// The first request: it also fixes size and version of the blob, so that a wrong one is refused before anything else
@@ -188,11 +195,11 @@ void Hydration::run(asset::ChunkSink& sink, std::stop_token stop) {
   value_or_throw(sink.begin(asset_.manifest, layout_));
   try {
     if (may_serve_at_once()) {
-      ChunkPass(*this, &sink, true).run(stop);
+      ChunkPass(*this, &sink, ChunkPass::Kind::kFirst).run(stop);
     } else {
       verify(nullptr, stop);
       table_ = std::make_unique<ChunkTable>(layout_, options_.request_bytes);
-      ChunkPass(*this, &sink, false).run(stop);
+      ChunkPass(*this, &sink, cache_ ? ChunkPass::Kind::kFromCache : ChunkPass::Kind::kFromBlob).run(stop);
     }
     value_or_throw(sink.finish());
   } catch (const Error& error) {
@@ -202,11 +209,11 @@ void Hydration::run(asset::ChunkSink& sink, std::stop_token stop) {
 }
 
 void Hydration::verify(asset::ChunkSink* offer, std::stop_token stop) {
-  if (!cache_) throw Error("internal", "what is verified has to be kept");
+  if (!cache_ && !source_.is_local()) throw Error("internal", "what is verified has to be kept");
   try {
     std::optional<DigestOnTheWay> digest;
     if (hash_first_) digest.emplace(*cache_, *table_);
-    ChunkPass(*this, offer, true).run(stop);
+    ChunkPass(*this, offer, ChunkPass::Kind::kFirst).run(stop);
     if (digest) digest->require(asset_.manifest.sha256_ciphertext());
   } catch (const Error& error) {
     // A cache whose whole is wrong though each record opened would be wrong again.

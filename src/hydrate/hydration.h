@@ -95,6 +95,7 @@ class Hydration final : public asset::ChunkSource {
   };
 
   tbenc::Header fetch_header(std::stop_token stop);
+  bool wants_cache(bool on_demand) const;
   void open_cache();
   std::unique_ptr<Bench> take_bench();
   void return_bench(std::unique_ptr<Bench> bench);

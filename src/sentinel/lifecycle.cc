@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/fs.h"
+#include "blob/file_source.h"
 #include "blob/http_source.h"
 #include "deliver/guard.h"
 #include "hydrate/manifest_check.h"
@@ -30,8 +31,7 @@ asset::Metadata metadata_of(const api::AssetMetadata& wire) {
 
 }  // namespace
 
-Lifecycle::Lifecycle(Parts parts)
-    : parts_(std::move(parts)), runtime_address_(parts_.config.runtime) {
+Lifecycle::Lifecycle(Parts parts) : parts_(std::move(parts)), runtime_address_(parts_.config.runtime) {
   started_boot_ms_ = boot_ms_now();
   status_.contract_id = parts_.config.contract_id;
   status_.asset_id = parts_.config.asset_id;
@@ -177,9 +177,15 @@ FileKey Lifecycle::authorize(const std::stop_token& stop) {
 }
 
 hydrate::AuthenticatedManifest Lifecycle::fetch_manifest(const FileKey& key, const std::stop_token& stop) {
-  blob::UrlProvider url(std::move(manifest_url_),
-                        [lease = current_lease(), stop] { return lease->renew_manifest_url(stop); });
-  const std::string text = hydrate::fetch_manifest(parts_.blobs, url, {}, stop);
+  const std::string& local = parts_.config.source_dir;
+  std::string text;
+  if (local.empty()) {
+    blob::UrlProvider url(std::move(manifest_url_),
+                          [lease = current_lease(), stop] { return lease->renew_manifest_url(stop); });
+    text = hydrate::fetch_manifest(parts_.blobs, url, {}, stop);
+  } else {
+    text = value_or_throw(read_small_file(local + "/model.manifest.json", asset::kMaxManifestBytes));
+  }
   asset::Expectation expected = expected_;
   expected.key = &key;
   auto asset = value_or_throw(hydrate::authenticate_manifest(text, expected));
@@ -193,9 +199,15 @@ hydrate::AuthenticatedManifest Lifecycle::fetch_manifest(const FileKey& key, con
 }
 
 void Lifecycle::provide(const hydrate::AuthenticatedManifest& asset, FileKey key, const std::stop_token& stop) {
-  auto provision =
-      std::make_unique<Provision>(parts_.config, asset, std::move(key),
-                                  std::make_unique<blob::HttpSource>(parts_.blobs, urls_), kept_, parts_.log.named("hydrate"));
+  const std::string& local = parts_.config.source_dir;
+  std::unique_ptr<blob::BlobSource> source;
+  if (local.empty()) {
+    source = std::make_unique<blob::HttpSource>(parts_.blobs, urls_);
+  } else {
+    source = std::make_unique<blob::FileSource>(local + "/model.tbenc");
+  }
+  auto provision = std::make_unique<Provision>(parts_.config, asset, std::move(key), std::move(source), kept_,
+                                               parts_.log.named("hydrate"));
   {
     const std::scoped_lock lock(mutex_);
     provision_ = std::move(provision);

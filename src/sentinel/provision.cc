@@ -36,8 +36,8 @@ hydrate::Options options_of(const Config& config) {
 
 std::unique_ptr<deliver::Delivery> make_delivery(const Config& config, const asset::Manifest& manifest) {
   // wire 2.2: what the first implementation made goes into a FIFO, the rest into memory files.
-  const bool fifo = config.delivery == DeliveryChoice::kFifo ||
-                    (config.delivery == DeliveryChoice::kAuto && !manifest.content());
+  const bool fifo =
+      config.delivery == DeliveryChoice::kFifo || (config.delivery == DeliveryChoice::kAuto && !manifest.content());
   if (!fifo) return deliver::make_tmpfs({config.model_dir, config.runtime_uid, config.allow_swap});
   value_or_throw(make_directories(parent_of(config.pipe_path), 0711));
   return deliver::make_fifo({config.pipe_path, config.runtime_uid, config.allow_swap});

@@ -34,8 +34,8 @@ class Provision {
   Provision(const Provision&) = delete;
   Provision& operator=(const Provision&) = delete;
 
-  /// Returns when the delivery is usable; throws what went wrong. `check` is called every few milliseconds and may throw
-  /// to end it.
+  /// Returns when the delivery is usable; throws what went wrong. `check` is called every few milliseconds and may
+  /// throw to end it.
   void until_usable(const std::function<void()>& check);
   /// Throws what has ended a usable delivery since: a chunk that did not verify or could not be had any more.
   void check();

@@ -324,7 +324,7 @@ class LifeTest(unittest.TestCase):
         self.assertEqual((os.stat(sentinel.model).st_uid, os.stat(sentinel.model).st_mode & 0o777), (65534, 0o400))
 
     def test_configuration_faults(self):
-        process = subprocess.run([peers.BINARY], env={"TB_DELIVERY": "mount"}, capture_output=True, text=True, check=False)
+        process = subprocess.run([peers.BINARY], env={"TB_DELIVERY": "disk"}, capture_output=True, text=True, check=False)
         self.assertEqual(process.returncode, 2)
         for name in ("TB_CONTRACT_ID", "TB_ASSET_ID", "TB_EDC_ENDPOINT", "TB_DELIVERY"):
             self.assertIn(name, process.stderr)
