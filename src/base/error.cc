@@ -82,7 +82,7 @@ constexpr auto kTable = std::to_array<ReasonInfo>({
     {"header_too_large", kMalformed, 431, 4, false, ""},
     {"http_version_unsupported", kMalformed, 505, 4, false, "speak HTTP/1.1"},
     {"internal", kInternal, 500, 1, false, ""},
-    {"io_error", kInternal, 500, 1, false, ""},
+    {"io_error", kInternal, 500, 1, false, "the disk reports an error: see the kernel's log"},
     {"isolation_missing", kDenied, 403, 3, false, "ask the provider for a contract without runtime_isolation, or use a newer version"},
     {"journal_malformed", kMalformed, 500, 4, false, ""},
     {"json_malformed", kMalformed, 400, 4, false, ""},

@@ -93,7 +93,7 @@ void Hydration::prepare(bool on_demand, std::stop_token stop) {
     meter_.add(tbenc::kHeaderBytes, false);
     if (cache_ && (!stored || *stored != header)) {
       cache_->forget_all();
-      value_or_throw(cache_->store_header(header));
+      keep_header(header);
     }
   }
   cipher_.emplace(key_, header);
@@ -162,13 +162,32 @@ RecordFetch Hydration::fetcher() {
       }};
 }
 
+void Hydration::keep_header(const tbenc::Header& header) {
+  auto stored = cache_->store_header(header);
+  if (stored) return;
+  if (!may_serve_at_once() || stored.error().reason != "io_error") throw std::move(stored.error());
+  cache_.reset();
+  meter_.cache_failed();
+}
+
+/// A disk that cannot keep what was fetched costs downloads later, and ends nothing now, unless what is kept is what
+/// was to be verified. True if the record was stored.
+bool Hydration::keep(std::uint64_t chunk, ByteView record) {
+  if (!cache_) return false;
+  auto stored = cache_->store(chunk, record);
+  if (stored) return true;
+  if (!may_serve_at_once() || stored.error().reason != "io_error") throw std::move(stored.error());
+  meter_.cache_failed();
+  return false;
+}
+
 /// A record that has come: kept and opened, into `place` or, where that is empty, in place.
 MutableBytes Hydration::accept(Bench& bench, std::uint64_t chunk, MutableBytes record, MutableBytes place) {
-  if (cache_) value_or_throw(cache_->store(chunk, record));
+  const bool kept = keep(chunk, record);
   const MutableBytes plain =
       place.empty() ? record.subspan(tbenc::kLengthBytes, layout_.chunk_plain_bytes(chunk)) : place;
   value_or_throw(bench.cipher.open(chunk, record, plain));
-  if (cache_) cache_->mark(chunk);
+  if (kept) cache_->mark(chunk);
   return plain;
 }
 
@@ -209,7 +228,9 @@ void Hydration::run(asset::ChunkSink& sink, std::stop_token stop) {
 }
 
 void Hydration::verify(asset::ChunkSink* offer, std::stop_token stop) {
-  if (!cache_ && !source_.is_local()) throw Error("internal", "what is verified has to be kept");
+  if (!cache_ && !source_.is_local() && !may_serve_at_once()) {
+    throw Error("internal", "what is verified has to be kept");
+  }
   try {
     std::optional<DigestOnTheWay> digest;
     if (hash_first_) digest.emplace(*cache_, *table_);

@@ -100,6 +100,8 @@ class Hydration final : public asset::ChunkSource {
   std::unique_ptr<Bench> take_bench();
   void return_bench(std::unique_ptr<Bench> bench);
   RecordFetch fetcher();
+  void keep_header(const tbenc::Header& header);
+  bool keep(std::uint64_t chunk, ByteView record);
   MutableBytes accept(Bench& bench, std::uint64_t chunk, MutableBytes record, MutableBytes place);
   std::optional<MutableBytes> from_cache(Bench& bench, std::uint64_t chunk, MutableBytes place, bool may_fetch);
   Result<> fetch_now(std::uint64_t index, MutableBytes plain, std::stop_token stop);

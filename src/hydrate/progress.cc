@@ -9,7 +9,7 @@ constexpr std::int64_t kStepMs = 500;
 void Meter::start(std::uint64_t total) {
   const std::lock_guard lock(mutex_);
   total_ = total;
-  bytes_ = from_cache_ = retries_ = 0;
+  bytes_ = from_cache_ = retries_ = cache_faults_ = 0;
   samples_ = {{now_(), 0}};
 }
 
@@ -27,9 +27,18 @@ void Meter::retried() {
   ++retries_;
 }
 
+void Meter::cache_failed() {
+  const std::lock_guard lock(mutex_);
+  ++cache_faults_;
+}
+
 Progress Meter::snapshot() const {
   const std::lock_guard lock(mutex_);
-  Progress p{.bytes = bytes_, .total = total_, .from_cache_bytes = from_cache_, .retries = retries_};
+  Progress p{.bytes = bytes_,
+             .total = total_,
+             .from_cache_bytes = from_cache_,
+             .retries = retries_,
+             .cache_faults = cache_faults_};
   if (samples_.empty()) return p;
   const std::int64_t elapsed_ms = now_() - samples_.front().at_ms;
   if (elapsed_ms <= 0 || bytes_ == samples_.front().bytes) return p;

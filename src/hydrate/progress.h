@@ -18,6 +18,7 @@ struct Progress {
   std::uint64_t total = 0;
   std::uint64_t from_cache_bytes = 0;  ///< of `bytes`: read from the cache, not downloaded
   std::uint64_t retries = 0;           ///< attempts after the first, of all ranges
+  std::uint64_t cache_faults = 0;      ///< records that the cache could not keep
   double bytes_per_second = 0;
   std::optional<double> eta_seconds;
 };
@@ -30,6 +31,7 @@ class Meter {
   void start(std::uint64_t total);
   void add(std::uint64_t bytes, bool from_cache);
   void retried();
+  void cache_failed();
   Progress snapshot() const;
 
  private:
@@ -39,7 +41,7 @@ class Meter {
   };
   Clock now_;
   mutable std::mutex mutex_;
-  std::uint64_t total_ = 0, bytes_ = 0, from_cache_ = 0, retries_ = 0;
+  std::uint64_t total_ = 0, bytes_ = 0, from_cache_ = 0, retries_ = 0, cache_faults_ = 0;
   std::deque<Sample> samples_;  ///< one per half second at most, over the last ten seconds
 };
 

@@ -25,6 +25,18 @@ void set_gauges(obs::Metrics& metrics, const Status& status) {
       .set(static_cast<double>(status.uptime_ms) / 1000);
   metrics.gauge("trustbridge_sentinel_hydrated_bytes", "ciphertext bytes that have verified")
       .set(static_cast<double>(status.hydrate.bytes));
+  metrics.gauge("trustbridge_sentinel_hydrate_total_bytes", "ciphertext bytes of the asset")
+      .set(static_cast<double>(status.hydrate.total));
+  metrics.gauge("trustbridge_sentinel_hydrate_from_cache_bytes", "of the verified bytes: read from the cache")
+      .set(static_cast<double>(status.hydrate.from_cache_bytes));
+  metrics.gauge("trustbridge_sentinel_hydrate_bytes_per_second", "over the last ten seconds")
+      .set(status.hydrate.bytes_per_second);
+  metrics.gauge("trustbridge_sentinel_hydrate_eta_seconds", "until all has come at that rate; -1: not known")
+      .set(status.hydrate.eta_seconds.value_or(-1));
+  metrics.gauge("trustbridge_sentinel_hydrate_retries", "range requests that were made again")
+      .set(static_cast<double>(status.hydrate.retries));
+  metrics.gauge("trustbridge_sentinel_hydrate_cache_faults", "records that the cache could not keep")
+      .set(static_cast<double>(status.hydrate.cache_faults));
   metrics.gauge("trustbridge_sentinel_runtime_restarts", "of the supervised runtime")
       .set(static_cast<double>(status.runtime.restarts));
   metrics.gauge("trustbridge_sentinel_lease_seconds", "until the lease ends; 0 without one")

@@ -118,7 +118,8 @@ void Provision::log_progress() {
                           {"from_cache_bytes", at.from_cache_bytes},
                           {"mib_per_second", static_cast<std::int64_t>(at.bytes_per_second / (1 << 20))},
                           {"eta_seconds", at.eta_seconds ? static_cast<std::int64_t>(*at.eta_seconds) : -1},
-                          {"retries", at.retries}});
+                          {"retries", at.retries},
+                          {"cache_faults", at.cache_faults}});
 }
 
 void Provision::stop_serving() {

@@ -23,6 +23,8 @@ Json hydrate_json(const Status& status) {
   out.set("bytes_per_second", Json::real(status.hydrate.bytes_per_second));
   out.set("eta_seconds", status.hydrate.eta_seconds ? Json::real(*status.hydrate.eta_seconds) : Json());
   out.set("from_cache_bytes", status.hydrate.from_cache_bytes);
+  out.set("retries", status.hydrate.retries);
+  out.set("cache_faults", status.hydrate.cache_faults);
   return out;
 }
 

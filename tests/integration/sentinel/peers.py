@@ -54,6 +54,8 @@ class ControlPlane:
         self.good_signature = "s3cret"  # the store refuses URLs with another one
         self.stalled, self.go_on = threading.Event(), threading.Event()
         self.go_on.set()          # cleared: the store holds its answers back
+        self.piece_pause_s = 0    # between pieces of 64 KiB of ciphertext
+        self.sent_bytes = 0       # of ciphertext
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -68,7 +70,16 @@ class ControlPlane:
                     self.send_header(name, value)
                 self.end_headers()
                 if self.command != "HEAD":
-                    self.wfile.write(body)
+                    self.send(body)
+
+            def send(self, body):
+                if not self.path.startswith("/cipher"):
+                    return self.wfile.write(body)
+                for at in range(0, len(body), 65536):
+                    self.wfile.write(body[at:at + 65536])
+                    outer.sent_bytes += len(body[at:at + 65536])
+                    if outer.piece_pause_s:
+                        time.sleep(outer.piece_pause_s)
 
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -97,8 +108,15 @@ class ControlPlane:
                 extra.append(("Content-Range", f"bytes {first}-{last}/{len(data)}"))
                 return self.reply(206, data[first:last + 1], "application/octet-stream", extra)
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request, client_address):
+                """A client that went away is what many tests are about."""
+                if not isinstance(sys.exc_info()[1], OSError):
+                    super().handle_error(request, client_address)
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
