@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures encrypt and decrypt of a file in tmpfs, to tmpfs and to a pipe, against age and against what this machine allows
-# in the same minutes; then the inner parts. docs/performance.md explains the figures.
+# in the same minutes; then the inner parts; then downloads against curl. docs/performance.md explains the figures.
 #
 #   scripts/bench.sh                      2048 MiB, 5 rounds
 #   scripts/bench.sh --mib 512 --rounds 3
@@ -21,7 +21,7 @@ done
 mkdir -p "${build%/*}"
 cmake --preset bench -B "$build" >"${build%/*}/cmake-bench.log" 2>&1 || { cat "${build%/*}/cmake-bench.log" >&2; exit 1; }
 targets=(limits random_read tbenc_whole parts_bench aead_bench)
-[ -n "$library" ] || targets+=(trustbridge)
+[ -n "$library" ] || targets+=(trustbridge fetch_bench)
 ninja -C "$build" "${targets[@]}"
 
 directory="$(mktemp -d "${TB_BENCH_DIR:-/dev/shm}/tb-bench.XXXXXX")"
@@ -39,3 +39,9 @@ flags=(--benchmark_repetitions=5 --benchmark_report_aggregates_only=true --bench
 for program in parts_bench aead_bench; do
   "$build/bin/$program" "${flags[@]}" 2>/dev/null | grep -E '^Benchmark|_median' || true
 done
+
+# Both ends on this machine: nginx serves from tmpfs, what is timed is the receiving end.
+if [ -z "$library" ]; then
+  "$build/bin/fetch_bench" "$directory/fetch"
+  "$build/bin/fetch_bench" "$directory/fetch-tls" --mib 512 --tls
+fi

@@ -75,8 +75,9 @@ class Client {
   /// Called with each piece of the body; false ends the transfer with "cancelled". May throw: passed on.
   using Sink = std::function<bool(ByteView piece)>;
 
-  /// As send, but the body goes to `sink` piece by piece (16 KiB and less each) and max_answer_bytes bounds their sum.
-  /// A body shorter than its Content-Length is "network_unreachable".
+  /// As send, but the body goes to `sink` piece by piece and max_answer_bytes bounds their sum. A piece is up to 16 KiB
+  /// of libcurl's buffer of 512 KiB, into which the socket was read: valid during the call, not copied before it. A
+  /// body shorter than its Content-Length is "network_unreachable".
   ClientResponse fetch(const ClientRequest& request, const OnHead& on_head, const Sink& sink);
 
  private:
