@@ -119,6 +119,10 @@ void HttpSource::check_head(const http::ClientResponse& head, std::uint64_t offs
   if (!encoding.empty() && !http::equal_ignoring_case(encoding, "identity")) {
     throw FetchError(Error("blob_range_refused", what + " encoded the range"));
   }
+  constexpr std::string_view kMultipart = "multipart/";
+  if (http::equal_ignoring_case(head.headers.get("Content-Type").substr(0, kMultipart.size()), kMultipart)) {
+    throw FetchError(Error("blob_range_refused", what + " sent a multipart body instead of the range alone"));
+  }
   auto range = http::parse_content_range(head.headers.get("Content-Range"));
   if (!range || head.headers.count("Content-Range") != 1 || !range->range || !range->total) {
     throw FetchError(Error("blob_range_refused", what + " answered 206 without an exact Content-Range"));

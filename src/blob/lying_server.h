@@ -1,14 +1,17 @@
 // For tests only: an HTTP range server on loopback that can tell every lie a store could.
 //
-// It serves one blob honestly by default. A test sets `on_request` to change single answers: status, headers, body, and
-// where the connection is reset or stalls. One thread a connection, keep-alive, no limits: never for anything but
-// tests.
+// It serves one blob honestly by default. A test sets `on_request` to change single answers: status, headers, body,
+// where the connection is reset or stalls, or bytes that are no answer at all. One thread a connection, keep-alive, no
+// limits: never for anything but tests.
 #pragma once
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -38,11 +41,17 @@ class LyingServer {
   struct Reply {
     int status = 200;
     std::map<std::string, std::string> headers;
+    std::string more_head;  ///< further lines of the head as they are, each with its line end
     Bytes body;
     std::optional<std::size_t> content_length;  ///< another than body.size()
     std::optional<std::size_t> reset_after;     ///< bytes of the body, then the connection is reset
     std::optional<std::size_t> stall_after;     ///< bytes of the body, then nothing until the server ends
     bool chunked = false;
+    bool byte_by_byte = false;         ///< each byte of the body in a segment of its own
+    std::string after_body;            ///< bytes that belong to no answer; the connection stays open
+    bool after_body_at_once = false;   ///< in one segment with the body
+    std::optional<std::string> raw;    ///< instead of all else; the connection is closed after it
+    std::optional<int> reset_in_head;  ///< bytes of the head, then the connection is reset
   };
   using OnRequest = std::function<void(const Asked&, Reply&)>;
 
@@ -73,6 +82,10 @@ class LyingServer {
     return fmt::format("http://127.0.0.1:{}{}", port_, target);
   }
   int requests() const { return requests_; }
+  /// Until every answer so far has arrived, with all that follows it.
+  void wait_until_answered() const {
+    while (answered_ < requests_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   std::vector<Asked> asked() const {
     const std::lock_guard lock(mutex_);
     return asked_;
@@ -127,7 +140,9 @@ class LyingServer {
         asked_.push_back(asked);
         if (on_request_) on_request_(asked, reply);
       }
-      if (!answer(connection.get(), reply)) return;
+      const bool goes_on = answer(connection.get(), reply);
+      ++answered_;
+      if (!goes_on) return;
     }
   }
 
@@ -151,32 +166,64 @@ class LyingServer {
 
   /// False if the connection is to be closed.
   bool answer(int fd, const Reply& reply) {
+    if (reply.raw) {
+      send_all(fd, as_bytes(*reply.raw));
+      return false;
+    }
     std::string head = fmt::format("HTTP/1.1 {} X\r\n", reply.status);
     for (const auto& [name, value] : reply.headers) head += name + ": " + value + "\r\n";
+    head += reply.more_head;
     if (reply.chunked) {
       head += "Transfer-Encoding: chunked\r\n\r\n";
     } else {
       head += fmt::format("Content-Length: {}\r\n\r\n", reply.content_length.value_or(reply.body.size()));
+    }
+    if (reply.reset_in_head) {
+      send_all(fd, as_bytes(head.substr(0, static_cast<std::size_t>(*reply.reset_in_head))));
+      return reset(fd);
     }
     if (!send_all(fd, as_bytes(head))) return false;
     const std::size_t some =
         std::min(reply.reset_after.value_or(reply.stall_after.value_or(reply.body.size())), reply.body.size());
     const ByteView body = ByteView(reply.body).first(some);
     if (reply.chunked && some > 0) send_all(fd, as_bytes(fmt::format("{:x}\r\n", some)));
-    if (!send_all(fd, body)) return false;
-    if (reply.chunked) send_all(fd, as_bytes(some > 0 ? "\r\n0\r\n\r\n" : "0\r\n\r\n"));
-    if (reply.reset_after) {
-      // What was sent should arrive before the reset does.
-      std::this_thread::sleep_for(std::chrono::milliseconds(30));
-      const linger hard{1, 0};
-      setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    if (reply.byte_by_byte) {
+      const int on = 1;
+      setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      for (std::size_t i = 0; i < body.size(); ++i) {
+        if (!send_all(fd, body.subspan(i, 1))) return false;
+      }
+    } else if (reply.after_body_at_once) {
+      Bytes both(body.begin(), body.end());
+      both.insert(both.end(), reply.after_body.begin(), reply.after_body.end());
+      return send_all(fd, both) && arrived(fd);
+    } else if (!send_all(fd, body)) {
       return false;
     }
+    if (reply.chunked) send_all(fd, as_bytes(some > 0 ? "\r\n0\r\n\r\n" : "0\r\n\r\n"));
+    if (reply.reset_after) return reset(fd);
+    if (!reply.after_body.empty() && !(send_all(fd, as_bytes(reply.after_body)) && arrived(fd))) return false;
     if (reply.stall_after) {
       while (!stop_) std::this_thread::sleep_for(std::chrono::milliseconds(10));
       return false;
     }
     return !reply.content_length;
+  }
+
+  static bool reset(int fd) {
+    // What was sent should arrive before the reset does.
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    const linger hard{1, 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    return false;
+  }
+
+  /// Waits until the peer's kernel has everything.
+  static bool arrived(int fd) {
+    for (int unsent = 1; ioctl(fd, SIOCOUTQ, &unsent) == 0 && unsent > 0;) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return true;
   }
 
   static bool send_all(int fd, ByteView bytes) {
@@ -192,7 +239,7 @@ class LyingServer {
   OnRequest on_request_;
   Fd listener_;
   std::uint16_t port_ = 0;
-  std::atomic<int> requests_ = 0;
+  std::atomic<int> requests_ = 0, answered_ = 0;
   std::atomic<bool> stop_ = false;
   mutable std::mutex mutex_;
   std::vector<Asked> asked_;

@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 #include <fmt/format.h>
+#include <poll.h>
 
 #include <cstdlib>
 #include <mutex>
@@ -23,27 +24,45 @@ struct Client::Impl {
     if (kReady != CURLE_OK) throw Error("internal", "libcurl does not start");
   }
   ~Impl() {
-    for (CURL* handle : handles) curl_easy_cleanup(handle);
+    for (const Kept& kept : handles) curl_easy_cleanup(kept.handle);
   }
 
+  /// An idle handle and the connection that it used last.
+  struct Kept {
+    CURL* handle = nullptr;
+    curl_socket_t socket = CURL_SOCKET_BAD;
+
+    /// Bytes that nobody asked for would be read as the next answer: libcurl looks only whether the peer has closed. A
+    /// late TLS session ticket looks the same and costs a connection.
+    bool has_unread_bytes() const {
+      pollfd idle{socket, POLLIN, 0};
+      return socket != CURL_SOCKET_BAD && poll(&idle, 1, 0) > 0;
+    }
+  };
+
   CURL* take() {
-    {
-      std::lock_guard lock(mutex);
-      if (!handles.empty()) {
-        CURL* handle = handles.back();
+    for (;;) {
+      Kept kept;
+      {
+        std::lock_guard lock(mutex);
+        if (handles.empty()) break;
+        kept = handles.back();
         handles.pop_back();
-        return handle;
       }
+      if (!kept.has_unread_bytes()) return kept.handle;
+      curl_easy_cleanup(kept.handle);
     }
     CURL* handle = curl_easy_init();
     if (!handle) throw Error("out_of_memory", "no memory for an HTTP handle");
     return handle;
   }
   void give_back(CURL* handle) {
+    Kept kept{handle};
+    curl_easy_getinfo(handle, CURLINFO_ACTIVESOCKET, &kept.socket);
     curl_easy_reset(handle);  // options go, connections stay
     std::lock_guard lock(mutex);
     if (handles.size() < kKeptHandles) {
-      handles.push_back(handle);
+      handles.push_back(kept);
     } else {
       curl_easy_cleanup(handle);
     }
@@ -51,7 +70,7 @@ struct Client::Impl {
 
   ClientConfig config;
   std::mutex mutex;
-  std::vector<CURL*> handles;
+  std::vector<Kept> handles;
 };
 
 Client::Client(ClientConfig config) : impl_(std::make_unique<Impl>(std::move(config))) {}
