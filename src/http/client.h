@@ -28,7 +28,7 @@ struct ClientConfig {
   std::string user_agent = "trustbridge";
   AddressPolicy policy = AddressPolicy::configured();
   std::int64_t connect_timeout_ms = 10'000;
-  std::int64_t stall_timeout_ms = 30'000;  ///< no byte either way for this long: "network_unreachable"
+  std::int64_t stall_timeout_ms = 30'000;  ///< under 128 bytes a second for this long: "network_unreachable"
   bool use_proxy_environment = true;
   std::vector<std::string> resolve;  ///< "host:port:address": names that are not asked of the resolver; still checked
 };

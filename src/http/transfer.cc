@@ -19,6 +19,8 @@ namespace {
 constexpr std::size_t kMaxHeaderBytes = 64 * 1024;
 constexpr std::size_t kMaxHeaders = 200;
 constexpr long kBufferBytes = 512 * 1024;
+// Beneath any line that serves: a peer that lets a byte drop now and then is as good as silent.
+constexpr long kStallBytesPerSecond = 128;
 
 std::optional<std::string> environment(const std::string& name) {
   const char* value = std::getenv(name.c_str());
@@ -131,7 +133,7 @@ void Transfer::set_options(CURL* handle) {
   if (!config_.client_key_path.empty()) set(CURLOPT_SSLKEY, config_.client_key_path.c_str());
 
   set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(config_.connect_timeout_ms));
-  set(CURLOPT_LOW_SPEED_LIMIT, 1L);
+  set(CURLOPT_LOW_SPEED_LIMIT, kStallBytesPerSecond);
   set(CURLOPT_LOW_SPEED_TIME, std::max<long>(1, static_cast<long>((config_.stall_timeout_ms + 999) / 1000)));
   set(CURLOPT_BUFFERSIZE, kBufferBytes);
   set(CURLOPT_UPLOAD_BUFFERSIZE, kBufferBytes);
