@@ -91,10 +91,8 @@ void Hydration::prepare(bool on_demand, std::stop_token stop) {
   } else {
     header = fetch_header(stop);
     meter_.add(tbenc::kHeaderBytes, false);
-    if (cache_ && (!stored || *stored != header)) {
-      cache_->forget_all();
-      keep_header(header);
-    }
+    if (cache_ && stored && *stored != header) cache_->forget_all();
+    if (cache_ && (!stored || *stored != header)) keep_header(header);
   }
   cipher_.emplace(key_, header);
   table_ = std::make_unique<ChunkTable>(layout_, options_.request_bytes);
@@ -166,7 +164,6 @@ void Hydration::keep_header(const tbenc::Header& header) {
   auto stored = cache_->store_header(header);
   if (stored) return;
   if (!may_serve_at_once() || stored.error().reason != "io_error") throw std::move(stored.error());
-  cache_.reset();
   meter_.cache_failed();
 }
 
