@@ -76,6 +76,9 @@ void HttpSource::fetch(std::uint64_t offset, std::uint64_t bytes, const ByteSink
 
 void HttpSource::attempt(const UrlProvider::Current& where, std::uint64_t offset, std::uint64_t bytes,
                          const ByteSink& sink, const std::stop_token& stop) {
+  if (bytes == 0 || offset + bytes - 1 < offset) {
+    throw FetchError(Error("range_outside_blob", fmt::format("{} bytes from {} are no range", bytes, offset)));
+  }
   http::ClientRequest request = request_for(where.url, bytes, stop);
   request.headers.set("Range", http::range_header({offset, offset + bytes - 1}));
   {

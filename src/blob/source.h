@@ -1,6 +1,6 @@
 // Where ciphertext lies: a blob of fixed size and version from which byte ranges are read.
 //
-// The contract of every implementation (blob_contract in source_test.cc runs over all of them):
+// The contract of every implementation (BlobContract in source_test.cc runs over all of them):
 //   * The first answer fixes size and version (ETag); an answer of another size or version is "blob_changed", final.
 //   * fetch() gives its sink exactly the bytes that were asked for, in order, never more; when it throws, what the sink
 //     got before is a correct prefix of the range and may be kept.
