@@ -24,6 +24,7 @@ PLACES = [
     (r"#include <rapidjson/|\brapidjson::", r"base/json", "RapidJSON"),
     (r"#include <archive|\barchive_(read|write|entry)_\w+\(", r"asset/", "libarchive"),
     (r"#include <sqlite3\.h>|\bsqlite3_\w+\(", r"sqlite/", "SQLite"),
+    (r"#include <fuse|\bfuse_(session|reply|req|lowlevel)_\w+\(", r"deliver/fuse_session", "libfuse"),
     (r"#include <jose/", r"jose/", "libjose"),
     (r"\bEVP_\w+\(", r"base/crypto_\w+\.cc|jose/|http/tls", "EVP_ calls"),
     (r"\bgetenv\(", r"\w+/(settings|config)\w*\.cc|cli/console\.cc|http/transfer\.cc", "getenv"),

@@ -110,6 +110,7 @@ constexpr auto kTable = std::to_array<ReasonInfo>({
     {"memory_short", kExhausted, 507, 8, false, "give the machine more memory, or deliver by fifo"},
     {"metadata_mismatch", kTampered, 422, 4, false, "the manifest was replaced after registration: upload the registered one"},
     {"method_not_allowed", kMalformed, 405, 4, false, ""},
+    {"mount_refused", kDenied, 403, 3, false, "trustbridge doctor says what FUSE needs here; TB_DELIVERY=tmpfs does without it"},
     {"network_unreachable", kUnavailable, 502, 6, true, ""},
     {"nonce_invalid", kDenied, 403, 3, true, ""},
     {"nonce_prefix_mismatch", kTampered, 422, 4, false, "file and manifest do not belong together"},

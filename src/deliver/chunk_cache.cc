@@ -23,6 +23,10 @@ std::uint64_t ChunkCache::Pin::index() const {
   return entry_->index;
 }
 
+std::uint64_t ChunkCache::Pin::offset() const {
+  return cache_->layout_.plain_offset(entry_->index);
+}
+
 ByteView ChunkCache::Pin::view() const {
   return entry_->slot->buffer.view().first(entry_->slot->used);
 }
@@ -30,11 +34,6 @@ ByteView ChunkCache::Pin::view() const {
 bool ChunkCache::Pin::claim() const {
   const std::lock_guard lock(cache_->mutex_);
   return !std::exchange(entry_->claimed, true);
-}
-
-void ChunkCache::Pin::unclaim() const {
-  const std::lock_guard lock(cache_->mutex_);
-  entry_->claimed = false;
 }
 
 ChunkCache::ChunkCache(std::shared_ptr<asset::ChunkSource> source, unsigned loaders)

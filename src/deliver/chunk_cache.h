@@ -52,12 +52,12 @@ class ChunkCache {
       if (entry_ != nullptr) cache_->unpin(*entry_);
     }
     std::uint64_t index() const;
+    /// Of the chunk's first byte, in plaintext.
+    std::uint64_t offset() const;
     ByteView view() const;
-    /// True for the first who asks since the chunk was opened: what is done once with an opened chunk (pushing it into
-    /// the page cache) is his to do.
+    /// True for the first who asks since the chunk was opened: what is done once with an opened chunk (page_push.h) is
+    /// his to do.
     bool claim() const;
-    /// Undoes claim().
-    void unclaim() const;
 
    private:
     friend class ChunkCache;

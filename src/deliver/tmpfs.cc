@@ -15,24 +15,11 @@
 #include "base/memory.h"
 #include "deliver/guard.h"
 #include "deliver/model_tree.h"
+#include "deliver/place.h"
 #include "deliver/wipe.h"
 
 namespace tb::deliver {
 namespace {
-
-constexpr std::string_view kHiddenPrefix = ".hydrating-";
-/// Names what an earlier run delivered here, so that nothing else in the directory is ever removed.
-constexpr const char* kMarker = ".trustbridge-delivered";
-
-/// "gpt.gguf.tbenc" → "gpt.gguf"; the content's own name where it gives one.
-std::string name_of(const asset::Manifest& manifest) {
-  const auto& content = manifest.content();
-  if (content && !content->is_tar() && !content->name.empty()) return content->name;
-  std::string name = manifest.weights_filename();
-  constexpr std::string_view suffix = ".tbenc";
-  if (name.size() > suffix.size() && name.ends_with(suffix)) name.resize(name.size() - suffix.size());
-  return name;
-}
 
 class Tmpfs final : public Delivery {
  public:
@@ -42,7 +29,7 @@ class Tmpfs final : public Delivery {
     dir_ = value_or_throw(open_owned_dir(options_.model_dir, 0711));
     // Again by the open directory: a mount in between would make the first look at another place.
     value_or_throw(require_memory(fmt::format("/proc/self/fd/{}", dir_.get())));
-    value_or_throw(remove_leftovers());
+    value_or_throw(remove_leftovers(dir_.get(), options_.model_dir, options_.runtime_uid));
   }
   ~Tmpfs() override { (void)revoke(); }
 
@@ -52,10 +39,7 @@ class Tmpfs final : public Delivery {
 
   Result<> begin(const asset::Manifest& manifest, const tbenc::Layout& layout) override {
     TRY(revoke());
-    name_ = name_of(manifest);
-    if (!asset::is_path_part(name_) || name_.starts_with('.')) {
-      return fail("path_unsafe", "the model's name cannot be a file name");
-    }
+    name_ = TRY(model_name(manifest));
     layout_ = layout;
     TRY(check_room(layout.plaintext_bytes()));
     hidden_ = std::string(kHiddenPrefix) + random_token(9);
@@ -76,7 +60,7 @@ class Tmpfs final : public Delivery {
   Result<> finish() override {
     if (!tree_) return fail("internal", "the delivery is finished before it was begun");
     TRY(tree_->seal(options_.runtime_uid));
-    TRY(write_marker());
+    TRY(write_marker(dir_.get(), name_));
     if (renameat2(dir_.get(), hidden_.c_str(), dir_.get(), name_.c_str(), RENAME_NOREPLACE) != 0) {
       if (errno == EEXIST) return fail("path_unsafe", path() + " is there already and not ours");
       return fail(error_from_errno(errno, path()));
@@ -99,7 +83,7 @@ class Tmpfs final : public Delivery {
       if (auto wiped = wipe_tree_at(dir_.get(), name_); !wiped && first) first = std::move(wiped);
     }
     if (first) {
-      (void)unlinkat(dir_.get(), kMarker, 0);
+      (void)remove_marker(dir_.get());
       hidden_.clear();
       delivered_ = false;
     }
@@ -119,45 +103,6 @@ class Tmpfs final : public Delivery {
     const auto memory = memory_available();
     if (memory && *memory < bytes) return too_small(*memory, "memory");
     return {};
-  }
-
-  Result<> write_marker() const {
-    (void)unlinkat(dir_.get(), kMarker, 0);
-    const Fd fd(openat(dir_.get(), kMarker, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-    if (!fd) return fail(error_from_errno(errno, kMarker));
-    return write_full(fd.get(), as_bytes(name_), kMarker);
-  }
-
-  /// Of an earlier run: what it was building, and what its marker names.
-  Result<> remove_leftovers() const {
-    for (const std::string& name : TRY(names_in(dir_.get(), options_.model_dir))) {
-      if (name.starts_with(kHiddenPrefix)) TRY(remove_ours(name));
-    }
-    const Fd marker(openat(dir_.get(), kMarker, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-    if (!marker) {
-      if (errno == ENOENT) return {};
-      return fail("path_unsafe", fmt::format("{}/{} cannot be read", options_.model_dir, kMarker));
-    }
-    struct stat st{};
-    if (fstat(marker.get(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid()) {
-      return fail("path_unsafe", fmt::format("{}/{} is not ours", options_.model_dir, kMarker));
-    }
-    Bytes text(256);
-    text.resize(TRY(read_full(marker.get(), text, kMarker)));
-    const std::string name(as_text(text));
-    if (asset::is_path_part(name) && !name.starts_with('.')) TRY(remove_ours(name));
-    if (unlinkat(dir_.get(), kMarker, 0) != 0) return fail(error_from_errno(errno, kMarker));
-    return {};
-  }
-
-  Result<> remove_ours(const std::string& name) const {
-    struct stat st{};
-    if (fstatat(dir_.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return {};
-    const bool ours = st.st_uid == geteuid() || st.st_uid == options_.runtime_uid;
-    if (!ours || !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))) {
-      return fail("path_unsafe", fmt::format("{}/{} is neither ours nor the runtime's", options_.model_dir, name));
-    }
-    return wipe_tree_at(dir_.get(), name);
   }
 
   TmpfsOptions options_;

@@ -1,0 +1,165 @@
+#include "deliver/mount.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+
+#include "deliver/chunk_read.h"
+#include "deliver/fuse_session.h"
+#include "deliver/guard.h"
+#include "deliver/mount_point.h"
+#include "deliver/mount_tree.h"
+#include "deliver/place.h"
+
+namespace tb::deliver {
+namespace {
+
+constexpr mode_t kModelDirMode = 0711;
+/// More than two cores open chunks faster than one reader takes them; over a network, waiting needs company.
+constexpr unsigned kMostLoaders = 8;
+
+class FuseMount final : public Mount {
+ public:
+  explicit FuseMount(MountOptions options) : options_(std::move(options)) {
+    if (!options_.allow_swap) value_or_throw(require_no_swap());
+    point_ = value_or_throw(prepare_mount_point(options_.model_dir, kModelDirMode, options_.runtime_uid));
+  }
+  ~FuseMount() override { (void)revoke(); }
+
+  std::string kind() const override { return "mount"; }
+  std::string path() const override { return options_.bare ? options_.model_dir : options_.model_dir + "/" + name_; }
+  bool in_order() const override { return false; }
+  bool takes_chunks() const override { return false; }
+  bool usable() const override { return usable_ && !ended(); }
+  bool ended() const override {
+    const std::lock_guard lock(mutex_);
+    return session_ && session_->ended();
+  }
+  std::optional<Error> fault() const override {
+    const std::lock_guard lock(fault_mutex_);
+    return fault_;
+  }
+  std::string last_fault() const override {
+    if (const auto first = fault()) return first->story();
+    return usable_ && ended() ? "the mount was taken away from outside" : "";
+  }
+
+  Result<> begin(const asset::Manifest& manifest, const tbenc::Layout& layout) override {
+    TRY(revoke());
+    name_ = TRY(model_name(manifest));
+    tree_ = TRY(MountTree::create(manifest.content(), layout.plaintext_bytes(), name_,
+                                  options_.bare ? MountTree::Shape::kBare : MountTree::Shape::kWrapped));
+    layout_ = layout;
+    const std::lock_guard lock(fault_mutex_);
+    fault_.reset();
+    return {};
+  }
+
+  void serve(std::shared_ptr<asset::ChunkSource> chunks) override {
+    if (!tree_) throw Error("internal", "a mount serves once after it was begun");
+    if (chunks->layout() != *layout_) throw Error("internal", "the chunks are another asset's");
+    auto reader = std::make_shared<ChunkReader>(std::move(chunks),
+                                                std::clamp(std::thread::hardware_concurrency(), 2U, kMostLoaders));
+    FuseOptions options;
+    options.mount_point = point_;
+    options.owner = options_.runtime_uid;
+    options.others_pass_root = !options_.bare;
+    options.most_pushes = std::max<std::size_t>(1, reader->cache().slot_count() / 4);
+    auto session = std::make_shared<FuseSession>(std::move(*tree_), reader, options,
+                                                 [this](const Error& error) { note_fault(error); });
+    tree_.reset();
+    const std::lock_guard lock(mutex_);
+    session_ = std::move(session);
+    reader_ = std::move(reader);
+    usable_ = true;
+  }
+
+  Result<> chunk(std::uint64_t index, ByteView plain) override {
+    std::shared_ptr<FuseSession> session;
+    std::shared_ptr<ChunkReader> reader;
+    {
+      const std::lock_guard lock(mutex_);
+      session = session_;
+      reader = reader_;
+    }
+    if (!session) return {};
+    // Not stored from here: that waits for pages which the kernel locked for reads, and those may wait for our caller.
+    reader->cache().put(index, plain);
+    if (auto pin = reader->cache().find(index)) session->push(std::move(*pin));
+    return {};
+  }
+  Result<> finish() override { return {}; }
+  void abort(const Error&) override { (void)revoke(); }
+
+  Result<> revoke() override {
+    usable_ = false;
+    std::shared_ptr<FuseSession> session;
+    std::shared_ptr<ChunkReader> reader;
+    {
+      const std::lock_guard lock(mutex_);
+      session = std::move(session_);
+      reader = std::move(reader_);
+    }
+    tree_.reset();
+    return session ? session->stop() : Result<>();
+  }
+
+ private:
+  void note_fault(const Error& error) {
+    usable_ = false;
+    const std::lock_guard lock(fault_mutex_);
+    if (!fault_) fault_ = error;
+  }
+
+  MountOptions options_;
+  std::string point_, name_;
+  std::optional<MountTree> tree_;
+  std::optional<tbenc::Layout> layout_;
+  mutable std::mutex mutex_;  ///< of session_ and reader_
+  std::shared_ptr<ChunkReader> reader_;
+  std::shared_ptr<FuseSession> session_;
+  mutable std::mutex fault_mutex_;
+  std::optional<Error> fault_;
+  std::atomic<bool> usable_ = false;
+};
+
+/// Nothing to read.
+class NoBytes final : public StreamReader {
+ public:
+  std::uint64_t size() const override { return 0; }
+  void read(std::uint64_t, std::size_t, ReadDone done) override { done(ReadAnswer{}); }
+  void going_on(std::uint64_t) override {}
+  void cancel() override {}
+};
+
+}  // namespace
+
+std::unique_ptr<Mount> make_mount(MountOptions options) {
+  return std::make_unique<FuseMount>(std::move(options));
+}
+
+Result<> mount_works(const std::string& directory) {
+  std::string path = directory + "/.trustbridge-probe-XXXXXX";
+  if (mkdtemp(path.data()) == nullptr) return fail(error_from_errno(errno, directory));
+  Result<> works;
+  try {
+    MountTree tree = value_or_throw(MountTree::create(std::nullopt, 0, "empty", MountTree::Shape::kBare));
+    FuseOptions options;
+    options.mount_point = path;
+    options.owner = geteuid();
+    FuseSession session(std::move(tree), std::make_shared<NoBytes>(), options, [](const Error&) {});
+    works = session.stop();
+  } catch (const Error& error) {
+    works = std::unexpected(error);
+  }
+  (void)rmdir(path.c_str());
+  return works;
+}
+
+}  // namespace tb::deliver

@@ -1,0 +1,78 @@
+#include "deliver/page_push.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/memory.h"
+
+namespace tb::deliver {
+namespace {
+
+bool memory_is_short() {
+  const auto available = memory_available();
+  return available && *available < PagePusher::kLeastFreeMemory;
+}
+
+}  // namespace
+
+PagePusher::PagePusher(const MountTree& tree, std::size_t most_pins, Store store)
+    : tree_(tree),
+      most_pins_(std::max<std::size_t>(1, most_pins)),
+      store_(std::move(store)),
+      thread_([this] { run(); }) {}
+
+void PagePusher::push(ChunkCache::Pin pin) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_ || held_ >= most_pins_ || !pin.claim()) return;
+    ++held_;
+    queue_.push_back(std::move(pin));
+  }
+  work_.notify_one();
+}
+
+void PagePusher::stop() {
+  std::deque<ChunkCache::Pin> dropped;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    dropped.swap(queue_);
+  }
+  work_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+void PagePusher::run() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    work_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
+    if (stopping_) return;
+    {
+      const ChunkCache::Pin pin = std::move(queue_.front());
+      queue_.pop_front();
+      lock.unlock();
+      if (!memory_is_short()) store(pin);
+    }
+    lock.lock();
+    --held_;
+  }
+}
+
+void PagePusher::store(const ChunkCache::Pin& pin) {
+  static const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  const ByteView view = pin.view();
+  const std::uint64_t start = pin.offset();
+  for (const FilePart& part : tree_.parts_in(start, view.size())) {
+    // The kernel takes a page as read only if it gets all of it, or all there is of the file's last one.
+    const std::uint64_t file_end = tree_.node(part.inode)->bytes;
+    const std::uint64_t from = (part.file_offset + page - 1) / page * page;
+    std::uint64_t to = part.file_offset + part.bytes;
+    if (to != file_end) to = to / page * page;
+    if (from >= to) continue;
+    const auto at = static_cast<std::size_t>(part.stream_offset + (from - part.file_offset) - start);
+    store_(part.inode, from, view.subspan(at, static_cast<std::size_t>(to - from)));
+  }
+}
+
+}  // namespace tb::deliver

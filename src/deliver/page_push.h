@@ -1,0 +1,53 @@
+// Pushes opened chunks into the kernel's page cache, so that small reads here and there open each chunk once and not
+// once for every 4 KiB.
+//
+// On a thread of its own, which nobody's answer waits for: storing pages waits for the locks that the kernel holds on
+// pages of reads not answered yet. A push is a favour: what cannot be done at once, or would take the last of the
+// memory, is left. The pages are the kernel's, clean, and count as the page cache of this program's cgroup.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "deliver/chunk_cache.h"
+#include "deliver/mount_tree.h"
+
+namespace tb::deliver {
+
+class PagePusher {
+ public:
+  /// Left free for others.
+  static constexpr std::uint64_t kLeastFreeMemory = std::uint64_t{512} << 20;
+
+  /// Stores bytes of a file at an offset. Called on the pusher's thread, one call at a time.
+  using Store = std::function<void(Inode inode, std::uint64_t offset, ByteView bytes)>;
+
+  /// `tree` outlives it. Holds at most `most_pins` chunks.
+  PagePusher(const MountTree& tree, std::size_t most_pins, Store store);
+  ~PagePusher() { stop(); }
+
+  /// Queues the whole pages of files in this chunk, unless somebody did so since it was opened. Never blocks.
+  void push(ChunkCache::Pin pin);
+  /// What is queued is dropped; returns when nothing is being stored any more.
+  void stop();
+
+ private:
+  void run();
+  void store(const ChunkCache::Pin& pin);
+
+  const MountTree& tree_;
+  std::size_t most_pins_;
+  Store store_;
+  std::mutex mutex_;
+  std::condition_variable work_;
+  std::deque<ChunkCache::Pin> queue_;
+  std::size_t held_ = 0;  ///< queued or being stored
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace tb::deliver
