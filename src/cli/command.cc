@@ -44,6 +44,7 @@ void add_commands(CLI::App& root, Context& context) {
   add_decrypt(root, context);
   add_verify(root, context);
   add_inspect(root, context);
+  add_mount(root, context);
   add_upload(root, context);
   add_register(root, context);
   add_contract(root, context);

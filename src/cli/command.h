@@ -27,6 +27,7 @@ void add_encrypt(CLI::App& root, Context& context);
 void add_decrypt(CLI::App& root, Context& context);
 void add_verify(CLI::App& root, Context& context);
 void add_inspect(CLI::App& root, Context& context);
+void add_mount(CLI::App& root, Context& context);
 void add_upload(CLI::App& root, Context& context);
 void add_register(CLI::App& root, Context& context);
 void add_contract(CLI::App& root, Context& context);

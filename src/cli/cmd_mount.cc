@@ -1,0 +1,48 @@
+// mount: a read-only view of an asset, decrypted as it is read.
+#include <fmt/format.h>
+
+#include "cli/command.h"
+#include "cli/mount.h"
+
+namespace tb::cli {
+namespace {
+
+struct Flags {
+  MountOptions options;
+};
+
+void mount(const MountOptions& options, const Console& console) {
+  mount_asset(options, console, [&](const MountedAsset& asset) {
+    if (!asset.manifest_authenticated) {
+      console.warning("the manifest is not authenticated: only its SHA-256 of the ciphertext and the tags are checked");
+    }
+    Json result = Json::object();
+    result.set("directory", asset.directory);
+    result.set("asset_id", asset.asset_id);
+    result.set("plaintext_bytes", asset.plaintext_bytes);
+    result.set("manifest_authenticated", asset.manifest_authenticated);
+    console.result(result, asset.directory);
+    console.note("mounted: Ctrl-C unmounts it");
+  });
+}
+
+}  // namespace
+
+void add_mount(CLI::App& root, Context& context) {
+  auto flags = std::make_shared<Flags>();
+  MountOptions& o = flags->options;
+  CLI::App& command = add_command(root, context, "mount", "show an asset as files, decrypted as they are read",
+                                  "trustbridge mount --in model.tbenc --key-file model.tbenc.key ./model");
+  command.add_option("directory", o.directory, "where; made if it is not there, else empty and yours")
+      ->required()
+      ->type_name("DIR");
+  command.add_option("--in", o.in, "ciphertext")->required()->type_name("FILE");
+  command.add_option("--key-file", o.key_file, "file key, or - for standard input")->required()->type_name("FILE");
+  add_manifest_flags(command, o.manifest);
+  command.add_flag("--allow-unauthenticated-manifest", o.manifest.allow_unauthenticated,
+                   "accept a manifest without mac; its SHA-256 is then checked first");
+  command.callback(
+      [&context, flags] { context.action = [&context, flags] { mount(flags->options, context.console); }; });
+}
+
+}  // namespace tb::cli
