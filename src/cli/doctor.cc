@@ -15,6 +15,7 @@
 
 #include "base/fs.h"
 #include "cli/console.h"
+#include "deliver/mount.h"
 
 namespace tb::cli {
 namespace {
@@ -107,6 +108,14 @@ Finding fuse(const std::string& root) {
   }
   if (access(device.c_str(), R_OK | W_OK) != 0) {
     return {"fuse", Health::kWarning, "/dev/fuse is not ours to open", "give this user access to /dev/fuse"};
+  }
+  // On this machine by doing it: a container may have the device and not the right.
+  if (root.empty()) {
+    const auto works = deliver::mount_works();
+    if (works) return {"fuse", Health::kOk, "usable", ""};
+    return {"fuse", Health::kWarning, works.error().story(),
+            geteuid() == 0 ? "mounting needs CAP_SYS_ADMIN; delivery then falls back to tmpfs"
+                           : "install fuse3, so that a mount needs no root; delivery then falls back to tmpfs"};
   }
   for (const char* path : {"/usr/bin/fusermount3", "/bin/fusermount3"}) {
     if (access((root + path).c_str(), X_OK) == 0) return {"fuse", Health::kOk, "usable", ""};
