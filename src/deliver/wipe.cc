@@ -55,11 +55,21 @@ void take_back(int dir_fd, const std::string& name, const struct stat& st, mode_
   if ((st.st_mode & 07777) != mode) (void)fchmodat(dir_fd, name.c_str(), mode, 0);
 }
 
+/// Holes stay holes: overwriting what was never written would take memory for nothing, or fail for want of it.
 Result<> overwrite(int fd, std::uint64_t bytes, const std::string& name) {
   static const Bytes zeros(kZeroBytes);
-  for (std::uint64_t at = 0; at < bytes; at += kZeroBytes) {
-    const auto some = static_cast<std::size_t>(std::min<std::uint64_t>(kZeroBytes, bytes - at));
-    TRY(pwrite_full(fd, ByteView(zeros).first(some), at, name));
+  for (std::uint64_t at = 0; at < bytes;) {
+    const off_t written = lseek(fd, static_cast<off_t>(at), SEEK_DATA);
+    if (written < 0 && errno == ENXIO) break;
+    if (written < 0) return fail(error_from_errno(errno, name));
+    at = static_cast<std::uint64_t>(written);
+    const off_t hole = lseek(fd, written, SEEK_HOLE);
+    if (hole < 0) return fail(error_from_errno(errno, name));
+    for (const auto end = std::min(bytes, static_cast<std::uint64_t>(hole)); at < end;) {
+      const auto some = static_cast<std::size_t>(std::min<std::uint64_t>(kZeroBytes, end - at));
+      TRY(pwrite_full(fd, ByteView(zeros).first(some), at, name));
+      at += some;
+    }
   }
   if (ftruncate(fd, 0) != 0) return fail(error_from_errno(errno, name));
   return {};
