@@ -33,7 +33,7 @@ struct Waiting {
 class Fifo final : public Delivery {
  public:
   explicit Fifo(FifoOptions options) : options_(std::move(options)) {
-    if (!options_.allow_swap) value_or_throw(require_no_swap());
+    if (!options_.allow_swap) value_or_throw(require_no_swap(probe_kernel()));
     const auto slash = options_.pipe_path.rfind('/');
     if (!options_.pipe_path.starts_with('/') || slash + 1 == options_.pipe_path.size()) {
       throw Error("path_unsafe", options_.pipe_path + " is not an absolute path of a file");

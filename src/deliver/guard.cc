@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <linux/magic.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/vfs.h>
@@ -9,6 +10,7 @@
 #include <cerrno>
 
 #include "base/fs.h"
+#include "deliver/propagation.h"
 
 namespace tb::deliver {
 namespace {
@@ -37,23 +39,27 @@ Result<> require_memory(const std::string& path) {
               fmt::format("{} is not in memory (file system type {:#x}): plaintext would reach a disk", path, magic));
 }
 
-Result<> require_no_swap(std::string_view proc_swaps) {
-  const auto heading_end = proc_swaps.find('\n');
-  if (heading_end == std::string_view::npos) return {};
-  const std::string_view rows = proc_swaps.substr(heading_end + 1);
-  const auto first = rows.substr(0, rows.find_first_of(" \t\n"));
-  if (first.empty()) return {};
-  return fail("swap_enabled", fmt::format("swap is on ({}): memory can reach a disk", first));
+Result<> require_own_fuse(const std::string& path, std::string_view source) {
+  const auto row = mount_at(own_mount_table(), path);
+  struct statfs fs{};
+  if (row && row->type.starts_with("fuse") && row->source == source && statfs(path.c_str(), &fs) == 0 &&
+      (static_cast<std::uint64_t>(fs.f_type) & 0xffffffffU) == FUSE_SUPER_MAGIC) {
+    return {};
+  }
+  return fail("plaintext_on_disk", path + " is not a mount of ours");
 }
 
-Result<> require_no_swap() {
-  auto text = read_small_file("/proc/swaps");
-  if (!text) {
-    // A kernel without swap has no such file.
-    if (text.error().code() == Code::kNotFound) return {};
-    return fail(std::move(text.error()));
-  }
-  return require_no_swap(*text);
+Result<> require_no_swap(const Kernel& kernel) {
+  if (kernel.swap_device.empty()) return {};
+  return fail("swap_enabled", fmt::format("swap is on ({}): memory can reach a disk", kernel.swap_device));
+}
+
+Result<> require_unswappable(const Kernel& kernel) {
+  if (kernel.swap_device.empty()) return {};
+  // On fault: locking must not touch what is only reserved.
+  if (kernel.lock_memory && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0) return {};
+  return fail("swap_enabled", fmt::format("swap is on ({}) and this process may not lock its memory (CAP_IPC_LOCK)",
+                                          kernel.swap_device));
 }
 
 Result<> forbid_core_dumps() {

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "deliver/kernel.h"
 
 namespace tb::deliver {
 
@@ -13,10 +14,15 @@ namespace tb::deliver {
 /// proves nothing.
 Result<> require_memory(const std::string& path);
 
-/// "swap_enabled" if `proc_swaps`, the text of /proc/swaps, names a device. Pure.
-Result<> require_no_swap(std::string_view proc_swaps);
-/// The same of this machine.
-Result<> require_no_swap();
+/// `path` is the top of a FUSE file system of ours, mounted with the source `source`: its bytes come from this
+/// program's memory. Any other FUSE may keep them anywhere: "plaintext_on_disk".
+Result<> require_own_fuse(const std::string& path, std::string_view source);
+
+/// Swap must be off: "swap_enabled" names the device.
+Result<> require_no_swap(const Kernel& kernel);
+/// For plaintext in a tmpfs that never swaps: swap must be off, or everything of this process is locked into memory
+/// from here on, what it has and what it will take (keys, buffers, stacks). "swap_enabled" where it may not.
+Result<> require_unswappable(const Kernel& kernel);
 
 /// No core dumps (RLIMIT_CORE 0, inherited) and not ptraceable by the same user (PR_SET_DUMPABLE 0, this program only).
 Result<> forbid_core_dumps();

@@ -31,6 +31,13 @@ Result<> give(int fd, uid_t owner, mode_t mode, const std::string& what) {
   return {};
 }
 
+/// A file system in memory that is full has no disk that could be made larger.
+Result<> write_at(int fd, ByteView bytes, std::uint64_t offset, const std::string& what) {
+  auto written = pwrite_full(fd, bytes, offset, what);
+  if (!written && written.error().reason == "disk_full") return fail("memory_short", written.error().message);
+  return written;
+}
+
 Result<> give_path(int root, const std::string& path, int flags, uid_t owner, mode_t mode) {
   const Fd fd(openat(root, path.c_str(), flags));
   if (!fd) return fail(error_from_errno(errno, path));
@@ -41,8 +48,9 @@ Result<> give_path(int root, const std::string& path, int flags, uid_t owner, mo
 
 Result<std::unique_ptr<ModelTree>> ModelTree::create(int dir_fd, const std::string& name,
                                                      const std::optional<asset::Content>& content,
-                                                     std::uint64_t plaintext_bytes) {
+                                                     std::uint64_t plaintext_bytes, Reserve reserve) {
   std::unique_ptr<ModelTree> tree(new ModelTree());
+  tree->reserve_ = reserve;
   if (content && content->is_tar()) {
     TRY(asset::validate(*content, plaintext_bytes));
     tree->content_ = content;
@@ -81,10 +89,13 @@ Result<Fd> ModelTree::make_file(int dir_fd, const std::string& path, std::uint64
   Fd fd(openat(dir_fd, path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd) return fail(error_from_errno(errno, path));
   if (bytes == 0) return fd;
-  int rc;
-  do rc = fallocate(fd.get(), 0, 0, static_cast<off_t>(bytes));
-  while (rc != 0 && errno == EINTR);
-  if (rc != 0 && errno == EOPNOTSUPP) rc = ftruncate(fd.get(), static_cast<off_t>(bytes));  // ramfs
+  // The size first: `huge=within_size` goes by it.
+  int rc = ftruncate(fd.get(), static_cast<off_t>(bytes));
+  if (rc == 0 && reserve_ == Reserve::kPages) {
+    do rc = fallocate(fd.get(), 0, 0, static_cast<off_t>(bytes));
+    while (rc != 0 && errno == EINTR);
+    if (rc != 0 && errno == EOPNOTSUPP) rc = 0;  // ramfs
+  }
   if (rc != 0 && (errno == ENOSPC || errno == ENOMEM || errno == EFBIG)) {
     return fail("memory_short", fmt::format("{} MiB for {} do not fit in memory", (bytes >> 20) + 1, path));
   }
@@ -93,7 +104,7 @@ Result<Fd> ModelTree::make_file(int dir_fd, const std::string& path, std::uint64
 }
 
 Result<> ModelTree::write(std::uint64_t offset, ByteView plain) {
-  if (!content_) return pwrite_full(root_.get(), plain, offset, "model file");
+  if (!content_) return write_at(root_.get(), plain, offset, "model file");
   for (const asset::TarMap::Piece& piece : map_->pieces(offset, plain.size())) {
     const ByteView bytes = plain.subspan(piece.at, piece.bytes);
     if (!piece.is_file) {
@@ -104,7 +115,7 @@ Result<> ModelTree::write(std::uint64_t offset, ByteView plain) {
     const std::string& path = content_->files[piece.index].path;
     const Fd fd(openat(root_.get(), path.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
     if (!fd) return fail(error_from_errno(errno, path));
-    TRY(pwrite_full(fd.get(), bytes, piece.offset, path));
+    TRY(write_at(fd.get(), bytes, piece.offset, path));
   }
   return {};
 }

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <filesystem>
 #include <optional>
 #include <set>
 
@@ -15,20 +16,46 @@
 #include "base/memory.h"
 #include "deliver/guard.h"
 #include "deliver/model_tree.h"
+#include "deliver/own_mount.h"
 #include "deliver/place.h"
+#include "deliver/propagation.h"
 #include "deliver/wipe.h"
 
 namespace tb::deliver {
 namespace {
 
+/// What the files of a model take in a tmpfs of our own, and a little for its marker.
+std::uint64_t mount_bytes(const asset::Manifest& manifest, std::uint64_t plaintext_bytes, std::string_view huge) {
+  constexpr std::uint64_t kSpareBytes = std::uint64_t{1} << 20, kPageBytes = 4096;
+  // With "within_size" a file's end has small pages, with "always" it has a whole huge one.
+  const std::uint64_t unit = huge == "always" ? kHugePageBytes : kPageBytes;
+  const auto rounded = [unit](std::uint64_t bytes) { return (bytes + unit - 1) / unit * unit; };
+  const auto& content = manifest.content();
+  std::uint64_t sum = rounded(kSpareBytes);
+  if (!content || !content->is_tar()) return sum + rounded(plaintext_bytes);
+  for (const asset::ContentFile& file : content->files) sum += rounded(file.bytes);
+  return sum;
+}
+
+/// As the mount table spells it: without links. What is not there yet is no mount point.
+std::string table_name(const std::string& path) {
+  std::error_code absent;
+  return std::filesystem::canonical(path, absent).string();
+}
+
 class Tmpfs final : public Delivery {
  public:
-  explicit Tmpfs(TmpfsOptions options) : options_(std::move(options)) {
-    value_or_throw(require_memory(options_.model_dir));
-    if (!options_.allow_swap) value_or_throw(require_no_swap());
+  explicit Tmpfs(TmpfsOptions options)
+      : options_(std::move(options)), kernel_(options_.kernel ? *options_.kernel : probe_kernel()) {
+    remove_own_mounts();
+    mounts_ = options_.own_mount && kernel_.own_tmpfs && !mount_at(own_mount_table(), table_name(options_.model_dir));
+    if (!options_.allow_swap) {
+      value_or_throw(mounts_ && kernel_.tmpfs_noswap ? require_unswappable(kernel_) : require_no_swap(kernel_));
+    }
+    if (!mounts_) value_or_throw(require_memory(options_.model_dir));
     dir_ = value_or_throw(open_owned_dir(options_.model_dir, 0711));
     // Again by the open directory: a mount in between would make the first look at another place.
-    value_or_throw(require_memory(fmt::format("/proc/self/fd/{}", dir_.get())));
+    if (!mounts_) value_or_throw(require_memory(fmt::format("/proc/self/fd/{}", dir_.get())));
     value_or_throw(remove_leftovers(dir_.get(), options_.model_dir, options_.runtime_uid));
   }
   ~Tmpfs() override { (void)revoke(); }
@@ -41,15 +68,10 @@ class Tmpfs final : public Delivery {
     TRY(revoke());
     name_ = TRY(model_name(manifest));
     layout_ = layout;
-    TRY(check_room(layout.plaintext_bytes()));
     hidden_ = std::string(kHiddenPrefix) + random_token(9);
-    auto tree = ModelTree::create(dir_.get(), hidden_, manifest.content(), layout.plaintext_bytes());
-    if (!tree) {
-      (void)revoke();
-      return fail(std::move(tree.error()));
-    }
-    tree_ = std::move(*tree);
-    return {};
+    auto begun = begin_tree(manifest);
+    if (!begun) (void)revoke();
+    return begun;
   }
 
   Result<> chunk(std::uint64_t index, ByteView plain) override {
@@ -60,8 +82,8 @@ class Tmpfs final : public Delivery {
   Result<> finish() override {
     if (!tree_) return fail("internal", "the delivery is finished before it was begun");
     TRY(tree_->seal(options_.runtime_uid));
-    TRY(write_marker(dir_.get(), name_));
-    if (renameat2(dir_.get(), hidden_.c_str(), dir_.get(), name_.c_str(), RENAME_NOREPLACE) != 0) {
+    TRY(write_marker(top(), name_));
+    if (renameat2(top(), hidden_.c_str(), top(), name_.c_str(), RENAME_NOREPLACE) != 0) {
       if (errno == EEXIST) return fail("path_unsafe", path() + " is there already and not ours");
       return fail(error_from_errno(errno, path()));
     }
@@ -78,35 +100,83 @@ class Tmpfs final : public Delivery {
     usable_ = false;
     tree_.reset();
     Result<> first;
-    if (!hidden_.empty()) first = wipe_tree_at(dir_.get(), hidden_);
+    if (!hidden_.empty()) first = wipe_tree_at(top(), hidden_);
     if (delivered_) {
-      if (auto wiped = wipe_tree_at(dir_.get(), name_); !wiped && first) first = std::move(wiped);
+      if (auto wiped = wipe_tree_at(top(), name_); !wiped && first) first = std::move(wiped);
     }
-    if (first) {
-      (void)remove_marker(dir_.get());
-      hidden_.clear();
-      delivered_ = false;
-    }
-    return first;
-  }
-
- private:
-  Result<> check_room(std::uint64_t bytes) const {
-    const auto too_small = [&](std::uint64_t free, const std::string& where) {
-      return fail("memory_short",
-                  fmt::format("the model needs {} MiB, {} MiB are free in {}", (bytes >> 20) + 1, free >> 20, where));
-    };
-    struct statvfs fs{};
-    if (fstatvfs(dir_.get(), &fs) != 0) return fail(error_from_errno(errno, options_.model_dir));
-    const std::uint64_t room = std::uint64_t{fs.f_bavail} * fs.f_frsize;
-    if (fs.f_blocks != 0 && room < bytes) return too_small(room, options_.model_dir);
-    const auto memory = memory_available();
-    if (memory && *memory < bytes) return too_small(*memory, "memory");
+    if (!first) return first;
+    (void)remove_marker(top());
+    hidden_.clear();
+    delivered_ = false;
+    if (mount_) TRY(mount_->detach());
+    mount_.reset();
     return {};
   }
 
+ private:
+  /// The directory that is filled: the top of our mount, or model_dir itself.
+  int top() const { return mount_ ? mount_->root() : dir_.get(); }
+
+  Result<> begin_tree(const asset::Manifest& manifest) {
+    const std::uint64_t bytes = layout_->plaintext_bytes();
+    if (mounts_) TRY(mount_over(mount_bytes(manifest, bytes, kernel_.tmpfs_huge)));
+    if (!mount_) TRY(check_room(bytes));
+    const bool huge = mount_ && !kernel_.tmpfs_huge.empty();
+    tree_ =
+        TRY(ModelTree::create(top(), hidden_, manifest.content(), bytes, huge ? Reserve::kPages : Reserve::kNothing));
+    return {};
+  }
+
+  /// Puts a tmpfs of our own over model_dir. Where that is refused (a security module may), the directory itself will
+  /// do, unless it is on a disk, or swap is on and only `noswap` was an answer to it.
+  Result<> mount_over(std::uint64_t bytes) {
+    TRY(check_memory(bytes));
+    auto mount = OwnMount::make({.bytes = bytes, .huge = kernel_.tmpfs_huge, .noswap = kernel_.tmpfs_noswap});
+    Result<> attached = mount ? mount->attach(dir_.get()) : fail(std::move(mount.error()));
+    if (attached) {
+      mount_ = std::move(*mount);
+      return require_memory(fmt::format("/proc/self/fd/{}", mount_->root()));
+    }
+    TRY(require_memory(fmt::format("/proc/self/fd/{}", dir_.get())));
+    if (!options_.allow_swap) TRY(require_no_swap(kernel_));
+    return {};
+  }
+
+  static std::unexpected<Error> too_small(std::uint64_t bytes, std::uint64_t free, const std::string& where) {
+    return fail("memory_short",
+                fmt::format("the model needs {} MiB, {} MiB are free in {}", (bytes >> 20) + 1, free >> 20, where));
+  }
+
+  static Result<> check_memory(std::uint64_t bytes) {
+    const auto memory = memory_available();
+    if (memory && *memory < bytes) return too_small(bytes, *memory, "memory");
+    return {};
+  }
+
+  Result<> check_room(std::uint64_t bytes) const {
+    struct statvfs fs{};
+    if (fstatvfs(dir_.get(), &fs) != 0) return fail(error_from_errno(errno, options_.model_dir));
+    const std::uint64_t room = std::uint64_t{fs.f_bavail} * fs.f_frsize;
+    if (fs.f_blocks != 0 && room < bytes) return too_small(bytes, room, options_.model_dir);
+    return check_memory(bytes);
+  }
+
+  /// Mounts that killed runs of ours have left: everything in them is wiped, then they go.
+  void remove_own_mounts() const {
+    while (is_own_mount(table_name(options_.model_dir))) {
+      const Fd root = value_or_throw(open_owned_dir(options_.model_dir, 0711));
+      for (const std::string& name : value_or_throw(names_in(root.get(), options_.model_dir))) {
+        value_or_throw(wipe_tree_at(root.get(), name));
+      }
+      value_or_throw(take_away_mount(root.get(), options_.model_dir));
+    }
+  }
+
   TmpfsOptions options_;
-  Fd dir_;
+  Kernel kernel_;
+  bool mounts_ = false;  ///< a tmpfs of our own is put over model_dir
+  Fd dir_;               ///< model_dir, below our mount
+  std::optional<OwnMount> mount_;
   std::string name_, hidden_;
   std::optional<tbenc::Layout> layout_;
   std::unique_ptr<ModelTree> tree_;

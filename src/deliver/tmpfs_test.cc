@@ -2,6 +2,7 @@
 #include "deliver/tmpfs.h"
 
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 
 #include "base/crypto.h"
 #include "blob/sealed_sample.h"
+#include "deliver/mount_namespace.h"
 
 namespace tb::deliver {
 namespace {
@@ -237,6 +239,28 @@ TEST_F(Tmpfs, FilesBelongToTheRuntime) {
   ASSERT_TRUE(delivery->revoke());
   EXPECT_TRUE(entries().empty());
   EXPECT_TRUE(fs::exists("/etc/passwd"));
+}
+
+TEST_F(Tmpfs, WipingAnEarlyEndTakesNoMemoryForWhatWasNeverWritten) {
+  // More than the file system under it can hold: zeros over all of it would not fit.
+  if (!enter_mount_namespace()) GTEST_SKIP() << "needs CAP_SYS_ADMIN";
+  fs::create_directories(model_dir());
+  ASSERT_EQ(mount("tmpfs", model_dir().c_str(), "tmpfs", 0, "size=8m,mode=0711"), 0);
+  {
+    const auto sample = SealedSample::make(blob::sample_pattern(6 << 20), 1 << 20);
+    auto delivery = make();
+    ASSERT_TRUE(delivery->begin(sample.manifest, sample.manifest.layout()));
+    ASSERT_TRUE(delivery->chunk(3, ByteView(sample.plain).subspan(3 << 20, 1 << 20)));
+    Bytes rest(6 << 20);
+    std::ofstream(model_dir() + "/of-others").write(reinterpret_cast<const char*>(rest.data()), 6 << 20);
+    ASSERT_TRUE(delivery->chunk(4, ByteView(sample.plain).subspan(4 << 20, 1 << 20)));
+    auto full = delivery->chunk(5, ByteView(sample.plain).subspan(5 << 20, 1 << 20));
+    ASSERT_FALSE(full);
+    EXPECT_EQ(full.error().reason, "memory_short");
+    EXPECT_TRUE(delivery->revoke());
+    EXPECT_EQ(entries(), std::vector<std::string>{"of-others"});
+  }
+  ASSERT_EQ(umount2(model_dir().c_str(), MNT_DETACH), 0);
 }
 
 TEST_F(Tmpfs, CanBeFilledAgainAfterRevoke) {
