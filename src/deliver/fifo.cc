@@ -11,12 +11,14 @@
 #include <csignal>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <thread>
 #include <vector>
 
 #include "base/crypto.h"
 #include "deliver/guard.h"
 #include "deliver/pipe_end.h"
+#include "deliver/reader_stream.h"
 
 namespace tb::deliver {
 namespace {
@@ -32,8 +34,9 @@ struct Waiting {
 
 class Fifo final : public Delivery {
  public:
-  explicit Fifo(FifoOptions options) : options_(std::move(options)) {
-    if (!options_.allow_swap) value_or_throw(require_no_swap(probe_kernel()));
+  explicit Fifo(FifoOptions options)
+      : options_(std::move(options)), kernel_(options_.kernel ? *options_.kernel : probe_kernel()) {
+    if (!options_.allow_swap) value_or_throw(require_no_swap(kernel_));
     const auto slash = options_.pipe_path.rfind('/');
     if (!options_.pipe_path.starts_with('/') || slash + 1 == options_.pipe_path.size()) {
       throw Error("path_unsafe", options_.pipe_path + " is not an absolute path of a file");
@@ -77,6 +80,7 @@ class Fifo final : public Delivery {
     if (!stop_) throw error_from_errno(errno, "eventfd");
     waiting_ = std::make_shared<Waiting>(value_or_throw(make_pipe()));
     stopping_ = false;
+    stop_source_ = std::stop_source();
     usable_ = true;
     thread_ = std::thread([this, source = std::move(chunks)] { serve_readers(*source); });
   }
@@ -85,6 +89,7 @@ class Fifo final : public Delivery {
     usable_ = false;
     if (thread_.joinable()) {
       stopping_ = true;
+      stop_source_.request_stop();
       const std::uint64_t one = 1;
       (void)::write(stop_.get(), &one, sizeof one);
       // Opening a FIFO for writing waits for a reader: we are one, until the thread has seen the stop.
@@ -196,34 +201,27 @@ class Fifo final : public Delivery {
     Fd end(fd);
     if (stopping_) {
       // Most likely revoke() itself; if a real reader has come just now, it must not see an end either.
-      if (end) abandoned_.emplace_back(std::move(end));
+      if (end) abandoned_.emplace_back(std::move(end), kernel_.pipe_bytes);
       return std::nullopt;
     }
     if (!end) return fail(error_from_errno(errno, options_.pipe_path));
     TRY(check(end.get()));
     set_current(std::make_shared<Waiting>(TRY(make_pipe())));
-    return PipeEnd(std::move(end));
+    return PipeEnd(std::move(end), kernel_.pipe_bytes);
   }
 
   Result<> serve_one(asset::ChunkSource& source, PipeEnd end) {
-    WipedBuffer buffer(layout_->chunk_bytes());
-    for (std::uint64_t chunk = 0; chunk < layout_->chunk_count(); ++chunk) {
-      const MutableBytes plain = buffer.span().first(layout_->chunk_plain_bytes(chunk));
-      auto opened = source.open_chunk(chunk, plain, {});
-      Result<Written> written = Written::kStopped;
-      if (opened) written = end.write(plain, stop_.get());
-      if (opened && written && *written == Written::kAll) continue;
-      if (opened && written && *written == Written::kReaderGone) return {};
-      end.drain();
-      abandoned_.push_back(std::move(end));
-      if (!opened) return opened;
-      if (!written) return fail(std::move(written.error()));
-      return {};
-    }
-    return {};
+    auto served = stream_to_reader(source, end, stop_.get(), stop_source_.get_token(), kernel_);
+    if (served && *served != Written::kStopped) return {};
+    end.drain();
+    abandoned_.push_back(std::move(end));
+    // A source that was told to stop has not failed.
+    if (served || stopping_) return {};
+    return fail(std::move(served.error()));
   }
 
   FifoOptions options_;
+  Kernel kernel_;
   Fd directory_, stop_;
   std::string name_;
   std::optional<Error> fault_;
@@ -232,6 +230,7 @@ class Fifo final : public Delivery {
   std::shared_ptr<Waiting> waiting_;  ///< the FIFO at the path now
   std::vector<PipeEnd> abandoned_;    ///< readers of broken streams: held open until they are gone
   std::atomic<bool> usable_ = false, stopping_ = false;
+  std::stop_source stop_source_;  ///< for a source that waits; stop_ for a reader that does
   std::thread thread_;
 };
 

@@ -10,16 +10,19 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "deliver/delivery.h"
+#include "deliver/kernel.h"
 
 namespace tb::deliver {
 
 struct FifoOptions {
-  std::string pipe_path;    ///< TB_PIPE_PATH, absolute
-  uid_t runtime_uid = 0;    ///< owner of the FIFO, mode 0600
-  bool allow_swap = false;  ///< TB_ALLOW_SWAP
+  std::string pipe_path;                        ///< TB_PIPE_PATH, absolute
+  uid_t runtime_uid = 0;                        ///< owner of the FIFO, mode 0600
+  bool allow_swap = false;                      ///< TB_ALLOW_SWAP
+  std::optional<Kernel> kernel = std::nullopt;  ///< probed if not given
 };
 
 /// Removes a FIFO of ours that an earlier run left; anything else at pipe_path is "path_unsafe", thrown, as is a

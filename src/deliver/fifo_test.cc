@@ -146,7 +146,8 @@ TEST_F(FifoTest, FailureInTheMiddleIsNoEnd) {
   }
   EXPECT_FALSE(delivery->usable());
   EXPECT_LT(got.size(), sample.plain.size() / 2 + 65536);
-  // What lay in the pipe when the fault was met is drained on our side, beside this reader: before that nothing is missing.
+  // What lay in the pipe when the fault was met is drained on our side, beside this reader: before that nothing is
+  // missing.
   const std::size_t before_the_pipe = sample.plain.size() / 2 - (std::size_t{1} << 20) - 65536;
   EXPECT_TRUE(as_text(sample.plain).starts_with(std::string_view(got).substr(0, before_the_pipe)));
   EXPECT_FALSE(at_end(reader.get()));

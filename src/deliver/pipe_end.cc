@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,16 +12,16 @@
 
 namespace tb::deliver {
 namespace {
-constexpr int kPipeBytes = 1 << 20;
 constexpr std::size_t kDrainBytes = std::size_t{64} << 10;
 }  // namespace
 
-PipeEnd::PipeEnd(Fd fd) : fd_(std::move(fd)) {
+PipeEnd::PipeEnd(Fd fd, std::size_t pipe_bytes) : fd_(std::move(fd)) {
   (void)fcntl(fd_.get(), F_SETFL, fcntl(fd_.get(), F_GETFL) | O_NONBLOCK);
-  (void)fcntl(fd_.get(), F_SETPIPE_SZ, kPipeBytes);
+  (void)fcntl(fd_.get(), F_SETPIPE_SZ, static_cast<int>(pipe_bytes));
 }
 
-Result<Written> PipeEnd::write(ByteView bytes, int stop_fd) {
+template <typename Put>
+Result<Written> PipeEnd::put_all(ByteView bytes, int stop_fd, Put put) {
   while (!bytes.empty()) {
     pollfd ends[2] = {{fd_.get(), POLLOUT, 0}, {stop_fd, POLLIN, 0}};
     if (poll(ends, 2, -1) < 0) {
@@ -29,7 +30,7 @@ Result<Written> PipeEnd::write(ByteView bytes, int stop_fd) {
     }
     if (ends[1].revents != 0) return Written::kStopped;
     if ((ends[0].revents & POLLERR) != 0) return Written::kReaderGone;
-    const ssize_t n = ::write(fd_.get(), bytes.data(), bytes.size());
+    const ssize_t n = put(bytes);
     if (n >= 0) {
       bytes = bytes.subspan(static_cast<std::size_t>(n));
     } else if (errno == EPIPE) {
@@ -39,6 +40,21 @@ Result<Written> PipeEnd::write(ByteView bytes, int stop_fd) {
     }
   }
   return Written::kAll;
+}
+
+Result<Written> PipeEnd::write(ByteView bytes, int stop_fd) {
+  return put_all(bytes, stop_fd, [&](ByteView rest) { return ::write(fd_.get(), rest.data(), rest.size()); });
+}
+
+Result<Written> PipeEnd::give(ByteView bytes, int stop_fd, std::size_t& given) {
+  given = 0;
+  return put_all(bytes, stop_fd, [&](ByteView rest) {
+    // The kernel reads from it only.
+    const iovec pages{const_cast<std::uint8_t*>(rest.data()), rest.size()};
+    const ssize_t n = vmsplice(fd_.get(), &pages, 1, SPLICE_F_NONBLOCK);
+    if (n > 0) given += static_cast<std::size_t>(n);
+    return n;
+  });
 }
 
 bool PipeEnd::reader_gone() const {
