@@ -27,7 +27,10 @@ struct Pattern final : asset::ChunkSource {
   Pattern(std::uint64_t plaintext_bytes, std::uint32_t chunk_bytes)
       : layout_(value_or_throw(tbenc::Layout::from_plaintext(plaintext_bytes, chunk_bytes))) {}
   const tbenc::Layout& layout() const override { return layout_; }
-  static std::uint8_t byte_at(std::uint64_t offset) { return static_cast<std::uint8_t>((offset >> 12) * 31 + offset); }
+  /// No two pages alike, nor two places that lie a power of two apart.
+  static std::uint8_t byte_at(std::uint64_t offset) {
+    return static_cast<std::uint8_t>(((offset >> 12) * 0x9e3779b97f4a7c15 >> 56) + offset);
+  }
   Result<> open_chunk(std::uint64_t index, MutableBytes plain, std::stop_token stop) override {
     if (index >= waits_from) {
       std::unique_lock lock(mutex_);
