@@ -36,6 +36,7 @@ Finding probe(const Settings& settings) {
 
 void doctor(const SettingFlags& flags, Context& context) {
   std::vector<Finding> findings = examine_machine();
+  std::ranges::move(examine_delivery(deliver::probe_kernel()), std::back_inserter(findings));
   const Settings settings = settle(flags);
   if (!settings.edc_endpoint.empty()) {
     findings.push_back(probe(settings));

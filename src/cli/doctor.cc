@@ -81,8 +81,10 @@ Finding swap(const std::string& root) {
   const auto total = meminfo_bytes(text_of(root + "/proc/meminfo"), "SwapTotal");
   if (!total) return {"swap", Health::kWarning, "unknown", "/proc/meminfo cannot be read"};
   if (*total == 0) return {"swap", Health::kOk, "off", ""};
-  return {"swap", Health::kWarning, human_bytes(*total) + " on",
-          "plaintext in memory can reach a disk: swapoff -a, or the sentinel refuses to start"};
+  return {
+      "swap", Health::kWarning, human_bytes(*total) + " on",
+      "plaintext in memory can reach a disk: swapoff -a. The sentinel starts only if it may mount a tmpfs that never "
+      "swaps and lock its own memory; the runtime's memory is then still the operator's to keep from swap"};
 }
 
 Finding shared_memory(const std::string& root) {
@@ -148,19 +150,6 @@ Finding tracing(const std::string& root) {
   return {"ptrace", Health::kOk, "scope " + scope, ""};
 }
 
-Finding huge_pages(const std::string& root) {
-  const std::string text = trimmed(text_of(root + "/sys/kernel/mm/transparent_hugepage/shmem_enabled"));
-  const std::size_t open = text.find('['), close = text.find(']');
-  if (open == std::string::npos || close == std::string::npos) return {"huge_pages", Health::kOk, "unknown", ""};
-  const std::string mode = text.substr(open + 1, close - open - 1);
-  if (mode == "never" || mode == "deny") {
-    return {"huge_pages", Health::kWarning, "shmem " + mode,
-            "echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled: first writes to tmpfs get several times "
-            "faster"};
-  }
-  return {"huge_pages", Health::kOk, "shmem " + mode, ""};
-}
-
 Finding landlock() {
   const long version = syscall(SYS_landlock_create_ruleset, nullptr, 0, 1U);
   if (version > 0) return {"landlock", Health::kOk, fmt::format("version {}", version), ""};
@@ -211,7 +200,6 @@ std::vector<Finding> examine_machine(const std::string& root) {
   findings.push_back(fuse(root));
   findings.push_back(core_dumps(root));
   findings.push_back(tracing(root));
-  findings.push_back(huge_pages(root));
   findings.push_back(landlock());
   findings.push_back(tpm(root));
   return findings;

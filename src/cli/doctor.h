@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "deliver/kernel.h"
 
 namespace tb::cli {
 
@@ -20,6 +21,9 @@ struct Finding {
 
 /// Everything but the network. `root` is "" for this machine; tests give a directory with proc/, sys/ and dev/.
 std::vector<Finding> examine_machine(const std::string& root = "");
+
+/// What a delivery can use of the kernel: own_tmpfs, huge_pages, pipe, locked_memory.
+std::vector<Finding> examine_delivery(const deliver::Kernel& kernel);
 
 /// {"findings": [{"name", "health", "value", "advice"}], "healthy": bool}
 Json to_json(const std::vector<Finding>& findings);

@@ -65,13 +65,48 @@ TEST_F(DoctorTest, ADiskUnderDevShmIsAFault) {
   EXPECT_EQ(find("tmpfs").health, Health::kWarning);
 }
 
-TEST_F(DoctorTest, PipedCoreDumpsAndHugePagesAreToldApart) {
+TEST_F(DoctorTest, PipedCoreDumpsAreNamed) {
   file("/proc/sys/kernel/core_pattern", "|/usr/lib/collector %p\n");
   EXPECT_EQ(find("core_dumps").value, "piped to /usr/lib/collector");
-  file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "always within_size advise [never] deny force\n");
-  EXPECT_EQ(find("huge_pages").health, Health::kWarning);
-  file("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "always within_size [advise] never deny force\n");
-  EXPECT_EQ(find("huge_pages").health, Health::kOk);
+}
+
+Finding about(const char* name, const deliver::Kernel& kernel) {
+  for (Finding& finding : examine_delivery(kernel)) {
+    if (finding.name == name) return finding;
+  }
+  ADD_FAILURE() << "no finding " << name;
+  return {};
+}
+
+TEST(DoctorDelivery, AllThatAKernelCanIsWell) {
+  deliver::Kernel kernel;
+  kernel.own_tmpfs = kernel.tmpfs_noswap = kernel.vmsplice = kernel.anonymous_huge_pages = kernel.lock_memory = true;
+  kernel.tmpfs_huge = "within_size";
+  kernel.pipe_bytes = 1 << 20;
+  for (const Finding& finding : examine_delivery(kernel)) {
+    EXPECT_EQ(finding.health, Health::kOk) << finding.name;
+    EXPECT_EQ(finding.advice, "") << finding.name;
+  }
+  EXPECT_EQ(about("own_tmpfs", kernel).value, "can be mounted, never swaps");
+  EXPECT_EQ(about("huge_pages", kernel).value, "tmpfs within_size, memory on request");
+  EXPECT_EQ(about("pipe", kernel).value, "1.0 MiB, without a copy");
+}
+
+TEST(DoctorDelivery, WhatIsMissingComesWithAdvice) {
+  const deliver::Kernel nothing;
+  for (const char* name : {"own_tmpfs", "huge_pages", "pipe"}) {
+    EXPECT_EQ(about(name, nothing).health, Health::kWarning) << name;
+    EXPECT_NE(about(name, nothing).advice, "") << name;
+  }
+  EXPECT_EQ(about("locked_memory", nothing).health, Health::kOk) << "no matter while swap is off";
+  deliver::Kernel swaps;
+  swaps.swap_device = "/dev/sda2";
+  EXPECT_EQ(about("locked_memory", swaps).health, Health::kWarning);
+  deliver::Kernel denied;
+  denied.own_tmpfs = denied.anonymous_huge_pages = denied.vmsplice = true;
+  denied.pipe_bytes = 65536;
+  EXPECT_NE(about("huge_pages", denied).advice.find("shmem_enabled"), std::string::npos);
+  EXPECT_NE(about("pipe", denied).advice.find("pipe-max-size"), std::string::npos);
 }
 
 TEST_F(DoctorTest, JsonIsHealthyUnlessThereIsAFault) {
