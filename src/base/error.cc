@@ -148,7 +148,7 @@ constexpr auto kTable = std::to_array<ReasonInfo>({
     {"source_changed", kConflict, 409, 7, false, "nothing else may write the file meanwhile"},
     {"source_empty", kMalformed, 400, 4, false, ""},
     {"source_kind_unsupported", kMalformed, 400, 4, false, "only regular files and directories can be encrypted"},
-    {"swap_enabled", kDenied, 403, 2, false, "turn swap off (swapoff -a), or set TB_ALLOW_SWAP=true and accept that weights may reach a disk"},
+    {"swap_enabled", kDenied, 403, 2, false, "turn swap off (swapoff -a), or let the sentinel mount a tmpfs that never swaps and lock its memory (trustbridge doctor), or set TB_ALLOW_SWAP=true and accept that weights may reach a disk"},
     {"tag_mismatch", kTampered, 422, 4, false, "the file was changed or the key is another file's"},
     {"tls_config_invalid", kMalformed, 500, 2, false, ""},
     {"tls_failed", kDenied, 502, 3, false, "check the certificate, or name its CA with TB_CA_PATH"},

@@ -44,7 +44,13 @@ class FifoTest : public testing::Test {
   }
   void TearDown() override { fs::remove_all(dir_); }
   std::string pipe() const { return dir_ + "/model-pipe"; }
-  std::unique_ptr<Delivery> make() const { return make_fifo({pipe(), geteuid(), true}); }
+  std::unique_ptr<Delivery> make() const { return make_fifo({pipe(), geteuid(), true, small_pipes()}); }
+  /// So that the middle of a sample is not in the pipe yet when its reader has begun.
+  static Kernel small_pipes() {
+    Kernel kernel = probe_kernel();
+    kernel.pipe_bytes = std::size_t{1} << 20;
+    return kernel;
+  }
 
   static std::shared_ptr<Ciphertext> serve(Delivery& delivery, const SealedSample& sample) {
     auto ciphertext = std::make_shared<Ciphertext>(sample.ciphertext);
@@ -86,6 +92,29 @@ TEST_F(FifoTest, EveryReaderGetsTheWholePlaintextAndItsEnd) {
   ASSERT_TRUE(delivery->revoke());
   EXPECT_FALSE(fs::exists(pipe()));
   EXPECT_FALSE(delivery->usable());
+}
+
+TEST_F(FifoTest, KernelThatTakesNoPagesOrGivesSmallPipesIsServedToo) {
+  const auto sample = SealedSample::make(blob::sample_pattern(3'000'123), 65536);
+  Kernel nothing;
+  nothing.pipe_bytes = 4096;
+  for (const Kernel& kernel : {nothing, probe_kernel()}) {
+    auto delivery = make_fifo({pipe(), geteuid(), true, kernel});
+    serve(*delivery, sample);
+    for (int reader = 0; reader < 2; ++reader) ASSERT_EQ(read_all(), as_text(sample.plain)) << reader;
+  }
+}
+
+TEST_F(FifoTest, SwapIsRefused) {
+  Kernel kernel = probe_kernel();
+  kernel.swap_device = "/dev/sda2";
+  try {
+    make_fifo({pipe(), geteuid(), false, kernel});
+    FAIL() << "what waits in memory could reach a disk";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.reason, "swap_enabled");
+  }
+  EXPECT_NO_THROW(make_fifo({pipe(), geteuid(), true, kernel}));
 }
 
 TEST_F(FifoTest, SmallModelIsNotServedTwiceIntoOneReader) {

@@ -9,10 +9,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 
 #include "base/fs.h"
 #include "deliver/own_mount.h"
@@ -20,7 +18,7 @@
 namespace tb::deliver {
 namespace {
 
-constexpr std::size_t kDefaultPipeMaxBytes = std::size_t{1} << 20;
+constexpr std::size_t kPageBytes = 4096;
 
 std::string text_of(const std::string& path) {
   return read_small_file(path, std::size_t{16} << 20).value_or("");
@@ -31,13 +29,6 @@ bool has_capability(unsigned capability) {
   std::array<__user_cap_data_struct, 2> sets{};
   if (syscall(SYS_capget, &head, sets.data()) != 0) return false;
   return (sets[capability / 32].effective >> (capability % 32) & 1U) != 0;
-}
-
-std::size_t pipe_max_bytes() {
-  const std::string text = text_of("/proc/sys/fs/pipe-max-size");
-  std::size_t bytes = 0;
-  if (std::from_chars(text.data(), text.data() + text.size(), bytes).ec != std::errc()) return kDefaultPipeMaxBytes;
-  return bytes;
 }
 
 /// Two mappings of a huge page each, one of them aligned.
@@ -91,8 +82,8 @@ void probe_pipe(Kernel& kernel) {
   std::array<int, 2> ends{};
   if (pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) return;
   const Fd reading(ends[0]), writing(ends[1]);
-  // An unprivileged user who holds many pipes gets less.
-  for (std::size_t bytes = std::min(pipe_max_bytes(), kMostPipeBytes); bytes >= 4096; bytes /= 2) {
+  // Without CAP_SYS_RESOURCE there is a limit (fs.pipe-max-size), and a lower one for who holds many pipes.
+  for (std::size_t bytes = kMostPipeBytes; bytes >= kPageBytes; bytes /= 2) {
     const int got = fcntl(writing.get(), F_SETPIPE_SZ, static_cast<int>(bytes));
     if (got < 0) continue;
     kernel.pipe_bytes = static_cast<std::size_t>(got);
@@ -101,9 +92,9 @@ void probe_pipe(Kernel& kernel) {
   const Span span(MAP_PRIVATE | MAP_ANONYMOUS, -1);
   if (span.data() == nullptr) return;
   span.data()[0] = 'x';
-  const iovec piece{span.data(), 4096};
+  const iovec piece{span.data(), kPageBytes};
   char back = 0;
-  kernel.vmsplice = vmsplice(writing.get(), &piece, 1, SPLICE_F_NONBLOCK) == 4096 &&
+  kernel.vmsplice = vmsplice(writing.get(), &piece, 1, SPLICE_F_NONBLOCK) == kPageBytes &&
                     read(reading.get(), &back, 1) == 1 && back == 'x';
 }
 

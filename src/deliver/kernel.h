@@ -26,7 +26,8 @@ struct Kernel {
   std::string swap_device;            ///< first line of /proc/swaps; empty: swap is off
 };
 
-/// More would only hold more plaintext outside of our hands.
+/// A chunk of the usual size goes in at once: with less, writer and reader wake each other for every few pages. More
+/// brings nothing and would only hold more plaintext outside of our hands.
 inline constexpr std::size_t kMostPipeBytes = std::size_t{4} << 20;
 inline constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
 
