@@ -68,13 +68,13 @@ void mount_asset(const MountOptions& options, const Console& console,
   bool said = false;
   while (!interrupt_flag() && !mount->ended()) {
     (void)poll(nullptr, 0, kLookMs);
-    if (const auto fault = mount->fault(); fault && !said) {
+    if (const auto fault = mount->last_fault(); fault && !said) {
       console.warning(fault->story());
       said = true;
     }
   }
   value_or_throw(mount->revoke());
-  if (auto fault = mount->fault()) throw std::move(*fault);
+  if (auto fault = mount->last_fault()) throw std::move(*fault);
 }
 
 }  // namespace tb::cli

@@ -27,27 +27,26 @@ constexpr unsigned kMostLoaders = 8;
 class FuseMount final : public Mount {
  public:
   explicit FuseMount(MountOptions options) : options_(std::move(options)) {
-    if (!options_.allow_swap) value_or_throw(require_no_swap());
+    if (!options_.allow_swap) value_or_throw(require_no_swap(probe_kernel()));
     point_ = value_or_throw(prepare_mount_point(options_.model_dir, kModelDirMode, options_.runtime_uid));
   }
   ~FuseMount() override { (void)revoke(); }
 
   std::string kind() const override { return "mount"; }
   std::string path() const override { return options_.bare ? options_.model_dir : options_.model_dir + "/" + name_; }
-  bool in_order() const override { return false; }
   bool takes_chunks() const override { return false; }
   bool usable() const override { return usable_ && !ended(); }
   bool ended() const override {
     const std::lock_guard lock(mutex_);
     return session_ && session_->ended();
   }
-  std::optional<Error> fault() const override {
-    const std::lock_guard lock(fault_mutex_);
-    return fault_;
-  }
-  std::string last_fault() const override {
-    if (const auto first = fault()) return first->story();
-    return usable_ && ended() ? "the mount was taken away from outside" : "";
+  std::optional<Error> last_fault() const override {
+    {
+      const std::lock_guard lock(fault_mutex_);
+      if (fault_) return fault_;
+    }
+    if (usable_ && ended()) return Error("mount_refused", "the mount was taken away from outside");
+    return std::nullopt;
   }
 
   Result<> begin(const asset::Manifest& manifest, const tbenc::Layout& layout) override {

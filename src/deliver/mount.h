@@ -6,7 +6,6 @@
 #include <sys/types.h>
 
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "deliver/delivery.h"
@@ -24,8 +23,6 @@ struct MountOptions {
 
 class Mount : public Delivery {
  public:
-  /// The first read that failed, other than by revoke(). Any thread.
-  virtual std::optional<Error> fault() const = 0;
   /// True if somebody else has unmounted it.
   virtual bool ended() const = 0;
 };
