@@ -68,6 +68,7 @@ constexpr auto kTable = std::to_array<ReasonInfo>({
     {"database_busy", kUnavailable, 503, 6, true, ""},
     {"database_failed", kInternal, 500, 1, false, ""},
     {"database_newer", kConflict, 500, 7, false, "start the newer version that wrote this database"},
+    {"delivery_impossible", kExhausted, 507, 8, false, "give FUSE (/dev/fuse, fusermount3) or more memory; or start the runtime by TB_RUNTIME_COMMAND; or set TB_DELIVERY"},
     {"disk_full", kExhausted, 507, 8, false, "free some space, or choose another place"},
     {"enrolment_pending", kDenied, 403, 3, false, "ask the provider to approve this machine"},
     {"field_invalid", kMalformed, 400, 4, false, ""},

@@ -19,6 +19,7 @@
 #include <ctime>
 
 #include "deliver/mount_point.h"
+#include "deliver/mount_table.h"
 
 namespace tb::deliver {
 namespace {
@@ -278,7 +279,7 @@ FuseSession::~FuseSession() {
 void FuseSession::mount() {
   fuse_set_log_func(keep_log);
   g_said.clear();
-  std::string flags = fmt::format("ro,nosuid,nodev,noexec,default_permissions,fsname={0},subtype={0}", kFsName);
+  std::string flags = fmt::format("ro,nosuid,nodev,noexec,default_permissions,fsname={0},subtype={0}", kMountSource);
   if (options_.owner != geteuid()) flags += ",allow_other";
   std::vector<std::string> words{"trustbridge", "-o", flags};
   std::vector<char*> argv;
@@ -340,8 +341,8 @@ Result<> FuseSession::stop() {
   // Closes the device first, so that the kernel ends the connection whoever has files open; then detaches.
   fuse_session_unmount(session_.get());
   // It does not detach what was aborted from outside.
-  const auto left = mounted_at(options_.mount_point);
-  if (left && left->ours()) return detach_mount(options_.mount_point);
+  const auto left = mount_at(own_mount_table(), options_.mount_point);
+  if (left && left->is_ours()) return detach_mount(options_.mount_point);
   return {};
 }
 

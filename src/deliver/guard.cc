@@ -10,7 +10,7 @@
 #include <cerrno>
 
 #include "base/fs.h"
-#include "deliver/propagation.h"
+#include "deliver/mount_table.h"
 
 namespace tb::deliver {
 namespace {

@@ -14,36 +14,15 @@
 #include <vector>
 
 #include "base/fs.h"
+#include "deliver/mount_table.h"
+#include "deliver/own_mount.h"
 #include "deliver/place.h"
 #include "deliver/wipe.h"
 
 namespace tb::deliver {
 namespace {
 
-/// mountinfo writes space, tab, newline and backslash as three octal digits.
-std::string unescaped(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto digit = [&](std::size_t at) { return static_cast<unsigned>(text[at] - '0'); };
-    if (text[i] == '\\' && i + 3 < text.size() && digit(i + 1) < 4 && digit(i + 2) < 8 && digit(i + 3) < 8) {
-      out += static_cast<char>(digit(i + 1) * 64 + digit(i + 2) * 8 + digit(i + 3));
-      i += 3;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
-}
-
-std::vector<std::string_view> words_of(std::string_view line) {
-  std::vector<std::string_view> words;
-  while (!line.empty()) {
-    const auto end = std::min(line.find(' '), line.size());
-    if (end != 0) words.push_back(line.substr(0, end));
-    line.remove_prefix(std::min(end + 1, line.size()));
-  }
-  return words;
-}
+constexpr int kMostLeft = 16;
 
 /// The last part may be a dead mount, which cannot be looked at: only what stands above it is resolved.
 Result<std::string> without_links(std::string path) {
@@ -59,44 +38,23 @@ Result<std::string> without_links(std::string path) {
   return (std::string_view(resolved) == "/" ? std::string() : std::string(resolved)) + path.substr(slash);
 }
 
-Result<> remove_leftover(const std::string& path) {
-  // A program that is killed again and again while it is mounting may leave more than one.
-  for (int depth = 0; depth < 16; ++depth) {
-    const auto mounted = mounted_at(path);
-    if (!mounted) return {};
-    if (!mounted->ours()) {
-      return fail("path_unsafe", fmt::format("{} is a mount already ({}, {})", path, mounted->type, mounted->source));
-    }
-    // Attributes may be cached for ever; this is always asked of the program behind the mount.
-    struct statfs fs{};
-    if (statfs(path.c_str(), &fs) == 0 || errno != ENOTCONN) {
-      return fail(Error("path_unsafe", path + " is mounted by another trustbridge")
-                      .with_hint("end that one, or choose another path"));
-    }
-    TRY(detach_mount(path));
+Result<> wipe_and_take_away(const std::string& path) {
+  const Fd root = TRY(open_owned_dir(path, 0711));
+  for (const std::string& name : TRY(names_in(root.get(), path))) TRY(wipe_tree_at(root.get(), name));
+  return take_away_mount(root.get(), path);
+}
+
+Result<> detach_if_dead(const std::string& path) {
+  // Attributes may be cached for ever; this is always asked of the program behind the mount.
+  struct statfs fs{};
+  if (statfs(path.c_str(), &fs) == 0 || errno != ENOTCONN) {
+    return fail(Error("path_unsafe", path + " is mounted by another trustbridge")
+                    .with_hint("end that one, or choose another path"));
   }
-  return fail("path_unsafe", path + " has too many mounts on it");
+  return detach_mount(path);
 }
 
 }  // namespace
-
-std::optional<MountedThing> mounted_at(std::string_view mountinfo, std::string_view path) {
-  std::optional<MountedThing> top;
-  while (!mountinfo.empty()) {
-    const auto end = std::min(mountinfo.find('\n'), mountinfo.size());
-    const auto words = words_of(mountinfo.substr(0, end));
-    mountinfo.remove_prefix(std::min(end + 1, mountinfo.size()));
-    const auto dash = std::ranges::find(words, std::string_view("-"));
-    if (words.size() < 6 || words.end() - dash < 3 || unescaped(words[4]) != path) continue;
-    top = MountedThing{unescaped(dash[1]), unescaped(dash[2])};
-  }
-  return top;
-}
-
-std::optional<MountedThing> mounted_at(const std::string& path) {
-  const auto text = read_small_file("/proc/self/mountinfo", std::size_t{16} << 20);
-  return text ? mounted_at(*text, path) : std::nullopt;
-}
 
 Result<> detach_mount(const std::string& path) {
   if (umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) return {};
@@ -116,10 +74,23 @@ Result<> detach_mount(const std::string& path) {
   return {};
 }
 
+Result<std::string> remove_left_mounts(const std::string& path) {
+  const std::string canonical = TRY(without_links(path));
+  // A program that is killed again and again while it is mounting may leave more than one.
+  for (int depth = 0; depth < kMostLeft; ++depth) {
+    const auto top = mount_at(own_mount_table(), canonical);
+    if (!top || !top->is_ours()) return canonical;
+    TRY(top->type == "tmpfs" ? wipe_and_take_away(canonical) : detach_if_dead(canonical));
+  }
+  return fail("path_unsafe", path + " has too many mounts on it");
+}
+
 Result<std::string> prepare_mount_point(const std::string& path, mode_t mode, uid_t runtime_uid) {
   if (!path.starts_with('/')) return fail("path_unsafe", path + " is not an absolute path");
-  const std::string canonical = TRY(without_links(path));
-  TRY(remove_leftover(canonical));
+  const std::string canonical = TRY(remove_left_mounts(path));
+  if (const auto other = mount_at(own_mount_table(), canonical)) {
+    return fail("path_unsafe", fmt::format("{} is a mount already ({}, {})", path, other->type, other->source));
+  }
   const Fd dir = TRY(open_owned_dir(path, mode));
   TRY(remove_leftovers(dir.get(), path, runtime_uid));
   if (!TRY(names_in(dir.get(), path)).empty()) {

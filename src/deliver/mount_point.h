@@ -1,37 +1,25 @@
-// The directory that a mount takes: ours, empty, and free of what a killed run left mounted on it.
+// The directory that a mount takes, free of what killed runs of ours have left mounted on it.
 #pragma once
 
 #include <sys/types.h>
 
-#include <optional>
 #include <string>
-#include <string_view>
 
 #include "base/result.h"
 
 namespace tb::deliver {
 
-/// Stands as the source and after "fuse." in the type of every mount of ours: /proc/self/mountinfo tells it from
-/// others.
-inline constexpr std::string_view kFsName = "trustbridge";
-
-struct MountedThing {
-  std::string type;
-  std::string source;
-  bool ours() const { return type == "fuse.trustbridge" && source == kFsName; }
-};
-
-/// What is mounted on top at `path` (absolute, without links), by the text of /proc/self/mountinfo. Pure.
-std::optional<MountedThing> mounted_at(std::string_view mountinfo, std::string_view path);
-/// The same of this process now.
-std::optional<MountedThing> mounted_at(const std::string& path);
-
 /// Detaches a mount: umount2 where we may, else fusermount3. Files that are open in it stay open until they are closed.
 Result<> detach_mount(const std::string& path);
 
-/// Makes `path` if it is not there (as open_owned_dir does, with `mode`), detaches a mount of ours whose program is
-/// gone, removes what another delivery left (place.h), and gives the path without links. "path_unsafe" for anything
-/// else that is mounted or stands there, and for a mount of ours that is served.
+/// Takes away what killed runs of ours have left mounted at `path`: a FUSE mount whose program is gone, and a tmpfs of
+/// our own, in which everything is wiped first. Mounts of others are left alone. Gives the path as the mount table
+/// spells it, without links. "path_unsafe" for a FUSE mount of ours that is served.
+Result<std::string> remove_left_mounts(const std::string& path);
+
+/// Makes `path` if it is not there (as open_owned_dir does, with `mode`), removes what any delivery of ours left at it
+/// and in it (place.h), and gives the path without links. "path_unsafe" for anything else that is mounted or stands
+/// there.
 Result<std::string> prepare_mount_point(const std::string& path, mode_t mode, uid_t runtime_uid);
 
 }  // namespace tb::deliver

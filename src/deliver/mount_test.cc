@@ -25,6 +25,7 @@
 #include "base/crypto.h"
 #include "blob/sealed_sample.h"
 #include "deliver/mount_point.h"
+#include "deliver/mount_table.h"
 #include "deliver/test_chunks.h"
 
 namespace tb::deliver {
@@ -70,7 +71,7 @@ class MountTest : public testing::Test {
   }
   void TearDown() override {
     if (dir_.empty()) return;
-    EXPECT_FALSE(mounted_at(model_dir())) << "a mount was left";
+    EXPECT_FALSE(mount_at(own_mount_table(), model_dir())) << "a mount was left";
     std::error_code ignored;
     fs::remove_all(dir_, ignored);
   }
@@ -382,13 +383,13 @@ TEST_F(MountTest, ADeadMountOfOursIsDetachedAndALiveOneIsNot) {
   kill(child, SIGCONT);
   kill(child, SIGKILL);
   ASSERT_EQ(waitpid(child, &status, 0), child);
-  ASSERT_TRUE(mounted_at(model_dir()));
+  ASSERT_TRUE(mount_at(own_mount_table(), model_dir()));
   {
     auto mount = serve(sample);
     EXPECT_EQ(text_of(mount->path()), as_text(sample.plain));
     EXPECT_THROW(make(), Error) << "one of ours that is served";
   }
-  EXPECT_FALSE(mounted_at(model_dir()));
+  EXPECT_FALSE(mount_at(own_mount_table(), model_dir()));
 }
 
 TEST_F(MountTest, APlaceThatIsNotOursIsRefused) {
@@ -470,29 +471,11 @@ TEST_F(MountTest, AnOrdinaryUserMountsThroughFusermount) {
         const Fd fd(open(mount->path().c_str(), O_RDONLY));
         if (!mount->revoke()) return 3;
         if (read_at(fd.get(), 0, 10)) return 4;
-        return mounted_at(model_dir()) ? 5 : 0;
+        return mount_at(own_mount_table(), model_dir()) ? 5 : 0;
       },
       [&] { return open_fuse_to_all(dir_ + "/fuse"); });
   if (outcome == kCannot) GTEST_SKIP() << "NOT PROVEN: an ordinary user cannot mount here";
   EXPECT_EQ(outcome, 0);
-}
-
-TEST(MountPoint, MountinfoIsRead) {
-  const std::string text =
-      "22 27 0:21 / /proc rw,relatime - proc proc rw\n"
-      "98 27 0:40 / /mnt/a\\040b ro,nosuid shared:7 master:3 - fuse.trustbridge trustbridge ro,user_id=0\n"
-      "99 27 0:41 / /mnt/c rw - fuse.trustbridge trustbridge ro\n"
-      "100 27 0:42 / /mnt/c rw - tmpfs tmpfs rw\n"
-      "broken line\n"
-      "101 27 0:43 / /mnt/d rw - \n";
-  const auto ours = mounted_at(std::string_view(text), "/mnt/a b");
-  ASSERT_TRUE(ours);
-  EXPECT_TRUE(ours->ours());
-  EXPECT_EQ(mounted_at(std::string_view(text), "/mnt/c")->type, "tmpfs") << "the one on top";
-  EXPECT_FALSE(mounted_at(std::string_view(text), "/mnt"));
-  EXPECT_FALSE(mounted_at(std::string_view(text), "/mnt/d"));
-  EXPECT_FALSE((MountedThing{"fuse.trustbridge", "other"}).ours());
-  EXPECT_FALSE((MountedThing{"fuse.sshfs", "trustbridge"}).ours());
 }
 
 }  // namespace

@@ -6,13 +6,10 @@
 
 #include <cerrno>
 
-#include "deliver/propagation.h"
+#include "deliver/mount_table.h"
 
 namespace tb::deliver {
 namespace {
-
-/// The mount's source in the mount table: how the next run knows it again.
-constexpr const char* kSource = "trustbridge";
 
 Result<> set(int context, const char* name, const std::string& value) {
   if (fsconfig(context, FSCONFIG_SET_STRING, name, value.c_str(), 0) == 0) return {};
@@ -24,7 +21,7 @@ Result<> set(int context, const char* name, const std::string& value) {
 Result<OwnMount> OwnMount::make(const OwnMountOptions& options) {
   const Fd context(fsopen("tmpfs", FSOPEN_CLOEXEC));
   if (!context) return fail(error_from_errno(errno, "a tmpfs of our own"));
-  TRY(set(context.get(), "source", kSource));
+  TRY(set(context.get(), "source", std::string(kMountSource)));
   TRY(set(context.get(), "mode", "0711"));
   TRY(set(context.get(), "size", fmt::format("{}", options.bytes)));
   if (!options.huge.empty()) TRY(set(context.get(), "huge", options.huge));
@@ -53,11 +50,6 @@ Result<> OwnMount::detach() {
   if (attached_) TRY(take_away_mount(root_.get(), "the tmpfs of our own"));
   attached_ = false;
   return {};
-}
-
-bool is_own_mount(const std::string& path) {
-  const auto row = mount_at(own_mount_table(), path);
-  return row && row->type == "tmpfs" && row->source == kSource;
 }
 
 Result<> take_away_mount(int root_fd, const std::string& path) {

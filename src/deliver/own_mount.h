@@ -38,9 +38,6 @@ class OwnMount {
   bool attached_ = false;
 };
 
-/// True if the mount on top at `path` (absolute, without links) was made by an OwnMount.
-bool is_own_mount(const std::string& path);
-
 /// Takes away the mount whose top directory is open as `root_fd`.
 Result<> take_away_mount(int root_fd, const std::string& path);
 

@@ -15,7 +15,7 @@
 #include "base/crypto.h"
 #include "blob/sealed_sample.h"
 #include "deliver/mount_namespace.h"
-#include "deliver/propagation.h"
+#include "deliver/mount_table.h"
 #include "deliver/tmpfs.h"
 
 namespace tb::deliver {
@@ -61,6 +61,10 @@ class OwnMountTest : public testing::Test {
   }
   static SealedSample sample() { return SealedSample::make(blob::sample_pattern((5 << 20) + 77), 1 << 20); }
   bool is_mounted() const { return is_own_mount(model_dir()); }
+  static bool is_own_mount(const std::string& path) {
+    const auto top = mount_at(own_mount_table(), path);
+    return top && top->is_ours() && top->type == "tmpfs";
+  }
   std::string options() const {
     for (const MountRow& row : own_mount_table()) {
       if (row.point != model_dir()) continue;

@@ -8,7 +8,6 @@
 
 #include <atomic>
 #include <cerrno>
-#include <filesystem>
 #include <optional>
 #include <set>
 
@@ -16,9 +15,10 @@
 #include "base/memory.h"
 #include "deliver/guard.h"
 #include "deliver/model_tree.h"
+#include "deliver/mount_point.h"
+#include "deliver/mount_table.h"
 #include "deliver/own_mount.h"
 #include "deliver/place.h"
-#include "deliver/propagation.h"
 #include "deliver/wipe.h"
 
 namespace tb::deliver {
@@ -37,18 +37,12 @@ std::uint64_t mount_bytes(const asset::Manifest& manifest, std::uint64_t plainte
   return sum;
 }
 
-/// As the mount table spells it: without links. What is not there yet is no mount point.
-std::string table_name(const std::string& path) {
-  std::error_code absent;
-  return std::filesystem::canonical(path, absent).string();
-}
-
 class Tmpfs final : public Delivery {
  public:
   explicit Tmpfs(TmpfsOptions options)
       : options_(std::move(options)), kernel_(options_.kernel ? *options_.kernel : probe_kernel()) {
-    remove_own_mounts();
-    mounts_ = options_.own_mount && kernel_.own_tmpfs && !mount_at(own_mount_table(), table_name(options_.model_dir));
+    const std::string place = value_or_throw(remove_left_mounts(options_.model_dir));
+    mounts_ = options_.own_mount && kernel_.own_tmpfs && !mount_at(own_mount_table(), place);
     if (!options_.allow_swap) {
       value_or_throw(mounts_ && kernel_.tmpfs_noswap ? require_unswappable(kernel_) : require_no_swap(kernel_));
     }
@@ -159,17 +153,6 @@ class Tmpfs final : public Delivery {
     const std::uint64_t room = std::uint64_t{fs.f_bavail} * fs.f_frsize;
     if (fs.f_blocks != 0 && room < bytes) return too_small(bytes, room, options_.model_dir);
     return check_memory(bytes);
-  }
-
-  /// Mounts that killed runs of ours have left: everything in them is wiped, then they go.
-  void remove_own_mounts() const {
-    while (is_own_mount(table_name(options_.model_dir))) {
-      const Fd root = value_or_throw(open_owned_dir(options_.model_dir, 0711));
-      for (const std::string& name : value_or_throw(names_in(root.get(), options_.model_dir))) {
-        value_or_throw(wipe_tree_at(root.get(), name));
-      }
-      value_or_throw(take_away_mount(root.get(), options_.model_dir));
-    }
   }
 
   TmpfsOptions options_;

@@ -24,7 +24,7 @@ struct TmpfsOptions {
   uid_t runtime_uid = 0;    ///< owner of what is delivered: files 0400, directories 0500
   bool allow_swap = false;  ///< TB_ALLOW_SWAP
   /// Mount a tmpfs of our own. Only where the runtime will see it: it is our child, or model_dir lies on shared
-  /// propagation (propagation.h).
+  /// propagation (mount_table.h).
   bool own_mount = false;
   std::optional<Kernel> kernel = std::nullopt;  ///< probed if not given
 };

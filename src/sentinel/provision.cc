@@ -8,7 +8,9 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "deliver/fifo.h"
+#include "deliver/mount.h"
 #include "deliver/tmpfs.h"
+#include "sentinel/delivery_choice.h"
 
 namespace tb::sentinel {
 namespace {
@@ -34,24 +36,43 @@ hydrate::Options options_of(const Config& config) {
   return options;
 }
 
-std::unique_ptr<deliver::Delivery> make_delivery(const Config& config, const asset::Manifest& manifest) {
-  // wire 2.2: what the first implementation made goes into a FIFO, the rest into memory files.
-  const bool fifo =
-      config.delivery == DeliveryChoice::kFifo || (config.delivery == DeliveryChoice::kAuto && !manifest.content());
-  if (!fifo) return deliver::make_tmpfs({config.model_dir, config.runtime_uid, config.allow_swap});
+std::unique_ptr<deliver::Delivery> make_fifo(const Config& config) {
   value_or_throw(make_directories(parent_of(config.pipe_path), 0711));
   return deliver::make_fifo({config.pipe_path, config.runtime_uid, config.allow_swap});
+}
+
+std::unique_ptr<deliver::Delivery> make_delivery(const Config& config, const asset::Manifest& manifest) {
+  const DeliveryFacts facts = delivery_facts(config, manifest);
+  switch (choose_delivery(config.delivery, facts)) {
+    case DeliveryKind::kFifo:
+      return make_fifo(config);
+    case DeliveryKind::kMount:
+      return deliver::make_mount({config.model_dir, config.runtime_uid, config.allow_swap});
+    case DeliveryKind::kTmpfs:
+      break;
+  }
+  return deliver::make_tmpfs({.model_dir = config.model_dir,
+                              .runtime_uid = config.runtime_uid,
+                              .allow_swap = config.allow_swap,
+                              .own_mount = mounts_are_seen(facts)});
 }
 
 }  // namespace
 
 void Provision::clear_leftovers(const Config& config) {
   if (config.delivery == DeliveryChoice::kFifo) {
-    value_or_throw(make_directories(parent_of(config.pipe_path), 0711));
-    deliver::make_fifo({config.pipe_path, config.runtime_uid, config.allow_swap});
+    make_fifo(config);
     if (access(config.model_dir.c_str(), F_OK) != 0) return;
   }
-  deliver::make_tmpfs({config.model_dir, config.runtime_uid, config.allow_swap});
+  // A mount's leftovers first: what lies below them cannot be seen.
+  if (config.delivery == DeliveryChoice::kAuto || config.delivery == DeliveryChoice::kMount) {
+    deliver::make_mount({config.model_dir, config.runtime_uid, config.allow_swap});
+    if (config.delivery == DeliveryChoice::kMount) return;
+  }
+  deliver::make_tmpfs({.model_dir = config.model_dir,
+                       .runtime_uid = config.runtime_uid,
+                       .allow_swap = config.allow_swap,
+                       .own_mount = !config.runtime_command.empty()});
 }
 
 Provision::Provision(const Config& config, const hydrate::AuthenticatedManifest& asset, FileKey key,

@@ -9,10 +9,15 @@
 
 namespace tb::deliver {
 
+/// Stands as the source of every mount of ours, and after "fuse." in its type: how the next run knows them again.
+inline constexpr std::string_view kMountSource = "trustbridge";
+
 struct MountRow {
   std::string point;         ///< where it is mounted
   std::string type, source;  ///< of the file system: "tmpfs", "fuse.x"
   bool shared = false;       ///< what is mounted below it appears in other mount namespaces too (`shared:N`)
+
+  bool is_ours() const { return source == kMountSource && (type == "tmpfs" || type == "fuse.trustbridge"); }
 };
 
 /// The rows of `mountinfo`, oldest first; rows that cannot be read are left out.

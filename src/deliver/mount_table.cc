@@ -1,4 +1,4 @@
-#include "deliver/propagation.h"
+#include "deliver/mount_table.h"
 
 #include <algorithm>
 #include <ranges>

@@ -1,5 +1,5 @@
 // spec: wire 2.2 (TB_DELIVERY=auto)
-#include "deliver/propagation.h"
+#include "deliver/mount_table.h"
 
 #include <gtest/gtest.h>
 
@@ -13,7 +13,7 @@ constexpr std::string_view kTable =
     "41 25 0:51 / /dev/shm/model rw,nosuid master:9 - tmpfs first rw\n"
     "42 41 0:52 / /dev/shm/model rw,nosuid propagate_from:3 unbindable - fuse.trustbridge trustbridge rw\n";
 
-TEST(Propagation, RowsAreReadWithTheirEscapesAndOptionalFields) {
+TEST(MountTable, RowsAreReadWithTheirEscapesAndOptionalFields) {
   const auto table = mount_table(kTable);
   ASSERT_EQ(table.size(), 5U);
   EXPECT_EQ(table[2].point, "/dev/shm/with space");
@@ -23,7 +23,7 @@ TEST(Propagation, RowsAreReadWithTheirEscapesAndOptionalFields) {
   EXPECT_EQ(table[4].type, "fuse.trustbridge");
 }
 
-TEST(Propagation, TheMountOnTopCounts) {
+TEST(MountTable, TheMountOnTopCounts) {
   const auto table = mount_table(kTable);
   EXPECT_EQ(mount_at(table, "/dev/shm/model")->source, "trustbridge");
   EXPECT_EQ(mount_of(table, "/dev/shm/model/deep/below")->source, "trustbridge");
@@ -34,7 +34,7 @@ TEST(Propagation, TheMountOnTopCounts) {
   EXPECT_FALSE(mount_of({}, "/var"));
 }
 
-TEST(Propagation, OnlySharedMountsAreSeenByOthers) {
+TEST(MountTable, OnlySharedMountsAreSeenByOthers) {
   const auto table = mount_table(kTable);
   EXPECT_TRUE(mount_is_seen_by_others(table, "/var/lib/model"));
   EXPECT_TRUE(mount_is_seen_by_others(table, "/dev/shm/with space/model"));
@@ -42,15 +42,23 @@ TEST(Propagation, OnlySharedMountsAreSeenByOthers) {
   EXPECT_FALSE(mount_is_seen_by_others({}, "/var"));
 }
 
-TEST(Propagation, WhatIsNoRowIsLeftOut) {
+TEST(MountTable, WhatIsNoRowIsLeftOut) {
   for (const char* row : {"", "\n\n", "27", "27 1 254:0 / / rw shared:1", "27 1 254:0 / / rw shared:1 - ext4",
                           "27 1 254:0 / / rw shared:1 ext4 /dev/vda rw"}) {
     EXPECT_TRUE(mount_table(row).empty()) << row;
   }
 }
 
-TEST(Propagation, ReadsItsOwnTable) {
+TEST(MountTable, ReadsItsOwnTable) {
   EXPECT_TRUE(mount_of(own_mount_table(), "/proc/self")) << "something is mounted at or above /proc";
+}
+
+TEST(MountTable, OursAreKnownAgain) {
+  EXPECT_TRUE((MountRow{"/m", "fuse.trustbridge", "trustbridge"}).is_ours());
+  EXPECT_TRUE((MountRow{"/m", "tmpfs", "trustbridge"}).is_ours());
+  EXPECT_FALSE((MountRow{"/m", "fuse.trustbridge", "other"}).is_ours());
+  EXPECT_FALSE((MountRow{"/m", "fuse.sshfs", "trustbridge"}).is_ours());
+  EXPECT_FALSE((MountRow{"/m", "tmpfs", "tmpfs"}).is_ours());
 }
 
 }  // namespace
