@@ -30,8 +30,9 @@ class Nginx {
       : directory_(directory), tls_(!options.cert_path.empty()), port_(ChildServer::free_port()) {
     std::filesystem::create_directories(root());
     const std::string user = geteuid() == 0 ? "user root;\n" : "";
-    const std::string tls =
-        tls_ ? fmt::format("ssl_certificate {}; ssl_certificate_key {};", options.cert_path, options.key_path) : "";
+    const std::string tls = tls_ ? fmt::format("ssl_protocols TLSv1.3; ssl_certificate {}; ssl_certificate_key {};",
+                                               options.cert_path, options.key_path)
+                                 : "";
     value_or_throw(
         write_file_atomically(directory + "/nginx.conf",
                               fmt::format(R"({user}daemon off;
