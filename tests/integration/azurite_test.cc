@@ -72,10 +72,14 @@ class AzuriteTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     ASSERT_TRUE(Azurite::installed()) << "azurite is missing: run scripts/engine.sh and scripts/azurite.sh";
-    azurite_ = std::make_unique<Azurite>(testing::TempDir() + "/azurite-" + random_token(9) + ".log");
+    log_ = testing::TempDir() + "/azurite-" + random_token(9) + ".log";
+    azurite_ = std::make_unique<Azurite>(log_);
     azurite_->create_container("models");
   }
-  static void TearDownTestSuite() { azurite_.reset(); }
+  static void TearDownTestSuite() {
+    azurite_.reset();
+    std::filesystem::remove(log_);
+  }
   void SetUp() override { ASSERT_TRUE(azurite_); }
 
   static SealedSample stored(const std::string& path, std::size_t bytes) {
@@ -108,8 +112,10 @@ class AzuriteTest : public testing::Test {
   }
   static std::shared_ptr<UrlProvider> fixed(DatedUrl url) { return std::make_shared<UrlProvider>(std::move(url)); }
 
+  static std::string log_;
   static std::unique_ptr<Azurite> azurite_;
 };
+std::string AzuriteTest::log_;
 std::unique_ptr<Azurite> AzuriteTest::azurite_;
 
 TEST_F(AzuriteTest, BlockBlobComesByServiceSas) {
