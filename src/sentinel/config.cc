@@ -135,13 +135,14 @@ void read_delivery(Reader& reader, const Settings& settings, Config& config) {
                                     : static_cast<unsigned>(reader.number("TB_DOWNLOAD_CONCURRENCY", 1, 32));
   config.download_request_bytes = reader.number("TB_DOWNLOAD_CHUNK_BYTES", 1024, 67108864);
   if (settings.is_given("TB_MAX_DOWNLOAD_BYTES_PER_SECOND")) {
-    config.download_bytes_per_second = reader.number("TB_MAX_DOWNLOAD_BYTES_PER_SECOND", 1024, std::uint64_t{1} << 50);
+    config.download_bytes_per_second = reader.number("TB_MAX_DOWNLOAD_BYTES_PER_SECOND", 65536, std::uint64_t{1} << 50);
   }
-  const std::string& source = reader.text("TB_SOURCE");
-  if (source.starts_with("file:/")) {
-    config.source_dir = source.substr(source.starts_with("file:///") ? 7 : 5);
-  } else if (!source.empty()) {
-    reader.fault("TB_SOURCE", "must be file:/DIRECTORY");
+  if (const std::string& source = reader.text("TB_SOURCE"); !source.empty()) {
+    try {
+      config.source.emplace(blob::Folder::at(source));
+    } catch (const Error& error) {
+      reader.fault("TB_SOURCE", "must be file:/DIR: " + error.message);
+    }
   }
   config.allow_swap = reader.truth("TB_ALLOW_SWAP") || config.dev;
 }

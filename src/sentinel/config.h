@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/crypto.h"
+#include "blob/folder.h"
 #include "http/listen.h"
 #include "obs/log.h"
 #include "sentinel/settings.h"
@@ -48,7 +49,7 @@ struct Config {
   unsigned download_connections = 4;  ///< 0: found by watching
   std::uint64_t download_request_bytes = 0;
   std::uint64_t download_bytes_per_second = 0;  ///< 0: no limit
-  std::string source_dir;                       ///< TB_SOURCE: ciphertext and manifest lie here; empty: at signed URLs
+  std::optional<blob::Folder> source;           ///< TB_SOURCE: ciphertext and manifest lie here; none: at signed URLs
   bool allow_swap = false;
 
   RuntimeAddress runtime;

@@ -8,8 +8,6 @@
 #include "async/stop.h"
 #include "base/clock.h"
 #include "base/crypto.h"
-#include "base/fs.h"
-#include "blob/file_source.h"
 #include "blob/http_source.h"
 #include "deliver/guard.h"
 #include "hydrate/manifest_check.h"
@@ -177,14 +175,13 @@ FileKey Lifecycle::authorize(const std::stop_token& stop) {
 }
 
 hydrate::AuthenticatedManifest Lifecycle::fetch_manifest(const FileKey& key, const std::stop_token& stop) {
-  const std::string& local = parts_.config.source_dir;
   std::string text;
-  if (local.empty()) {
+  if (const auto& folder = parts_.config.source) {
+    text = folder->manifest(asset::kMaxManifestBytes);
+  } else {
     blob::UrlProvider url(std::move(manifest_url_),
                           [lease = current_lease(), stop] { return lease->renew_manifest_url(stop); });
     text = hydrate::fetch_manifest(parts_.blobs, url, {}, stop);
-  } else {
-    text = value_or_throw(read_small_file(local + "/model.manifest.json", asset::kMaxManifestBytes));
   }
   asset::Expectation expected = expected_;
   expected.key = &key;
@@ -199,12 +196,11 @@ hydrate::AuthenticatedManifest Lifecycle::fetch_manifest(const FileKey& key, con
 }
 
 void Lifecycle::provide(const hydrate::AuthenticatedManifest& asset, FileKey key, const std::stop_token& stop) {
-  const std::string& local = parts_.config.source_dir;
   std::unique_ptr<blob::BlobSource> source;
-  if (local.empty()) {
-    source = std::make_unique<blob::HttpSource>(parts_.blobs, urls_);
+  if (const auto& folder = parts_.config.source) {
+    source = folder->ciphertext();
   } else {
-    source = std::make_unique<blob::FileSource>(local + "/model.tbenc");
+    source = std::make_unique<blob::HttpSource>(parts_.blobs, urls_);
   }
   auto provision = std::make_unique<Provision>(parts_.config, asset, std::move(key), std::move(source), kept_,
                                                parts_.log.named("hydrate"));

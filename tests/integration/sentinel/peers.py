@@ -387,6 +387,8 @@ class Sentinel:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        # What a killed sentinel had mounted is the next one's to take away; here none comes.
+        subprocess.run(["umount", "-l", self.shm + "/model"], stderr=subprocess.DEVNULL, check=False)
         shutil.rmtree(self.work, ignore_errors=True)
         shutil.rmtree(self.shm, ignore_errors=True)
 
