@@ -1,19 +1,18 @@
 #include "deliver/kernel.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <linux/capability.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
 
 #include "base/fs.h"
 #include "deliver/own_mount.h"
+#include "deliver/pipe_pages.h"
 
 namespace tb::deliver {
 namespace {
@@ -21,7 +20,7 @@ namespace {
 constexpr std::size_t kPageBytes = 4096;
 
 std::string text_of(const std::string& path) {
-  return read_small_file(path, std::size_t{16} << 20).value_or("");
+  return read_small_file(path).value_or("");
 }
 
 bool has_capability(unsigned capability) {
@@ -31,38 +30,13 @@ bool has_capability(unsigned capability) {
   return (sets[capability / 32].effective >> (capability % 32) & 1U) != 0;
 }
 
-/// Two mappings of a huge page each, one of them aligned.
-class Span {
- public:
-  Span(int flags, int fd) {
-    base_ = mmap(nullptr, 2 * kHugePageBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (base_ == MAP_FAILED) return;
-    const auto at = (reinterpret_cast<std::uintptr_t>(base_) + kHugePageBytes - 1) & ~(kHugePageBytes - 1);
-    void* p = mmap(reinterpret_cast<void*>(at), kHugePageBytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0);
-    if (p != MAP_FAILED) data_ = static_cast<char*>(p);
-  }
-  ~Span() {
-    if (base_ != MAP_FAILED) munmap(base_, 2 * kHugePageBytes);
-  }
-  Span(const Span&) = delete;
-  Span& operator=(const Span&) = delete;
-  char* data() const { return data_; }
-
- private:
-  void* base_ = MAP_FAILED;
-  char* data_ = nullptr;
-};
-
-/// Whether a file on the mount gets a huge page, written as a delivery writes it.
+/// Whether a large file on the mount gets huge pages: the kernel says so by its block size, also where the
+/// administrator denied what the mount's options ask for.
 bool gives_huge_pages(int root) {
   const Fd file(openat(root, "probe", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!file || ftruncate(file.get(), kHugePageBytes) != 0) return false;
-  const Bytes zeros(kHugePageBytes);
-  if (!pwrite_full(file.get(), zeros, 0, "probe")) return false;
-  const Span span(MAP_SHARED, file.get());
-  if (span.data() == nullptr) return false;
-  (void)*static_cast<volatile char*>(span.data());
-  return has_huge_page(text_of("/proc/self/smaps"), reinterpret_cast<std::uintptr_t>(span.data()));
+  struct stat st{};
+  return file && ftruncate(file.get(), kHugePageBytes) == 0 && fstat(file.get(), &st) == 0 &&
+         static_cast<std::size_t>(st.st_blksize) >= kHugePageBytes;
 }
 
 void probe_tmpfs(Kernel& kernel) {
@@ -89,13 +63,19 @@ void probe_pipe(Kernel& kernel) {
     kernel.pipe_bytes = static_cast<std::size_t>(got);
     break;
   }
-  const Span span(MAP_PRIVATE | MAP_ANONYMOUS, -1);
-  if (span.data() == nullptr) return;
-  span.data()[0] = 'x';
-  const iovec piece{span.data(), kPageBytes};
+  PipePages pages(kPageBytes);
+  pages.span()[0] = 'x';
+  const iovec piece{pages.span().data(), kPageBytes};
   char back = 0;
   kernel.vmsplice = vmsplice(writing.get(), &piece, 1, SPLICE_F_NONBLOCK) == kPageBytes &&
                     read(reading.get(), &back, 1) == 1 && back == 'x';
+}
+
+/// A kernel without swap has no such file; one that cannot be read is no proof of anything.
+std::string probe_swap() {
+  const auto table = read_small_file("/proc/swaps");
+  if (table) return swap_device(*table);
+  return table.error().code() == Code::kNotFound ? "" : "perhaps: " + table.error().story();
 }
 
 }  // namespace
@@ -111,20 +91,6 @@ bool huge_pages_on_request(std::string_view enabled) {
   return enabled.find("[always]") != std::string_view::npos || enabled.find("[madvise]") != std::string_view::npos;
 }
 
-bool has_huge_page(std::string_view smaps, std::uintptr_t address) {
-  const std::string start = fmt::format("{:08x}-", address);
-  const auto at = smaps.starts_with(start) ? 0 : smaps.find("\n" + start);
-  if (at == std::string_view::npos) return false;
-  smaps.remove_prefix(at);
-  // VmFlags is the last field of a mapping.
-  smaps = smaps.substr(0, smaps.find("VmFlags:"));
-  constexpr std::string_view field = "ShmemPmdMapped:";
-  const auto named = smaps.find(field);
-  if (named == std::string_view::npos) return false;
-  const auto digit = smaps.find_first_not_of(' ', named + field.size());
-  return digit != std::string_view::npos && smaps[digit] > '0' && smaps[digit] <= '9';
-}
-
 Kernel probe_kernel() {
   Kernel kernel;
   probe_tmpfs(kernel);
@@ -133,7 +99,7 @@ Kernel probe_kernel() {
   rlimit limit{};
   kernel.lock_memory =
       has_capability(CAP_IPC_LOCK) || (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY);
-  kernel.swap_device = swap_device(text_of("/proc/swaps"));
+  kernel.swap_device = probe_swap();
   return kernel;
 }
 

@@ -23,11 +23,10 @@ struct Kernel {
   std::size_t pipe_bytes = 0;         ///< capacity that a pipe of ours can get, at most kMostPipeBytes
   bool anonymous_huge_pages = false;  ///< memory gets them when it asks (transparent_hugepage/enabled)
   bool lock_memory = false;           ///< all memory may be locked: CAP_IPC_LOCK or no RLIMIT_MEMLOCK
-  std::string swap_device;            ///< first line of /proc/swaps; empty: swap is off
+  std::string swap_device;            ///< first of /proc/swaps, or why it cannot be read; empty: swap is off
 };
 
-/// A chunk of the usual size goes in at once: with less, writer and reader wake each other for every few pages. More
-/// brings nothing and would only hold more plaintext outside of our hands.
+/// A chunk of the usual size goes in at once. More would only hold more plaintext outside of our hands.
 inline constexpr std::size_t kMostPipeBytes = std::size_t{4} << 20;
 inline constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
 
@@ -38,8 +37,5 @@ Kernel probe_kernel();
 std::string swap_device(std::string_view proc_swaps);
 /// True if the text of /sys/kernel/mm/transparent_hugepage/enabled gives huge pages to who asks for them. Pure.
 bool huge_pages_on_request(std::string_view enabled);
-/// True if `smaps`, the text of /proc/self/smaps, says that the mapping that starts at `address` holds a huge page of a
-/// file in memory. Pure.
-bool has_huge_page(std::string_view smaps, std::uintptr_t address);
 
 }  // namespace tb::deliver

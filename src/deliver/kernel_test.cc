@@ -22,21 +22,6 @@ TEST(Kernel, HugePagesOfAnonymousMemory) {
   EXPECT_FALSE(huge_pages_on_request(""));
 }
 
-TEST(Kernel, HugePagesOfAFileAreReadFromItsOwnMapping) {
-  const std::string smaps =
-      "7f0000000000-7f0000200000 rw-s 00000000 00:01 1 /probe\nSize: 2048 kB\nShmemPmdMapped:        0 kB\nVmFlags: "
-      "rd\n"
-      "7f0000400000-7f0000600000 rw-s 00000000 00:01 1 /probe\nSize: 2048 kB\nShmemPmdMapped:     2048 kB\nVmFlags: "
-      "rd\n"
-      "7f0000800000-7f0000a00000 rw-s 00000000 00:01 1 /probe\nSize: 2048 kB\nVmFlags: rd\n"
-      "7f0000c00000-7f0000e00000 rw-s 00000000 00:01 1 /probe\nShmemPmdMapped: 2048 kB\nVmFlags: rd\n";
-  EXPECT_FALSE(has_huge_page(smaps, 0x7f0000000000));
-  EXPECT_TRUE(has_huge_page(smaps, 0x7f0000400000));
-  EXPECT_FALSE(has_huge_page(smaps, 0x7f0000800000)) << "an old kernel without the field, not the next row's";
-  EXPECT_FALSE(has_huge_page(smaps, 0x7f0000200000)) << "an end is no start";
-  EXPECT_FALSE(has_huge_page("", 0));
-}
-
 TEST(Kernel, ProbesAgreeWithWhatCanBeDone) {
   const Kernel kernel = probe_kernel();
   EXPECT_GE(kernel.pipe_bytes, 4096U);
