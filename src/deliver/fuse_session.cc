@@ -4,8 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fuse_lowlevel.h>
-#include <poll.h>
-#include <sys/eventfd.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -18,6 +17,7 @@
 #include <cstdlib>
 #include <ctime>
 
+#include "base/fs.h"
 #include "deliver/mount_point.h"
 #include "deliver/mount_table.h"
 
@@ -250,7 +250,6 @@ FuseSession::FuseSession(MountTree tree, std::shared_ptr<StreamReader> reader, F
       options_(std::move(options)),
       fault_(std::move(fault)),
       mounted_at_s_(time(nullptr)),
-      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       pusher_(tree_, options_.most_pushes, [this](Inode inode, std::uint64_t offset, ByteView bytes) {
         fuse_bufvec pages{};
         pages.count = 1;
@@ -261,7 +260,6 @@ FuseSession::FuseSession(MountTree tree, std::shared_ptr<StreamReader> reader, F
         (void)fuse_lowlevel_notify_store(session_.get(), inode, static_cast<off_t>(offset), &pages,
                                          static_cast<fuse_buf_copy_flags>(0));
       }) {
-  if (!wake_) throw error_from_errno(errno, "eventfd");
   mount();
   sigset_t all, before;
   sigfillset(&all);
@@ -292,9 +290,6 @@ void FuseSession::mount() {
     throw Error("mount_refused",
                 fmt::format("{} cannot be mounted{}{}", options_.mount_point, g_said.empty() ? "" : ": ", g_said));
   }
-  // So that a thread that waits for requests can be told to stop.
-  const int device = fuse_session_fd(session_.get());
-  (void)fcntl(device, F_SETFL, fcntl(device, F_GETFL) | O_NONBLOCK);
 }
 
 void FuseSession::set_read_ahead() const {
@@ -308,19 +303,24 @@ void FuseSession::set_read_ahead() const {
 }
 
 void FuseSession::serve() {
-  fuse_buf buffer{};
-  pollfd wait[2] = {{fuse_session_fd(session_.get()), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+  // Cancelled while it waits for a request, and only there: the kernel wakes exactly one of those who block in read(2),
+  // where poll(2) would wake them all for each request.
+  const std::unique_ptr<fuse_buf, void (*)(fuse_buf*)> buffer(new fuse_buf{}, [](fuse_buf* used) {
+    std::free(used->mem);
+    delete used;
+  });
+  int ignored = 0;
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &ignored);
   while (fuse_session_exited(session_.get()) == 0) {
-    const int received = fuse_session_receive_buf(session_.get(), &buffer);
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &ignored);
+    const int received = fuse_session_receive_buf(session_.get(), buffer.get());
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &ignored);
     if (received > 0) {
-      fuse_session_process_buf(session_.get(), &buffer);
-      continue;
+      fuse_session_process_buf(session_.get(), buffer.get());
+    } else if (received != -EINTR) {
+      break;
     }
-    if (received != -EAGAIN && received != -EINTR) break;
-    (void)poll(wait, 2, -1);
-    if ((wait[1].revents & POLLIN) != 0) break;
   }
-  std::free(buffer.mem);
   ended_ = true;
 }
 
@@ -332,9 +332,9 @@ Result<> FuseSession::stop() {
   for (Inode inode = kRootInode; inode <= tree_.size(); ++inode) {
     if (tree_.node(inode)->bytes != 0) (void)fuse_lowlevel_notify_inval_inode(session_.get(), inode, 0, 0);
   }
-  const std::uint64_t one = 1;
-  (void)::write(wake_.get(), &one, sizeof one);
+  for (std::thread& thread : threads_) pthread_cancel(thread.native_handle());
   for (std::thread& thread : threads_) thread.join();
+  ended_ = true;
   for (auto waiting = reads_waiting_->load(); waiting != 0; waiting = reads_waiting_->load()) {
     reads_waiting_->wait(waiting);
   }

@@ -19,7 +19,6 @@
 #include <thread>
 #include <vector>
 
-#include "base/fs.h"
 #include "base/result.h"
 #include "deliver/chunk_read.h"
 #include "deliver/mount_tree.h"
@@ -80,7 +79,6 @@ class FuseSession {
   Fault fault_;
   std::int64_t mounted_at_s_;
   std::unique_ptr<fuse_session, SessionDeleter> session_;
-  Fd wake_;
   std::atomic<bool> stopping_ = false, ended_ = false;
   /// Shared with each read, so that the last one to be answered may find this object gone.
   std::shared_ptr<std::atomic<std::uint64_t>> reads_waiting_ = std::make_shared<std::atomic<std::uint64_t>>(0);
