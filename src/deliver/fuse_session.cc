@@ -338,12 +338,15 @@ Result<> FuseSession::stop() {
   for (auto waiting = reads_waiting_->load(); waiting != 0; waiting = reads_waiting_->load()) {
     reads_waiting_->wait(waiting);
   }
-  // Closes the device first, so that the kernel ends the connection whoever has files open; then detaches.
-  fuse_session_unmount(session_.get());
-  // It does not detach what was aborted from outside.
-  const auto left = mount_at(own_mount_table(), options_.mount_point);
-  if (left && left->is_ours()) return detach_mount(options_.mount_point);
-  return {};
+  const auto still_mounted = [&] {
+    const auto there = mount_at(own_mount_table(), options_.mount_point);
+    return there && there->is_ours();
+  };
+  // Closes the device first, so that the kernel ends the connection whoever has files open; then detaches. What was
+  // unmounted from outside is only closed, and what was aborted from outside is left mounted by it.
+  if (still_mounted()) fuse_session_unmount(session_.get());
+  session_.reset();
+  return still_mounted() ? detach_mount(options_.mount_point) : Result<>();
 }
 
 }  // namespace tb::deliver
