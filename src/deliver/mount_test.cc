@@ -58,9 +58,12 @@ asset::Manifest manifest_of(std::uint64_t bytes, std::uint32_t chunk_bytes) {
   return value_or_throw(asset::Manifest::from_json(document));
 }
 
+/// Over a copy of the ciphertext that it owns: it outlives the sample.
 std::shared_ptr<asset::ChunkSource> chunks_of(const SealedSample& sample) {
-  return value_or_throw(asset::SealedChunks::open(sample.key, std::make_shared<tbenc::MemorySource>(sample.ciphertext),
-                                                  sample.manifest.known()));
+  auto bytes = std::make_shared<const Bytes>(sample.ciphertext);
+  const std::shared_ptr<const tbenc::MemorySource> source(new tbenc::MemorySource(*bytes),
+                                                          [bytes](const tbenc::MemorySource* used) { delete used; });
+  return value_or_throw(asset::SealedChunks::open(sample.key, source, sample.manifest.known()));
 }
 
 class MountTest : public testing::Test {
