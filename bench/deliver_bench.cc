@@ -356,11 +356,18 @@ class Bench {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::uint64_t mib = 2048, rounds = 5;
+  for (int i = 2; i + 1 < argc; i += 2) {
+    const std::string_view flag = argv[i];
+    if (flag == "--mib") mib = std::strtoull(argv[i + 1], nullptr, 10);
+    if (flag == "--rounds") rounds = std::strtoull(argv[i + 1], nullptr, 10);
+  }
+  if (argc < 2 || argc % 2 != 0 || mib == 0 || rounds == 0) {
+    fmt::print(stderr, "usage: deliver_bench DIRECTORY [--mib N] [--rounds N]\n");
+    return 2;
+  }
   try {
-    const std::uint64_t mib = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 2048;
-    const auto rounds = static_cast<unsigned>(argc > 3 ? std::strtoul(argv[3], nullptr, 10) : 5);
-    if (mib == 0 || rounds == 0 || argc < 2 || argc > 4) return 2;
-    Bench(argv[1], mib, rounds).run();
+    Bench(argv[1], mib, static_cast<unsigned>(rounds)).run();
     return 0;
   } catch (const Error& error) {
     fmt::print(stderr, "deliver_bench: {}\n", error.story());

@@ -25,12 +25,8 @@ class ChunkSink {
 
   /// Makes room for the plaintext; the manifest is authenticated and outlives the sink's use.
   virtual Result<> begin(const Manifest& manifest, const tbenc::Layout& layout) = 0;
-  /// Where chunk `index` may be opened straight into, chunk_plain_bytes(index) bytes: memory that nobody but this
-  /// program sees before finish(). Empty: there is no such place, the chunk comes in a buffer of the caller's. Asked
-  /// for each chunk before chunk(); a chunk that does not verify leaves zeros there. From several threads.
-  virtual MutableBytes place(std::uint64_t /*index*/) { return {}; }
   /// From several threads, in any order. `plain` is layout.chunk_plain_bytes(index) long and belongs to the caller
-  /// again when this returns; or it is the span that place(index) gave, filled.
+  /// again when this returns.
   virtual Result<> chunk(std::uint64_t index, ByteView plain) = 0;
   /// All chunks are in: make the delivery visible.
   virtual Result<> finish() = 0;

@@ -91,7 +91,7 @@ void ChunkPass::do_range(Hydration::Bench& bench, const Range& range) {
   std::uint64_t chunk = range.first_chunk;
   try {
     while (chunk < end) {
-      if (const auto plain = of_.from_cache(bench, chunk, place(chunk), kind_ != Kind::kFromCache)) {
+      if (const auto plain = of_.from_cache(bench, chunk, {}, kind_ != Kind::kFromCache)) {
         deliver(chunk, *plain, true);
         ++chunk;
         continue;
@@ -102,7 +102,7 @@ void ChunkPass::do_range(Hydration::Bench& bench, const Range& range) {
       of_.fetcher().run(
           of_.table_->range_of(chunk, last - chunk), bench.record.span(),
           [&](std::uint64_t got, MutableBytes record) {
-            deliver(got, of_.accept(bench, got, record, place(got)), false);
+            deliver(got, of_.accept(bench, got, record, {}), false);
             chunk = got + 1;
           },
           stop_.get_token());

@@ -33,7 +33,6 @@ class ChunkPass {
   bool may_go_on(unsigned number);
   void do_range(Hydration::Bench& bench, const Range& range);
   void deliver(std::uint64_t chunk, MutableBytes plain, bool from_cache);
-  MutableBytes place(std::uint64_t chunk) const { return sink_ != nullptr ? sink_->place(chunk) : MutableBytes(); }
   void failed(const Error& error);
   unsigned most_threads() const;
 

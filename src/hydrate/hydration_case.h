@@ -26,7 +26,6 @@ using Reply = LyingServer::Reply;
 /// Collects plaintext and holds the order of calls to the contract of ChunkSink.
 class Collector final : public asset::ChunkSink {
  public:
-  explicit Collector(bool gives_places = false) : gives_places_(gives_places) {}
   Result<> begin(const asset::Manifest&, const tbenc::Layout& layout) override {
     const std::lock_guard lock(mutex_);
     EXPECT_FALSE(layout_);
@@ -34,20 +33,12 @@ class Collector final : public asset::ChunkSink {
     plain.assign(static_cast<std::size_t>(layout.plaintext_bytes()), 0);
     return {};
   }
-  MutableBytes place(std::uint64_t index) override {
-    if (!gives_places_) return {};
-    return MutableBytes(plain).subspan(static_cast<std::size_t>(layout_->plain_offset(index)),
-                                       layout_->chunk_plain_bytes(index));
-  }
   Result<> chunk(std::uint64_t index, ByteView bytes) override {
     const std::lock_guard lock(mutex_);
     EXPECT_TRUE(layout_ && !finished && !aborted);
     EXPECT_TRUE(seen.insert(index).second) << "chunk " << index << " came twice";
-    if (gives_places_) EXPECT_EQ(bytes.data(), place(index).data());
     EXPECT_EQ(bytes.size(), layout_->chunk_plain_bytes(index));
-    if (!gives_places_) {
-      std::ranges::copy(bytes, plain.begin() + static_cast<std::ptrdiff_t>(layout_->plain_offset(index)));
-    }
+    std::ranges::copy(bytes, plain.begin() + static_cast<std::ptrdiff_t>(layout_->plain_offset(index)));
     if (refuse_at == index) return fail("memory_short", "the sink is full");
     return {};
   }
@@ -66,7 +57,6 @@ class Collector final : public asset::ChunkSink {
   bool finished = false, aborted = false;
 
  private:
-  bool gives_places_;
   std::mutex mutex_;
   std::optional<tbenc::Layout> layout_;
 };
