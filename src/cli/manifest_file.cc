@@ -18,6 +18,16 @@ asset::Manifest read_manifest_file(const std::string& path) {
   return std::move(*manifest);
 }
 
+LoadedManifest authenticated(asset::Manifest manifest, const ManifestFlags& flags, const FileKey* key) {
+  asset::Expectation expected;
+  expected.key = key;
+  if (!flags.asset_id.empty()) expected.asset_id = flags.asset_id;
+  if (!flags.provider_key.empty()) expected.provider_key = read_public_key(flags.provider_key);
+  expected.allow_unauthenticated = flags.allow_unauthenticated;
+  const asset::Authenticity proof = value_or_throw(asset::authenticate(manifest, expected));
+  return {std::move(manifest), proof};
+}
+
 std::optional<LoadedManifest> load_manifest(const ManifestFlags& flags, const std::string& ciphertext,
                                             const FileKey* key) {
   if (flags.no_manifest) {
@@ -34,14 +44,7 @@ std::optional<LoadedManifest> load_manifest(const ManifestFlags& flags, const st
     throw Error("file_not_found", fmt::format("there is no manifest {}", path))
         .with_hint("name it with --manifest, or say --no-manifest and do without its proofs");
   }
-  asset::Manifest manifest = read_manifest_file(path);
-  asset::Expectation expected;
-  expected.key = key;
-  if (!flags.asset_id.empty()) expected.asset_id = flags.asset_id;
-  if (!flags.provider_key.empty()) expected.provider_key = read_public_key(flags.provider_key);
-  expected.allow_unauthenticated = flags.allow_unauthenticated;
-  const asset::Authenticity proof = value_or_throw(asset::authenticate(manifest, expected));
-  return LoadedManifest{std::move(manifest), proof};
+  return authenticated(read_manifest_file(path), flags, key);
 }
 
 tbenc::Known known_from(const std::optional<LoadedManifest>& loaded) {

@@ -26,6 +26,9 @@ struct LoadedManifest {
   asset::Authenticity proof;
 };
 
+/// `manifest` as the flags want it proven. Throws what asset::authenticate throws. `key` may be null.
+LoadedManifest authenticated(asset::Manifest manifest, const ManifestFlags& flags, const FileKey* key);
+
 /// Nothing with --no-manifest; throws "usage" if that is given together with what needs one. `key` may be null.
 /// Throws what read_manifest_file and asset::authenticate throw; a missing manifest gets a hint.
 std::optional<LoadedManifest> load_manifest(const ManifestFlags& flags, const std::string& ciphertext,

@@ -5,15 +5,14 @@
 #include <string>
 
 #include "cli/console.h"
-#include "cli/manifest_file.h"
+#include "cli/sealed_input.h"
 
 namespace tb::cli {
 
 struct MountOptions {
-  std::string in;         ///< ciphertext
+  SealedInputOptions input;
   std::string key_file;   ///< or "-" for standard input
   std::string directory;  ///< made if it is not there, else ours and empty
-  ManifestFlags manifest;
 };
 
 struct MountedAsset {
@@ -24,10 +23,10 @@ struct MountedAsset {
 };
 
 /// Mounts, calls `mounted`, and serves until SIGINT, SIGTERM or until somebody unmounts it; then unmounts it, whoever
-/// has files open. Without a mac, the SHA-256 of the ciphertext is verified first. Each chunk is verified when it is
+/// has files open. Each chunk is verified when it is
 /// read, and one that is tampered with is an I/O error to its reader; the first such is thrown at the end, so that the
-/// exit status says it. Throws "path_unsafe", "mount_refused", "ciphertext_digest_mismatch", "cancelled" (before it was
-/// mounted), and the errors of load_manifest, SealedChunks::open and its chunks.
+/// exit status says it. Throws "path_unsafe", "mount_refused", "cancelled" (before it was
+/// mounted), and the errors of open_sealed_input and its chunks.
 void mount_asset(const MountOptions& options, const Console& console,
                  const std::function<void(const MountedAsset&)>& mounted);
 

@@ -1,5 +1,6 @@
 """mount shows a file and a model directory, read by every means; what is tampered is EIO; it ends clean, and after kill -9."""
 import filecmp
+import http.server
 import json
 import mmap
 import os
@@ -181,6 +182,74 @@ def places(s):
     s.fails("file_not_found", 5, "mount", "--in", "no-such", "--key-file", "model.tbenc.key", "view")
 
 
+class RangeStore:
+    """A store of our own that answers byte ranges of the scenario's folder; a query must be the right one."""
+
+    def __init__(self, folder):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def do_GET(self):
+                path, _, query = self.path.partition("?")
+                name = folder / path.lstrip("/")
+                if not name.is_file() or query not in ("", "sig=s3cret"):
+                    self.send_error(404)
+                    return
+                content = name.read_bytes()
+                span = self.headers.get("Range")
+                body = content
+                if span:
+                    first, last = (int(n) for n in span.removeprefix("bytes=").split("-"))
+                    body = content[first:last + 1]
+                self.send_response(206 if span else 200)
+                if span:
+                    self.send_header("Content-Range", f"bytes {first}-{first + len(body) - 1}/{len(content)}")
+                self.send_header("Content-Length", str(len(body)))
+                self.send_header("ETag", '"one"')
+                self.end_headers()
+                self.wfile.write(body)
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def behind_a_url(s):
+    store = RangeStore(s.folder)
+    view = Mounted(s, "--in", store.url + "/model.tbenc", "--key-file", "model.tbenc.key")
+    path = next(view.path.iterdir())
+    equal(path.read_bytes() == (s.folder / path.name).read_bytes(), True, "the model behind a URL")
+    view.end()
+    refused = s.fails("usage", 2, "mount", "--in", store.url + "/model.tbenc?sig=s3cret", "--key-file", "model.tbenc.key", "view")
+    check("s3cret" not in json.dumps(refused.json()), "a signature in an error")
+    url_file = s.file("url", store.url + "/model.tbenc?sig=s3cret\n")
+    os.chmod(url_file, 0o644)
+    flags = ["--in-url-file", "url", "--key-file", "model.tbenc.key"]
+    s.fails("file_mode_unsafe", 3, "mount", *flags, "--manifest", "model.manifest.json", "view")
+    os.chmod(url_file, 0o600)
+    s.fails("usage", 2, "mount", *flags, "view")
+    view = Mounted(s, *flags, "--manifest", "model.manifest.json")
+    equal(path.read_bytes() == (s.folder / path.name).read_bytes(), True, "the model behind a signed URL")
+    view.end()
+    s.fails("blob_not_found", 5, "mount", "--in", store.url + "/none.tbenc", "--key-file", "model.tbenc.key", "view")
+    s.fails("mac_missing", 3, "mount", "--in", store.url + "/model.tbenc", "--manifest", "bare.manifest.json",
+            "--allow-unauthenticated-manifest", "--key-file", "model.tbenc.key", "view")
+    sealed = bytearray((s.folder / "model.tbenc").read_bytes())
+    sealed[32 + 5000] ^= 1
+    s.file("bad3.tbenc", bytes(sealed))
+    view = Mounted(s, "--in", store.url + "/bad3.tbenc", "--manifest", "model.manifest.json", "--key-file", "model.tbenc.key")
+    try:
+        next(view.path.iterdir()).read_bytes()
+        check(False, "a tampered blob reads")
+    except OSError as error:
+        equal(error.errno, 5, "errno of a tampered blob")
+    view.end(rc=4)
+    store.server.shutdown()
+
+
 def killed(s):
     flags = ["--in", "model.tbenc", "--key-file", "model.tbenc.key"]
     for _ in range(2):
@@ -202,6 +271,7 @@ def story(s):
         tampered(s)
         wrong_key(s)
         places(s)
+        behind_a_url(s)
         killed(s)
     finally:
         for view in Mounted.running:
