@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-WAYS = ("cached", "warm", "direct", "mapped", "random")
+WAYS = ("cached", "warm", "direct", "mapped", "random", "random x10")
 
 
 def run(*argv, **rest):
@@ -96,15 +96,18 @@ class Bench:
                                          self.at / "model.tbenc.key", self.at / "view"]), "plain"
 
     def read(self, who, way, served, name):
-        how = "cached" if way == "warm" else way
+        how = "cached" if way == "warm" else way.split()[0]
         before = cpu_of(served.process.pid)
-        result = json.loads(run(self.args.mount_bench, "read", how, served.view / name, self.args.reads))
+        result = json.loads(run(self.args.mount_bench, "read", how, served.view / name, self.reads(way)))
         result["served_cpu"] = cpu_of(served.process.pid) - before
         self.seen.setdefault((who, way), []).append(result)
         self.peak[who] = max(self.peak.get(who, 0), peak_of(served.process.pid))
 
+    def reads(self, way):
+        return self.args.reads * (10 if way == "random x10" else 1)
+
     def round(self):
-        for ways in (("cached", "warm"), ("direct",), ("mapped",), ("random",)):
+        for ways in (("cached", "warm"), ("direct",), ("mapped",), ("random",), ("random x10",)):
             for who in ("zeros", "trustbridge", "gocryptfs"):
                 served, name = self.served(who)
                 with served:
@@ -129,8 +132,9 @@ class Bench:
         for way in WAYS:
             walls = {who: median(r["wall"] for r in self.seen[(who, way)]) for who in ("zeros", "trustbridge", "gocryptfs")}
             ratio = median(self.ratios(lambda n: self.seen[("gocryptfs", way)][n]["wall"] / self.seen[("trustbridge", way)][n]["wall"]))
-            figure = (lambda s: f"{self.args.reads / s:,.0f}/s") if way == "random" else (lambda s: f"{self.bytes / s / 1e9:.2f}")
-            print(f"{way:>14} " + " ".join(f"{figure(walls[who]):>9}" for who in walls) + f" {ratio:>16.2f}")
+            by_read = way.startswith("random")
+            figures = [f"{self.reads(way) / s:,.0f}/s" if by_read else f"{self.bytes / s / 1e9:.2f}" for s in walls.values()]
+            print(f"{way:>14} " + " ".join(f"{figure:>9}" for figure in figures) + f" {ratio:>16.2f}")
         zeros, ours = self.seen[("zeros", "cached")], self.seen[("trustbridge", "cached")]
         verify = self.seen[("verify", "cached")]
         print(f"\ndecryption alone: {self.bytes / median(r['wall'] for r in verify) / 1e9:.2f} GB/s, "

@@ -41,7 +41,7 @@ class FuseSession {
   static constexpr unsigned kMostBackground = 32;
   static constexpr std::size_t kReadBytes = std::size_t{1} << 20;
   /// What the kernel reads ahead of a sequential reader, if it lets us say so (root).
-  static constexpr std::size_t kReadAheadBytes = std::size_t{8} << 20;
+  static constexpr std::size_t kReadAheadBytes = std::size_t{4} << 20;
 
   /// `fault` is called with the error of each read that failed other than by stop(). Any thread.
   using Fault = std::function<void(const Error&)>;
