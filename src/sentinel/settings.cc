@@ -300,7 +300,15 @@ std::string config_document() {
                        setting.fallback.empty() ? std::string() : fmt::format("`{}`", setting.fallback), setting.help);
   }
   out +=
-      "\n## The runtime's command\n\n"
+      "\n## Delivery\n\n"
+      "`TB_DELIVERY=auto` gives the runtime a read-only mount of the model's files where FUSE works and the runtime will "
+      "see it\n"
+      "(the sentinel starts it, or `TB_MODEL_DIR` lies on shared propagation), else files in memory, and a FIFO for what "
+      "the\n"
+      "first implementation encrypted. [delivery.md](delivery.md) says what each needs and what happens when something "
+      "goes\n"
+      "wrong.\n\n"
+      "## The runtime's command\n\n"
       "`TB_RUNTIME_COMMAND` is a JSON array of strings: the program and its arguments, run without a shell. In each of "
       "them\n"
       "these words are replaced:\n\n"
