@@ -21,6 +21,7 @@ PLAIN = random.Random(5).randbytes(192 * CHUNK + 777)
 RECORD = CHUNK + 20
 MAGIC = b"TBJRNL01"
 KILLS = 100
+DELIVERIES = ("tmpfs", "fifo", "mount") if os.path.exists("/dev/fuse") and os.geteuid() == 0 else ("tmpfs", "fifo")
 
 
 def present(cache):
@@ -100,6 +101,9 @@ class CrashTest(Case):
                 for file in glob.glob(cache + "/*"):
                     os.unlink(file)
                 claimed = set()
+            # Whatever the next run delivers by, it must take away what this one left.
+            sentinel.environment["TB_DELIVERY"] = "tmpfs" if kill == KILLS - 1 else moments.choice(DELIVERIES)
+            sentinel.environment["TB_HYDRATE"] = moments.choice(("overlap", "lazy", "strict"))
             if kill < KILLS - 1:
                 self.again(sentinel)
         print(f"{in_the_middle} kills in the middle of a download, {after_all} after it", flush=True)
