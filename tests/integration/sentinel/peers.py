@@ -388,7 +388,9 @@ class Sentinel:
             self.process.kill()
             self.process.wait()
         # What a killed sentinel had mounted is the next one's to take away; here none comes.
-        subprocess.run(["umount", "-l", self.shm + "/model"], stderr=subprocess.DEVNULL, check=False)
+        unmount = ["umount", "-l"] if os.geteuid() == 0 else ["fusermount3", "-uzq"]
+        if shutil.which(unmount[0]):
+            subprocess.run([*unmount, self.shm + "/model"], stderr=subprocess.DEVNULL, check=False)
         shutil.rmtree(self.work, ignore_errors=True)
         shutil.rmtree(self.shm, ignore_errors=True)
 
