@@ -106,6 +106,10 @@ clean_up() {
   trap - EXIT
   set +e
   for name in "${!pids[@]}"; do stop_service "$name"; done
+  # A sentinel that had to be killed leaves its mount.
+  for name in "$shm"/*/model; do
+    if mountpoint -q "$name"; then fusermount3 -uzq "$name"; fi
+  done
   rm -rf "$work" "$shm"
   exit "$status"
 }
@@ -190,7 +194,7 @@ start_sentinel() { # NAME CONTRACT
     TB_ACTIVATION_TOKEN_FILE="$shm/provider/$2.token" TB_HW_ID_FILE="$work/$name/hw-id" \
     TB_PUBLIC_ADDR=127.0.0.1:"$public" TB_HEALTH_ADDR=127.0.0.1:"$health" TB_RUNTIME_URL=http://127.0.0.1:"$runtime" \
     TB_RUNTIME_COMMAND="[\"$engine/node\",\"$engine/server.mjs\",\"--model\",\"{model_path}\",\"--port\",\"{runtime_port}\"]" \
-    TB_ALLOW_SHARED_UID=true TB_ALLOW_SWAP=true TB_DELIVERY=tmpfs TB_MODEL_DIR="$shm/$name/model" \
+    TB_ALLOW_SHARED_UID=true TB_ALLOW_SWAP=true TB_DELIVERY=auto TB_MODEL_DIR="$shm/$name/model" \
     TB_READY_SIGNAL="$shm/$name/ready.signal" TB_PIPE_PATH="$shm/$name/pipe" TB_TARGET_DIR="$work/$name/cache" \
     TB_STATE_DIR="$work/$name/state" TB_DRAIN_SECONDS=2 "$bin/trustbridge-sentinel"
 }
