@@ -25,6 +25,7 @@ peers.BINARY = os.path.join(PROGRAMS, "trustbridge-sentinel")
 CLI = os.path.join(PROGRAMS, "trustbridge")
 CONTROL_PLANE = os.path.join(PROGRAMS, "trustbridge-control-plane")
 ENGINE = os.path.join(REPO, "build", "engine")
+PYTHON = "/usr/bin/python3"  # which other users can run, too
 SKIPPED = 77
 LEASE_S = 10  # renewed after a third: long enough for a busy machine, short enough to be waited for
 
@@ -43,6 +44,14 @@ def mount_fault():
 
 needs_mount = unittest.skipIf(mount_fault(), f"NOT PROVEN: {mount_fault()}")
 needs_root = unittest.skipUnless(os.geteuid() == 0, "NOT PROVEN: only root can take on another user")
+
+
+def needs_memory(bytes_needed):
+    """In /dev/shm, which a container may have little of, and on the machine."""
+    with open("/proc/meminfo", encoding="ascii") as file:
+        available = next(int(line.split()[1]) << 10 for line in file if line.startswith("MemAvailable:"))
+    free = min(available, shutil.disk_usage("/dev/shm").free)
+    return unittest.skipIf(free < bytes_needed, f"NOT PROVEN: {free >> 20} MiB of memory are free, {bytes_needed >> 20} are needed")
 
 
 def is_mounted(path):
@@ -156,6 +165,25 @@ class Case(unittest.TestCase):
         self.assertEqual(sentinel.status()["delivery"]["kind"], kind)
         with open(sentinel.signal_file, encoding="utf-8") as file:
             return json.load(file)["path"]
+
+
+def reading_runtime():
+    """Settings for a runtime of the sentinel's that reads the whole model. By its text: other users may not read this tree."""
+    with open(HERE + "/reading_runtime.py", encoding="utf-8") as file:
+        command = [PYTHON, "-c", file.read(), "{model_path}", "{runtime_port}"]
+    return {"TB_RUNTIME_COMMAND": json.dumps(command), "TB_RUNTIME_URL": "http://127.0.0.1:0"}
+
+
+def what_it_read(sentinel):
+    """The SHA-256 of the model in that runtime, asked for as a user would."""
+    request = urllib.request.Request(f"http://{sentinel.addresses()['public']}/v1/models")
+    request.add_header("Authorization", "Bearer " + sentinel.api_key())
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)["data"][0]["id"]
+
+
+def runtime_pid(sentinel):
+    return int(re.search(r'"runtime started".*?"pid":(\d+)', sentinel.log())[1])
 
 
 class Engine:

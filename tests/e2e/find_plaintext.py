@@ -120,6 +120,18 @@ def machine(stamp):
     return out | deleted | readable
 
 
+def each_once(paths):
+    """A disk may be mounted in several places."""
+    once = {}
+    for path in sorted(paths):
+        try:
+            status = os.stat(path)
+        except OSError:
+            continue
+        once.setdefault((status.st_dev, status.st_ino), path)
+    return list(once.values())
+
+
 def holds(path, pieces):
     """(bytes searched, whether one of the pieces is there); a file that went away or shrank holds nothing."""
     try:
@@ -151,8 +163,8 @@ def main():
         paths |= written_since(given.since, disks())
     if given.machine:
         paths |= machine(given.since)
-    searched, found = 0, []
-    for path in sorted(paths):
+    searched, found, paths = 0, [], each_once(paths)
+    for path in paths:
         size, hit = holds(path, pieces)
         searched += size
         if hit:

@@ -33,6 +33,7 @@ def mapped_bytes(pid, path):
 
 
 @chain.needs_mount
+@chain.needs_memory(4 << 30)
 class LazyEngine(chain.Case):
     def test_the_engine_reads_while_the_model_comes(self):
         command = json.dumps(chain.engine_command())
@@ -52,7 +53,7 @@ class LazyEngine(chain.Case):
         sentinel = self.start("large", TB_DELIVERY="mount", TB_HYDRATE="lazy", TB_RUNTIME_COMMAND=command,
                               TB_RUNTIME_URL="http://127.0.0.1:0", TB_MAX_DOWNLOAD_BYTES_PER_SECOND=BYTES_PER_SECOND)
         sentinel.wait_for("the runtime", lambda: "runtime started" in sentinel.log(), seconds=60)
-        pid = int(re.search(r'"runtime started".*?"pid":(\d+)', sentinel.log())[1])
+        pid = chain.runtime_pid(sentinel)
         sentinel.wait_for("pages of the model in the engine", lambda: mapped_bytes(pid, sentinel.model) > 0, seconds=60)
         # Asked for after the pages were seen: so they were read before everything had come.
         at = sentinel.status()["hydrate"]

@@ -6,6 +6,7 @@ spec: tbenc-v1 6 (a directory); wire 2.2 (TB_DELIVERY, TB_RUNTIME_UID), 2.3 (fil
 import hashlib
 import json
 import os
+import pathlib
 import random
 import signal
 import struct
@@ -16,7 +17,6 @@ import chain
 
 ROW, CHUNK_BYTES = 4096, 1 << 20
 RUNTIME_UID, STRANGER_UID = 61181, 61182
-PYTHON = "/usr/bin/python3"  # which other users can run, too
 READER = chain.HERE + "/safetensors_reader.py"
 
 
@@ -63,7 +63,7 @@ def read_shards(directory, **as_whom):
     """What the reader, a program of its own, finds there; None and what it said if it fails."""
     shards = [f"{directory}/model-{number:05}-of-00002.safetensors" for number in (1, 2)]
     with open(READER, "rb") as program:  # the tree may be closed to other users
-        done = subprocess.run([PYTHON, "-", *shards], stdin=program, capture_output=True, text=True, check=False, cwd="/", **as_whom)
+        done = subprocess.run([chain.PYTHON, "-", *shards], stdin=program, capture_output=True, text=True, check=False, cwd="/", **as_whom)
     return (json.loads(done.stdout), "") if done.returncode == 0 else (None, done.stderr)
 
 
@@ -71,7 +71,7 @@ class Case(chain.Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        plain = cls.chain.shm + "/plain"
+        plain = cls.plain = cls.chain.shm + "/plain"
         cls.tensors, cls.files = write_model(plain)
         cls.sealed = cls.chain.publish("directory", plain, "--chunk-bytes", CHUNK_BYTES)
 
@@ -141,9 +141,14 @@ class OtherUser(Case):
         return {"user": uid, "group": uid, "extra_groups": []}
 
     def deliver_to(self, delivery):
-        sentinel = self.start("directory", TB_DELIVERY=delivery, TB_RUNTIME_UID=RUNTIME_UID)
+        """To a runtime that the sentinel starts as that user, and to readers beside it."""
+        sentinel = self.start("directory", TB_DELIVERY=delivery, TB_RUNTIME_UID=RUNTIME_UID, **chain.reading_runtime())
         os.chmod(sentinel.shm, 0o711)
         path = self.delivered(sentinel, delivery)
+        with open(f"/proc/{chain.runtime_pid(sentinel)}/status", encoding="ascii") as file:
+            self.assertIn("Uid:" + f"\t{RUNTIME_UID}" * 4, file.read())
+        everything = b"".join(pathlib.Path(self.plain, name).read_bytes() for name in sorted(self.files))
+        self.assertEqual(chain.what_it_read(sentinel), hashlib.sha256(everything).hexdigest())
         self.assertEqual(read_shards(path, **self.as_user(RUNTIME_UID)), (self.tensors, ""))
         found, why = read_shards(path, **self.as_user(STRANGER_UID))
         self.assertIsNone(found)
