@@ -60,7 +60,7 @@ class Disk:
 
     def close(self):
         if self.image:
-            subprocess.run(["umount", self.place], check=True)
+            subprocess.run(["umount", "-l", self.place], check=True)
             os.unlink(self.image)
         subprocess.run(["rm", "-rf", self.place], check=True)
 
