@@ -299,7 +299,7 @@ class Bench {
     Resident resident(asset_->ciphertext->size());
     measure(name, [&] { read_to_the_end(value_or_throw(open_file(path, O_RDONLY)).get()); });
     resident_[name] = std::max(resident_[name], resident.mib());
-    if (!delivery->last_fault().empty()) throw Error("internal", delivery->last_fault());
+    if (const auto fault = delivery->last_fault()) throw Error(*fault);
   }
 
   static double median(std::vector<double> values) {
