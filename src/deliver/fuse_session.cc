@@ -43,15 +43,6 @@ void keep_log(fuse_log_level, const char* format, va_list arguments) {
   while (!g_said.empty() && g_said.back() == '\n') g_said.pop_back();
 }
 
-/// One opened file: where its reader is.
-struct Handle {
-  std::atomic<std::uint64_t> next = 0;
-};
-
-Handle& handle_of(const fuse_file_info* info) {
-  return *reinterpret_cast<Handle*>(info->fh);
-}
-
 }  // namespace
 
 struct FuseSession::Calls {
@@ -114,17 +105,12 @@ struct FuseSession::Calls {
 
   static void open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
     if (const int refused = may_open(request, inode, info)) return void(fuse_reply_err(request, refused));
-    auto handle = std::make_unique<Handle>();
-    info->fh = reinterpret_cast<std::uint64_t>(handle.get());
+    FuseSession& session = self(request);
+    info->fh = session.opened_++ % kFollowed;
+    session.next_[info->fh] = 0;
     info->keep_cache = 1;
     info->noflush = 1;
-    // An open that was interrupted gets no release.
-    if (fuse_reply_open(request, info) == 0) (void)handle.release();
-  }
-
-  static void release(fuse_req_t request, fuse_ino_t, fuse_file_info* info) {
-    delete &handle_of(info);
-    fuse_reply_err(request, 0);
+    fuse_reply_open(request, info);
   }
 
   static void opendir(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
@@ -174,7 +160,7 @@ struct FuseSession::Calls {
     if (session.stopping_ || node == nullptr) return void(fuse_reply_err(request, EIO));
     if (offset >= node->bytes) return void(fuse_reply_buf(request, nullptr, 0));
     const auto bytes = static_cast<std::size_t>(std::min<std::uint64_t>(size, node->bytes - offset));
-    const std::uint64_t expected = handle_of(info).next.exchange(offset + bytes);
+    const std::uint64_t expected = session.next_[info->fh].exchange(offset + bytes);
     const bool goes_on = offset == expected;
     const bool near = expected != 0 && offset + kNear >= expected && offset <= expected + kNear;
     if (goes_on || (near && bytes > kSmallRead)) session.reader_->going_on(node->offset + offset);
@@ -217,7 +203,6 @@ struct FuseSession::Calls {
     all.lookup = lookup;
     all.getattr = getattr;
     all.open = open;
-    all.release = release;
     all.opendir = opendir;
     all.readdir = readdir;
     all.statfs = statfs;

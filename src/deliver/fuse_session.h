@@ -11,6 +11,7 @@
 // ends.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -42,6 +43,9 @@ class FuseSession {
   static constexpr std::size_t kReadBytes = std::size_t{1} << 20;
   /// What the kernel reads ahead of a sequential reader, if it lets us say so (root).
   static constexpr std::size_t kReadAheadBytes = std::size_t{4} << 20;
+
+  /// Opened files whose readers are told apart; with more, some may be taken for readers here and there.
+  static constexpr std::size_t kFollowed = 1024;
 
   /// `fault` is called with the error of each read that failed other than by stop(). Any thread.
   using Fault = std::function<void(const Error&)>;
@@ -75,6 +79,10 @@ class FuseSession {
 
   MountTree tree_;
   std::shared_ptr<StreamReader> reader_;
+  /// Where the reader of each opened file goes on, to know who reads in order. A hint: files share a place in turn, so
+  /// that nothing has to be given back, which the kernel does not do for files that are open when a mount ends.
+  std::array<std::atomic<std::uint64_t>, kFollowed> next_{};
+  std::atomic<std::uint64_t> opened_ = 0;
   FuseOptions options_;
   Fault fault_;
   std::int64_t mounted_at_s_;
