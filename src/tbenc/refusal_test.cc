@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <numeric>
 #include <random>
 
+#include "base/test_scale.h"
 #include "tbenc/test_files.h"
 
 namespace tb::tbenc {
@@ -15,12 +15,6 @@ namespace {
 using namespace test;
 
 constexpr std::uint32_t kChunk = 32;
-
-// TB_TEST_SCALE makes the random parts longer; 1 is what the test command runs.
-int scaled(int count) {
-  const char* scale = std::getenv("TB_TEST_SCALE");
-  return count * std::max(1, scale == nullptr ? 1 : static_cast<int>(std::strtol(scale, nullptr, 10)));
-}
 
 struct Original {
   FileKey key = key_of(9);
