@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <mutex>
@@ -35,18 +34,20 @@ class FuseMount final : public Mount {
   std::string kind() const override { return "mount"; }
   std::string path() const override { return options_.bare ? options_.model_dir : options_.model_dir + "/" + name_; }
   bool takes_chunks() const override { return false; }
-  bool usable() const override { return usable_ && !ended(); }
+  bool usable() const override {
+    const std::lock_guard lock(mutex_);
+    return session_ && !session_->ended() && !fault_;
+  }
   bool ended() const override {
     const std::lock_guard lock(mutex_);
     return session_ && session_->ended();
   }
   std::optional<Error> last_fault() const override {
-    {
-      const std::lock_guard lock(fault_mutex_);
-      if (fault_) return fault_;
+    const std::lock_guard lock(mutex_);
+    if (!fault_ && session_ && session_->ended()) {
+      return Error("mount_refused", "the mount was taken away from outside");
     }
-    if (usable_ && ended()) return Error("mount_refused", "the mount was taken away from outside");
-    return std::nullopt;
+    return fault_;
   }
 
   Result<> begin(const asset::Manifest& manifest, const tbenc::Layout& layout) override {
@@ -55,7 +56,7 @@ class FuseMount final : public Mount {
     tree_ = TRY(MountTree::create(manifest.content(), layout.plaintext_bytes(), name_,
                                   options_.bare ? MountTree::Shape::kBare : MountTree::Shape::kWrapped));
     layout_ = layout;
-    const std::lock_guard lock(fault_mutex_);
+    const std::lock_guard lock(mutex_);
     fault_.reset();
     return {};
   }
@@ -76,7 +77,6 @@ class FuseMount final : public Mount {
     const std::lock_guard lock(mutex_);
     session_ = std::move(session);
     reader_ = std::move(reader);
-    usable_ = true;
   }
 
   Result<> chunk(std::uint64_t index, ByteView plain) override {
@@ -97,7 +97,6 @@ class FuseMount final : public Mount {
   void abort(const Error&) override { (void)revoke(); }
 
   Result<> revoke() override {
-    usable_ = false;
     std::shared_ptr<FuseSession> session;
     std::shared_ptr<ChunkReader> reader;
     {
@@ -111,8 +110,7 @@ class FuseMount final : public Mount {
 
  private:
   void note_fault(const Error& error) {
-    usable_ = false;
-    const std::lock_guard lock(fault_mutex_);
+    const std::lock_guard lock(mutex_);
     if (!fault_) fault_ = error;
   }
 
@@ -120,12 +118,10 @@ class FuseMount final : public Mount {
   std::string point_, name_;
   std::optional<MountTree> tree_;
   std::optional<tbenc::Layout> layout_;
-  mutable std::mutex mutex_;  ///< of session_ and reader_
+  mutable std::mutex mutex_;  ///< of what follows; never held while a session ends
   std::shared_ptr<ChunkReader> reader_;
   std::shared_ptr<FuseSession> session_;
-  mutable std::mutex fault_mutex_;
   std::optional<Error> fault_;
-  std::atomic<bool> usable_ = false;
 };
 
 /// Nothing to read.
