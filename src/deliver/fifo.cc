@@ -78,7 +78,7 @@ class Fifo final : public Delivery {
     if (chunks->layout() != *layout_) throw Error("internal", "the chunks are another asset's");
     stop_ = Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!stop_) throw error_from_errno(errno, "eventfd");
-    waiting_ = std::make_shared<Waiting>(value_or_throw(make_pipe()));
+    set_current(std::make_shared<Waiting>(value_or_throw(make_pipe())));
     stopping_ = false;
     stop_source_ = std::stop_source();
     usable_ = true;
