@@ -8,9 +8,8 @@
 namespace tb::deliver {
 namespace {
 
-std::size_t slots_for(std::uint32_t chunk_bytes) {
-  return std::clamp<std::size_t>(ChunkCache::kSlotMemory / chunk_bytes, ChunkCache::kFewestSlots,
-                                 ChunkCache::kMostSlots);
+std::size_t slots_for(std::uint32_t chunk_bytes, std::size_t most) {
+  return std::max(ChunkCache::kFewestSlots, std::min<std::size_t>(ChunkCache::kSlotMemory / chunk_bytes, most));
 }
 
 Error cancelled() {
@@ -36,8 +35,10 @@ bool ChunkCache::Pin::claim() const {
   return !std::exchange(entry_->claimed, true);
 }
 
-ChunkCache::ChunkCache(std::shared_ptr<asset::ChunkSource> source, unsigned loaders)
-    : source_(std::move(source)), layout_(source_->layout()), slot_count_(slots_for(layout_.chunk_bytes())) {
+ChunkCache::ChunkCache(std::shared_ptr<asset::ChunkSource> source, unsigned loaders, std::size_t most_slots)
+    : source_(std::move(source)),
+      layout_(source_->layout()),
+      slot_count_(slots_for(layout_.chunk_bytes(), std::min(most_slots, kMostSlots))) {
   for (unsigned i = 0; i < std::max(1U, loaders); ++i) loaders_.emplace_back([this] { load_chunks(); });
 }
 
@@ -61,7 +62,7 @@ void ChunkCache::unpin(Entry& entry) {
     return;
   }
   entry.idle = idle_.insert(idle_.end(), &entry);
-  if (!wanted_.empty() || !ahead_.empty()) work_.notify_one();
+  slot_came();
 }
 
 std::optional<ChunkCache::Pin> ChunkCache::find(std::uint64_t index) {
@@ -107,9 +108,13 @@ std::unique_ptr<ChunkCache::Slot> ChunkCache::take_slot() {
     slot = std::move(free_.back());
     free_.pop_back();
   } else if (slots_made_ < slot_count_) {
-    slot = std::make_unique<Slot>();
-    slot->buffer = WipedBuffer(
-        static_cast<std::size_t>(std::min<std::uint64_t>(layout_.chunk_bytes(), layout_.plaintext_bytes())));
+    try {
+      slot = std::make_unique<Slot>();
+      slot->buffer = WipedBuffer(
+          static_cast<std::size_t>(std::min<std::uint64_t>(layout_.chunk_bytes(), layout_.plaintext_bytes())));
+    } catch (const std::bad_alloc&) {
+      return nullptr;
+    }
     // Kept off a swap device as far as RLIMIT_MEMLOCK goes; without swap it changes nothing.
     (void)mlock2(slot->buffer.data(), slot->buffer.size(), MLOCK_ONFAULT);
     ++slots_made_;
@@ -121,6 +126,10 @@ std::unique_ptr<ChunkCache::Slot> ChunkCache::take_slot() {
     entries_.erase(index);
   }
   return slot;
+}
+
+void ChunkCache::slot_came() {
+  if (!wanted_.empty() || !ahead_.empty()) work_.notify_one();
 }
 
 void ChunkCache::give_slot(std::unique_ptr<Slot> slot) {
@@ -172,13 +181,8 @@ void ChunkCache::load_one(std::unique_lock<std::mutex>& lock, Entry& entry) {
   const std::uint64_t index = entry.index;
   const auto bytes = static_cast<std::size_t>(layout_.chunk_plain_bytes(index));
   entry.state = State::kLoading;
-  Result<> opened;
-  std::unique_ptr<Slot> slot;
-  try {
-    slot = take_slot();
-  } catch (const std::bad_alloc&) {
-    opened = fail("out_of_memory", "there is no memory for a chunk");
-  }
+  Result<> opened = fail("out_of_memory", "there is no memory for a chunk");
+  std::unique_ptr<Slot> slot = take_slot();
   lock.unlock();
   if (slot) {
     opened = source_->open_chunk(index, slot->buffer.span().first(bytes), stop_.get_token());
@@ -201,7 +205,7 @@ void ChunkCache::load_one(std::unique_lock<std::mutex>& lock, Entry& entry) {
     entries_.erase(index);
     if (slot) give_slot(std::move(slot));
   }
-  if (!wanted_.empty() || !ahead_.empty()) work_.notify_one();
+  slot_came();
   lock.unlock();
   for (std::size_t i = 0; i < waiters.size(); ++i) {
     if (opened) {
@@ -227,6 +231,7 @@ void ChunkCache::put(std::uint64_t index, ByteView plain) {
     }
     if (!slot_to_be_had()) return;
     auto slot = take_slot();
+    if (!slot) return;
     auto& entry = entries_[index];
     if (!entry) entry = std::make_unique<Entry>(Entry{.index = index});
     entry->state = State::kLoading;
@@ -237,6 +242,8 @@ void ChunkCache::put(std::uint64_t index, ByteView plain) {
     lock.lock();
     if (cancelled_) return give_slot(std::move(slot));
     pins = publish(*entries_.at(index), std::move(slot), waiters);
+    // Whoever waits for a slot may have looked while this one was neither free nor idle.
+    slot_came();
   }
   for (std::size_t i = 0; i < waiters.size(); ++i) waiters[i](std::move(pins[i]));
 }

@@ -68,7 +68,8 @@ class ChunkCache {
   /// Called once, on a loader thread (or by cancel()'s), without a lock held. Must not block on another chunk.
   using Waiter = std::move_only_function<void(Result<Pin>)>;
 
-  ChunkCache(std::shared_ptr<asset::ChunkSource> source, unsigned loaders);
+  /// Fewer slots than memory would allow: `most_slots`, but kFewestSlots at least.
+  ChunkCache(std::shared_ptr<asset::ChunkSource> source, unsigned loaders, std::size_t most_slots = kMostSlots);
   /// cancel(), then waits for the loaders: for as long as the source takes to heed its stop token.
   ~ChunkCache();
   ChunkCache(const ChunkCache&) = delete;
@@ -84,7 +85,8 @@ class ChunkCache {
   Result<std::optional<Pin>> fetch(std::uint64_t index, Waiter& waiter);
   /// Opens the chunk soon, after those that somebody waits for, if slots allow.
   void load_ahead(std::uint64_t index);
-  /// A chunk that was opened elsewhere takes a slot, if one is free at once, and is given to those who wait for it.
+  /// A chunk that was opened elsewhere takes a slot, if one and the memory for it are free at once, and is given to
+  /// those who wait for it.
   void put(std::uint64_t index, ByteView plain);
 
   /// Stops loading, answers all who wait with "cancelled", wipes every slot that is not pinned or being filled (those
@@ -111,7 +113,10 @@ class ChunkCache {
   Pin pin(Entry& entry);
   void unpin(Entry& entry);
   bool slot_to_be_had() const;
+  /// One of those to be had; nullptr if there is no memory.
   std::unique_ptr<Slot> take_slot();
+  /// A slot can be had: whoever waits for one is woken.
+  void slot_came();
   void give_slot(std::unique_ptr<Slot> slot);
   Entry* next_wanted();
   std::vector<Pin> publish(Entry& entry, std::unique_ptr<Slot> slot, std::vector<Waiter>& waiters);

@@ -121,8 +121,8 @@ void proceed(std::unique_ptr<Reading> reading, std::optional<ChunkCache::Pin> ar
 
 }  // namespace
 
-ChunkReader::ChunkReader(std::shared_ptr<asset::ChunkSource> source, unsigned loaders)
-    : cache_(std::move(source), loaders),
+ChunkReader::ChunkReader(std::shared_ptr<asset::ChunkSource> source, unsigned loaders, std::size_t most_slots)
+    : cache_(std::move(source), loaders, most_slots),
       chunks_ahead_(
           std::clamp<std::uint64_t>(kAheadBytes / cache_.layout().chunk_bytes(), 1, cache_.slot_count() / 3)) {}
 

@@ -48,7 +48,8 @@ class ChunkReader final : public StreamReader {
   /// Reads of more pieces than this (chunks of a few KiB) are copied together instead of pinned.
   static constexpr std::size_t kMostPieces = 16;
 
-  ChunkReader(std::shared_ptr<asset::ChunkSource> source, unsigned loaders);
+  ChunkReader(std::shared_ptr<asset::ChunkSource> source, unsigned loaders,
+              std::size_t most_slots = ChunkCache::kMostSlots);
 
   std::uint64_t size() const override { return cache_.layout().plaintext_bytes(); }
   void read(std::uint64_t offset, std::size_t bytes, ReadDone done) override;

@@ -50,14 +50,6 @@ std::string text_of(const fs::path& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-/// A manifest of one raw file of this many bytes, for chunks that were never sealed.
-asset::Manifest manifest_of(std::uint64_t bytes, std::uint32_t chunk_bytes) {
-  Json document = SealedSample::make({}, chunk_bytes).manifest.document();
-  document.set("plaintext_bytes", static_cast<std::int64_t>(bytes));
-  document.erase("mac");
-  return value_or_throw(asset::Manifest::from_json(document));
-}
-
 /// Over a copy of the ciphertext that it owns: it outlives the sample.
 std::shared_ptr<asset::ChunkSource> chunks_of(const SealedSample& sample) {
   auto bytes = std::make_shared<const Bytes>(sample.ciphertext);
@@ -89,7 +81,7 @@ class MountTest : public testing::Test {
   /// One raw file `model.bin` over chunks that block, fail and count.
   std::unique_ptr<Mount> serve(const std::shared_ptr<test::TestChunks>& chunks) const {
     auto mount = make();
-    const auto manifest = manifest_of(chunks->layout().plaintext_bytes(), chunks->layout().chunk_bytes());
+    const auto manifest = test::manifest_of(chunks->layout());
     value_or_throw(mount->begin(manifest, manifest.layout()));
     mount->serve(chunks);
     return mount;

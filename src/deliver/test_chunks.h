@@ -1,11 +1,18 @@
-// For tests only: a ChunkSource of bytes that follow from their offset, which can block, fail and count.
+// For tests only: chunks that were never sealed. TestChunks blocks, fails and counts where a test says so;
+// UnsteadyChunks does so by itself, and has no lock, which would order the threads that call it and so hide their
+// races.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
+#include <cstring>
 #include <map>
 #include <mutex>
+#include <thread>
 
 #include "asset/chunk_source.h"
+#include "asset/manifest.h"
+#include "blob/sealed_sample.h"
 
 namespace tb::deliver::test {
 
@@ -22,6 +29,14 @@ inline bool is_plain(std::uint64_t offset, ByteView bytes) {
     if (bytes[i] != plain_byte(offset + i)) return false;
   }
   return !bytes.empty();
+}
+
+/// A manifest of one raw file, for chunks that were never sealed.
+inline asset::Manifest manifest_of(const tbenc::Layout& layout) {
+  Json document = blob::SealedSample::make({}, layout.chunk_bytes()).manifest.document();
+  document.set("plaintext_bytes", static_cast<std::int64_t>(layout.plaintext_bytes()));
+  document.erase("mac");
+  return value_or_throw(asset::Manifest::from_json(document));
 }
 
 class TestChunks final : public asset::ChunkSource {
@@ -81,6 +96,43 @@ class TestChunks final : public asset::ChunkSource {
   std::uint64_t blocked_ = kNone, spoilt_ = kNone;
   bool in_block_ = false;
   std::map<std::uint64_t, int> opened_;
+};
+
+class UnsteadyChunks final : public asset::ChunkSource {
+ public:
+  /// Every `fails_every`th opening fails; 0: none does.
+  UnsteadyChunks(std::uint64_t bytes, std::uint32_t chunk_bytes, unsigned fails_every)
+      : layout_(value_or_throw(tbenc::Layout::from_plaintext(bytes, chunk_bytes))), fails_every_(fails_every) {}
+
+  /// All bytes of a chunk are this one.
+  static std::uint8_t byte_of(std::uint64_t chunk) { return static_cast<std::uint8_t>(chunk * 37 + 1); }
+  std::uint8_t byte_at(std::uint64_t offset) const { return byte_of(layout_.chunk_of(offset)); }
+  /// The first and last byte of `bytes`, and one of each page between, are those of the plaintext from `offset` on.
+  bool is_plain(std::uint64_t offset, ByteView bytes) const {
+    for (std::size_t i = 0; i < bytes.size(); i += 4096) {
+      if (bytes[i] != byte_at(offset + i)) return false;
+    }
+    return bytes.empty() || bytes.back() == byte_at(offset + bytes.size() - 1);
+  }
+
+  const tbenc::Layout& layout() const override { return layout_; }
+  Result<> open_chunk(std::uint64_t index, MutableBytes out, std::stop_token stop) override {
+    const unsigned call = calls_.fetch_add(1, std::memory_order_relaxed);
+    while (hangs_.load(std::memory_order_relaxed) && !stop.stop_requested()) std::this_thread::yield();
+    if (call % 3 == 1) std::this_thread::yield();
+    const bool fails = fails_every_ != 0 && call % fails_every_ == fails_every_ - 1;
+    std::memset(out.data(), fails ? 0 : byte_of(index), out.size());
+    if (stop.stop_requested()) return fail("cancelled", "reading was stopped");
+    return fails ? fail("tag_mismatch", "chunk does not verify") : Result<>();
+  }
+  /// From now on whatever is opened waits for its stop token.
+  void hang() { hangs_.store(true, std::memory_order_relaxed); }
+
+ private:
+  tbenc::Layout layout_;
+  unsigned fails_every_;
+  std::atomic<unsigned> calls_ = 0;
+  std::atomic<bool> hangs_ = false;
 };
 
 }  // namespace tb::deliver::test
