@@ -3,9 +3,9 @@
 # One folder of src/ is one static library `tb_NAME` of its *.cc files, one test program `NAME_test` of its *_test.cc
 # files, and, with PROGRAM, one executable made of main.cc. LINK names the lower folders and libraries it uses.
 #
-# The tests of floors 0 to 2 carry the label `sanitized` and hang on the target of that name: what the asan and tsan
+# The tests of floors 0 to 4 carry the label `sanitized` and hang on the target of that name: what the asan and tsan
 # presets build.
-set(TB_SANITIZED_FOLDERS base tbenc async obs api jose tlog sqlite asset http store)
+set(TB_SANITIZED_FOLDERS base tbenc async obs api jose tlog sqlite asset http store blob hydrate deliver)
 add_custom_target(sanitized)
 
 function(tb_folder name)
