@@ -31,8 +31,9 @@ Cache::~Cache() {
 
 Result<std::shared_ptr<Cache>> Cache::on_disk(const std::string& directory, const Digest& manifest_sha256,
                                               const tbenc::Layout& layout) {
-  return std::shared_ptr<Cache>(
-      new Cache(TRY(open_cache_files(directory, manifest_sha256, layout)), manifest_sha256, layout));
+  // Not inside the new-expression: what TRY returns from there would leave its memory behind.
+  CacheFiles files = TRY(open_cache_files(directory, manifest_sha256, layout));
+  return std::shared_ptr<Cache>(new Cache(std::move(files), manifest_sha256, layout));
 }
 
 Result<std::shared_ptr<Cache>> Cache::in_memory(const Digest& manifest_sha256, const tbenc::Layout& layout) {
