@@ -5,6 +5,7 @@
 #   scripts/bench.sh --library    the first of it, the library alone without the command around it
 #   scripts/bench.sh --deliver    delivery to files and to a FIFO, against decryption alone; as root
 #   scripts/bench.sh --mount      a mounted model against a file system of zeros, decryption alone and gocryptfs
+#   scripts/bench.sh --hydrate    download to last plaintext byte, against the same in series and its parts; as root
 #   … --mib 512 --rounds 3        a smaller file, fewer rounds (2048 MiB, 5 rounds)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,7 +14,7 @@ part=command
 pass=()
 for argument in "$@"; do
   case "$argument" in
-    --library | --deliver | --mount) part="${argument#--}" ;;
+    --library | --deliver | --mount | --hydrate) part="${argument#--}" ;;
     *) pass+=("$argument") ;;
   esac
 done
@@ -22,6 +23,7 @@ case "$part" in
   command) tools=(age openssl cmp python3) targets=(limits random_read tbenc_whole parts_bench aead_bench trustbridge fetch_bench) ;;
   library) tools=(age openssl cmp python3) targets=(limits random_read tbenc_whole parts_bench aead_bench) ;;
   deliver) tools=() targets=(deliver_bench) ;;
+  hydrate) tools=(nginx) targets=(hydrate_bench hydrate_memory trustbridge) ;;
   mount) tools=(gocryptfs openssl python3) targets=(mount_bench trustbridge) ;;
 esac
 for tool in "${tools[@]}"; do
@@ -41,6 +43,12 @@ echo "kernel: $(uname -r), load at the start: $(cut -d' ' -f1 /proc/loadavg), $(
 case "$part" in
   deliver)
     "$build/bin/deliver_bench" "$directory" "${pass[@]}"
+    exit
+    ;;
+  hydrate)
+    "$build/bin/hydrate_bench" "$directory" "$build/bin/trustbridge" --disk "$build" "${pass[@]}"
+    "$build/bin/hydrate_memory" mount "$directory"
+    "$build/bin/hydrate_memory" fifo "$directory"
     exit
     ;;
   mount)

@@ -1,0 +1,64 @@
+#include "bench/served_asset.h"
+
+#include <fcntl.h>
+
+#include "base/crypto.h"
+#include "tbenc/parallel.h"
+
+namespace tb::bench {
+namespace {
+
+class Zeros final : public tbenc::PullSource {
+ public:
+  explicit Zeros(std::uint64_t bytes) : left_(bytes) {}
+  Result<std::size_t> read(MutableBytes out) override {
+    const auto some = static_cast<std::size_t>(std::min<std::uint64_t>(left_, out.size()));
+    std::ranges::fill(out.first(some), std::uint8_t{0});
+    left_ -= some;
+    return some;
+  }
+  std::string name() const override { return "zeros"; }
+
+ private:
+  std::uint64_t left_;
+};
+
+}  // namespace
+
+ServedAsset::ServedAsset(const std::string& directory, std::uint64_t plaintext_bytes)
+    : directory_(directory), nginx_(directory), key_(random_key()) {
+  // The master writes it before it takes connections.
+  std::string master = value_or_throw(read_small_file(directory + "/nginx.pid"));
+  while (master.ends_with('\n')) master.pop_back();
+  workers_ = children_of(master);
+
+  const Fd file = value_or_throw(open_file(ciphertext_path(), O_WRONLY | O_CREAT | O_EXCL, 0644));
+  const auto header = value_or_throw(tbenc::new_header(kChunkBytes));
+  Zeros zeros(plaintext_bytes);
+  tbenc::FdSink sink(file.get(), "ciphertext");
+  const auto sealed = value_or_throw(tbenc::encrypt(key_, header, zeros, sink));
+  asset::ManifestDraft draft;
+  draft.asset_id = "bench";
+  draft.header = header;
+  draft.plaintext_bytes = sealed.plaintext_bytes;
+  draft.sha256_ciphertext = sealed.sha256_ciphertext;
+  draft.content = asset::Content{};
+  draft.content->name = "model.bin";
+  manifest_ = value_or_throw(draft.build(key_));
+  value_or_throw(write_file_atomically(manifest_path(), manifest_->text(), 0644, true));
+  value_or_throw(write_file_atomically(key_path(), to_hex(key_.reveal()) + "\n", 0600, true));
+}
+
+double ServedAsset::server_cpu_seconds() const {
+  double sum = 0;
+  for (const std::string& worker : workers_) sum += cpu_seconds_of(worker);
+  return sum;
+}
+
+Cost ServedAsset::cost_of(const std::function<void()>& work) const {
+  const double server = server_cpu_seconds(), own = own_cpu_seconds(), start = seconds_now();
+  work();
+  return {seconds_now() - start, own_cpu_seconds() - own, server_cpu_seconds() - server};
+}
+
+}  // namespace tb::bench
