@@ -16,11 +16,16 @@ namespace {
 constexpr std::uint64_t kFlushBytes = std::uint64_t{1} << 20;
 }  // namespace
 
-Cache::Cache(CacheFiles files, const Digest& manifest_sha256, const tbenc::Layout& layout)
+void Cache::Unmap::operator()(std::uint8_t* memory) const {
+  munmap(memory, bytes);
+}
+
+Cache::Cache(CacheFiles files, Memory memory, const Digest& manifest_sha256, const tbenc::Layout& layout)
     : manifest_sha256_(manifest_sha256),
       layout_(layout),
       fd_(std::move(files.ciphertext)),
       journal_(std::move(files.journal)),
+      memory_(std::move(memory)),
       present_(std::move(files.present)),
       present_count_(static_cast<std::uint64_t>(std::ranges::count(present_, true))) {}
 
@@ -33,7 +38,7 @@ Result<std::shared_ptr<Cache>> Cache::on_disk(const std::string& directory, cons
                                               const tbenc::Layout& layout) {
   // Not inside the new-expression: what TRY returns from there would leave its memory behind.
   CacheFiles files = TRY(open_cache_files(directory, manifest_sha256, layout));
-  return std::shared_ptr<Cache>(new Cache(std::move(files), manifest_sha256, layout));
+  return std::shared_ptr<Cache>(new Cache(std::move(files), Memory(), manifest_sha256, layout));
 }
 
 Result<std::shared_ptr<Cache>> Cache::in_memory(const Digest& manifest_sha256, const tbenc::Layout& layout) {
@@ -42,13 +47,15 @@ Result<std::shared_ptr<Cache>> Cache::in_memory(const Digest& manifest_sha256, c
     return fail("memory_short", fmt::format("the ciphertext cache needs {} MiB in memory, {} MiB are free",
                                             (bytes >> 20) + 1, *free >> 20));
   }
+  // Not a memfd: its pages are small, given out under the file's lock, and cost more than the record's decryption.
+  void* mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapped == MAP_FAILED) return fail(error_from_errno(errno, "memory for the ciphertext cache"));
+  (void)madvise(mapped, bytes, MADV_HUGEPAGE);
+  (void)madvise(mapped, bytes, MADV_DONTDUMP);
   CacheFiles files;
-  files.ciphertext = Fd(memfd_create("trustbridge-ciphertext", MFD_CLOEXEC));
-  if (!files.ciphertext || ftruncate(files.ciphertext.get(), static_cast<off_t>(bytes)) != 0) {
-    return fail(error_from_errno(errno, "memory for the ciphertext cache"));
-  }
   files.present.resize(static_cast<std::size_t>(layout.chunk_count()));
-  return std::shared_ptr<Cache>(new Cache(std::move(files), manifest_sha256, layout));
+  return std::shared_ptr<Cache>(
+      new Cache(std::move(files), Memory(static_cast<std::uint8_t*>(mapped), Unmap{bytes}), manifest_sha256, layout));
 }
 
 Result<tbenc::Header> Cache::header() const {
@@ -58,12 +65,18 @@ Result<tbenc::Header> Cache::header() const {
 }
 
 Result<> Cache::store_header(const tbenc::Header& header) {
-  return pwrite_full(fd_.get(), tbenc::encode_header(header), 0, "ciphertext cache");
+  return write_at(0, tbenc::encode_header(header));
 }
 
 Result<> Cache::store(std::uint64_t chunk, ByteView record) {
   if (record.size() != layout_.record_bytes(chunk)) return fail("internal", "a record of the wrong size for the cache");
-  return pwrite_full(fd_.get(), record, layout_.record_offset(chunk), "ciphertext cache");
+  return write_at(layout_.record_offset(chunk), record);
+}
+
+Result<> Cache::write_at(std::uint64_t offset, ByteView bytes) {
+  if (!memory_) return pwrite_full(fd_.get(), bytes, offset, "ciphertext cache");
+  std::ranges::copy(bytes, memory_.get() + offset);
+  return {};
 }
 
 void Cache::mark(std::uint64_t chunk) {
@@ -126,6 +139,13 @@ bool Cache::complete() const {
 }
 
 Result<> Cache::read_at(std::uint64_t offset, MutableBytes out) const {
+  if (memory_) {
+    if (offset > size() || out.size() > size() - offset) {
+      return fail("io_error", "the ciphertext cache is shorter than what is read");
+    }
+    std::copy_n(memory_.get() + offset, out.size(), out.begin());
+    return {};
+  }
   const std::size_t got = TRY(pread_full(fd_.get(), out, offset, "ciphertext cache"));
   if (got != out.size()) return fail("io_error", "the ciphertext cache is shorter than it was made");
   return {};

@@ -27,7 +27,8 @@ class Cache final : public tbenc::RandomSource {
   /// What an earlier run of this manifest left in `directory`, or a new one. Errors of open_cache_files.
   static Result<std::shared_ptr<Cache>> on_disk(const std::string& directory, const Digest& manifest_sha256,
                                                 const tbenc::Layout& layout);
-  /// In anonymous memory: "memory_short" before a byte is written if it does not fit.
+  /// In anonymous memory, on huge pages where they are to be had: "memory_short" before a byte is written if it does
+  /// not fit.
   static Result<std::shared_ptr<Cache>> in_memory(const Digest& manifest_sha256, const tbenc::Layout& layout);
   ~Cache() override;
 
@@ -61,7 +62,14 @@ class Cache final : public tbenc::RandomSource {
   std::string name() const override { return "ciphertext cache"; }
 
  private:
-  Cache(CacheFiles files, const Digest& manifest_sha256, const tbenc::Layout& layout);
+  struct Unmap {
+    std::size_t bytes;
+    void operator()(std::uint8_t* memory) const;
+  };
+  using Memory = std::unique_ptr<std::uint8_t, Unmap>;
+
+  Cache(CacheFiles files, Memory memory, const Digest& manifest_sha256, const tbenc::Layout& layout);
+  Result<> write_at(std::uint64_t offset, ByteView bytes);
   void write_bits(std::uint64_t first_byte, std::uint64_t last_byte);
   void note_dirty(std::uint64_t chunk);
   void flush();
@@ -69,6 +77,7 @@ class Cache final : public tbenc::RandomSource {
   Digest manifest_sha256_;
   tbenc::Layout layout_;
   Fd fd_, journal_;
+  Memory memory_;  ///< instead of fd_ and journal_, for in_memory()
   mutable std::mutex mutex_;
   std::vector<bool> present_;
   std::uint64_t present_count_ = 0;
