@@ -12,12 +12,16 @@
 
 #include "base/bytes.h"
 #include "hydrate/range_plan.h"
+#include "tbenc/header.h"
 
 namespace tb::hydrate {
 
 class ChunkTable {
  public:
-  ChunkTable(const tbenc::Layout& layout, std::uint64_t request_bytes) : plan_(layout, request_bytes) {}
+  /// Workers get as many chunks at once as make `request_bytes` of plaintext, one at least: the 20 bytes that each
+  /// record has beside it do not count, or 8 MiB would not hold two chunks of 4 MiB.
+  ChunkTable(const tbenc::Layout& layout, std::uint64_t request_bytes)
+      : plan_(layout, request_bytes + request_bytes / layout.chunk_bytes() * tbenc::kRecordOverhead) {}
 
   /// The next range for a worker. Waits while all that is missing is in hands; nothing once all is done, or stopped.
   std::optional<Range> next_range(std::stop_token stop);

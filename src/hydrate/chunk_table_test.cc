@@ -14,6 +14,14 @@ ChunkTable table_of(std::uint64_t chunks) {
   return ChunkTable(value_or_throw(tbenc::Layout::from_plaintext(chunks * 1024, 1024)), 2 * 1044);
 }
 
+TEST(ChunkTable, ARequestIsCountedInPlaintext) {
+  const auto layout = value_or_throw(tbenc::Layout::from_plaintext(std::uint64_t{64} << 20, 4U << 20));
+  for (const auto& [request_bytes, chunks] :
+       {std::pair{8U << 20, 2U}, {(8U << 20) - 1, 1U}, {1024U, 1U}, {64U << 20, 16U}}) {
+    EXPECT_EQ(ChunkTable(layout, request_bytes).next_range({})->chunks, chunks) << request_bytes;
+  }
+}
+
 TEST(ChunkTable, AReaderGetsWhatAWorkerBrings) {
   ChunkTable table = table_of(4);
   ASSERT_EQ(table.next_range({})->first_chunk, 0U);
