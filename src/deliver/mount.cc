@@ -13,6 +13,7 @@
 #include "deliver/fuse_session.h"
 #include "deliver/guard.h"
 #include "deliver/mount_point.h"
+#include "deliver/mount_table.h"
 #include "deliver/mount_tree.h"
 #include "deliver/place.h"
 
@@ -74,6 +75,7 @@ class FuseMount final : public Mount {
     auto session = std::make_shared<FuseSession>(std::move(*tree_), reader, options,
                                                  [this](const Error& error) { note_fault(error); });
     tree_.reset();
+    value_or_throw(require_own_fuse(point_, kMountSource));
     const std::lock_guard lock(mutex_);
     session_ = std::move(session);
     reader_ = std::move(reader);

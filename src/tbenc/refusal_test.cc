@@ -204,7 +204,7 @@ TEST(Refusal, ACutAtARecordBorderIsSeenWithAManifestOnly) {
 TEST(Refusal, RandomDamage) {
   std::mt19937 random(20261122);
   const Original original(5 * kChunk + 5);
-  for (int i = 0; i < scaled(300); ++i) {
+  for (int i = 0; i < tb::test::scaled(300); ++i) {
     Bytes bad = original.file;
     const std::size_t edits = random() % 3 + 1;
     for (std::size_t edit = 0; edit < edits; ++edit) {
