@@ -21,18 +21,20 @@ PipeEnd::PipeEnd(Fd fd, std::size_t pipe_bytes) : fd_(std::move(fd)) {
 }
 
 template <typename Put>
-Result<Written> PipeEnd::put_all(ByteView bytes, int stop_fd, Put put) {
-  while (!bytes.empty()) {
+Result<Written> PipeEnd::put_all(ByteView& rest, int stop_fd, IfFull if_full, Put put) {
+  while (!rest.empty()) {
     pollfd ends[2] = {{fd_.get(), POLLOUT, 0}, {stop_fd, POLLIN, 0}};
-    if (poll(ends, 2, -1) < 0) {
+    const int ready = poll(ends, 2, if_full == IfFull::kWait ? -1 : 0);
+    if (ready == 0) return Written::kPart;
+    if (ready < 0) {
       if (errno == EINTR) continue;
       return fail(error_from_errno(errno, "fifo"));
     }
     if (ends[1].revents != 0) return Written::kStopped;
     if ((ends[0].revents & POLLERR) != 0) return Written::kReaderGone;
-    const ssize_t n = put(bytes);
+    const ssize_t n = put();
     if (n >= 0) {
-      bytes = bytes.subspan(static_cast<std::size_t>(n));
+      rest = rest.subspan(static_cast<std::size_t>(n));
     } else if (errno == EPIPE) {
       return Written::kReaderGone;
     } else if (errno != EAGAIN && errno != EINTR) {
@@ -42,18 +44,15 @@ Result<Written> PipeEnd::put_all(ByteView bytes, int stop_fd, Put put) {
   return Written::kAll;
 }
 
-Result<Written> PipeEnd::write(ByteView bytes, int stop_fd) {
-  return put_all(bytes, stop_fd, [&](ByteView rest) { return ::write(fd_.get(), rest.data(), rest.size()); });
+Result<Written> PipeEnd::write(ByteView& rest, int stop_fd, IfFull if_full) {
+  return put_all(rest, stop_fd, if_full, [&] { return ::write(fd_.get(), rest.data(), rest.size()); });
 }
 
-Result<Written> PipeEnd::give(ByteView bytes, int stop_fd, std::size_t& given) {
-  given = 0;
-  return put_all(bytes, stop_fd, [&](ByteView rest) {
+Result<Written> PipeEnd::give(ByteView& rest, int stop_fd, IfFull if_full) {
+  return put_all(rest, stop_fd, if_full, [&] {
     // The kernel reads from it only.
     const iovec pages{const_cast<std::uint8_t*>(rest.data()), rest.size()};
-    const ssize_t n = vmsplice(fd_.get(), &pages, 1, SPLICE_F_NONBLOCK);
-    if (n > 0) given += static_cast<std::size_t>(n);
-    return n;
+    return vmsplice(fd_.get(), &pages, 1, SPLICE_F_NONBLOCK);
   });
 }
 

@@ -10,20 +10,22 @@
 
 namespace tb::deliver {
 
-/// How writing to a reader went.
-enum class Written { kAll, kReaderGone, kStopped };
+/// How writing to a reader went. kPart: the pipe is full.
+enum class Written { kAll, kPart, kReaderGone, kStopped };
+enum class IfFull { kWait, kReturn };
 
 class PipeEnd {
  public:
   /// Takes the write end, non-blocking; its capacity is made `pipe_bytes` where the kernel allows.
   PipeEnd(Fd fd, std::size_t pipe_bytes);
 
-  /// Blocks until all of `bytes` is in the pipe, the reader has gone, or `stop_fd` (an eventfd) becomes readable. The
-  /// calling thread must have SIGPIPE blocked.
-  Result<Written> write(ByteView bytes, int stop_fd);
-  /// The same without a copy: the pages of `bytes`, which starts on a page, are given to the pipe (vmsplice). Whatever
-  /// comes of it, none of the first `given` bytes' pages may be written again (pipe_pages.h).
-  Result<Written> give(ByteView bytes, int stop_fd, std::size_t& given);
+  /// Until all of `rest` is in the pipe, the reader has gone, `stop_fd` (an eventfd) has become readable, or the pipe
+  /// is full and that is not to be waited out. `rest` is what is not in the pipe then. The calling thread must have
+  /// SIGPIPE blocked.
+  Result<Written> write(ByteView& rest, int stop_fd, IfFull if_full);
+  /// The same without a copy: the pages of `rest` are given to the pipe (vmsplice). Whatever comes of it, no page of
+  /// what is not in `rest` any more may be written again (pipe_pages.h).
+  Result<Written> give(ByteView& rest, int stop_fd, IfFull if_full);
   /// True once no process has the other end open.
   bool reader_gone() const;
   /// Waits until the reader has gone (true) or `stop_fd` becomes readable (false).
@@ -33,7 +35,7 @@ class PipeEnd {
 
  private:
   template <typename Put>
-  Result<Written> put_all(ByteView bytes, int stop_fd, Put put);
+  Result<Written> put_all(ByteView& rest, int stop_fd, IfFull if_full, Put put);
   Fd fd_;
 };
 

@@ -23,7 +23,7 @@ PipePages::PipePages(std::size_t bytes) : size_(bytes) {
 
 PipePages::~PipePages() {
   if (data_ == nullptr) return;
-  if (written_) wipe(data_, size_);
+  wipe_what_is_ours();
   unmap();
 }
 
@@ -44,11 +44,16 @@ void PipePages::unmap() noexcept {
   data_ = nullptr;
 }
 
-void PipePages::let_go(std::size_t bytes) {
+void PipePages::wipe_what_is_ours() noexcept {
   static const auto page_bytes = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  const std::size_t given = std::min(rounded_up(bytes, page_bytes), size_);
-  wipe(data_ + given, size_ - given);
+  const std::size_t given = std::min(rounded_up(given_, page_bytes), size_);
+  if (written_) wipe(data_ + given, size_ - given);
+}
+
+void PipePages::let_go() {
+  wipe_what_is_ours();
   written_ = false;
+  given_ = 0;
   if (madvise(base_, mapped_, MADV_DONTNEED) == 0) return;
   unmap();  // locked memory is not given up page by page
   map();

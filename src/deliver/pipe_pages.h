@@ -18,19 +18,23 @@ class PipePages {
   PipePages(const PipePages&) = delete;
   PipePages& operator=(const PipePages&) = delete;
 
+  /// To be written, until something of it is given.
   MutableBytes span() {
     written_ = true;
     return {data_, size_};
   }
-  /// The first `bytes` of it were given, in whole or in part: wipes the pages behind them that were not, and puts fresh
-  /// ones in place of all of them. Throws std::bad_alloc.
-  void let_go(std::size_t bytes);
+  ByteView view() const { return {data_, size_}; }
+  /// The first `bytes` of it have been given: nothing here writes to their pages any more, whatever comes.
+  void gave(std::size_t bytes) { given_ = bytes; }
+  /// Wipes the pages that were not given, and puts fresh ones in place of all of them. Throws std::bad_alloc.
+  void let_go();
 
  private:
   void map();
   void unmap() noexcept;
+  void wipe_what_is_ours() noexcept;
   std::uint8_t* data_ = nullptr;
-  std::size_t size_ = 0, mapped_ = 0;
+  std::size_t size_ = 0, mapped_ = 0, given_ = 0;
   void* base_ = nullptr;
   bool written_ = false;  ///< since the pages came
 };

@@ -194,6 +194,24 @@ TEST_P(ReaderStream, StopIsHeardByAPipeThatIsFull) {
   EXPECT_EQ(*written, Written::kStopped);
 }
 
+TEST_P(ReaderStream, WhatIsInThePipeIsNotTouchedByTheEndOfAStoppedStream) {
+  Pattern source(16 << 20, 4 << 20);
+  auto pipe = make_pipe();
+  const Fd held(dup(pipe.writing.get()));
+  auto outcome = start(source, std::move(pipe.writing));
+  Bytes got(std::size_t{1} << 20);
+  for (int in_pipe = 0; in_pipe < (1 << 20);) {
+    ASSERT_EQ(ioctl(pipe.reading.get(), FIONREAD, &in_pipe), 0);
+    std::this_thread::yield();
+  }
+  request_stop();
+  auto written = outcome.get();
+  ASSERT_TRUE(written);
+  EXPECT_EQ(*written, Written::kStopped);
+  ASSERT_EQ(value_or_throw(read_full(pipe.reading.get(), got, "pipe")), got.size());
+  EXPECT_FALSE(first_wrong(got, 0)) << "a page that was given is not wiped";
+}
+
 TEST_P(ReaderStream, StopIsHeardByASourceThatWaits) {
   Pattern source(64 << 20, 4 << 20);
   source.waits_from = 1;
@@ -211,15 +229,23 @@ TEST_P(ReaderStream, StopIsHeardByASourceThatWaits) {
   }
 }
 
-TEST(StreamThreads, AreBoundedByMemoryAndByWork) {
+TEST(StreamPlan, IsBoundedByMemoryAndByWork) {
   const auto layout = [](std::uint64_t bytes, std::uint32_t chunk_bytes) {
     return value_or_throw(tbenc::Layout::from_plaintext(bytes, chunk_bytes));
   };
-  EXPECT_EQ(stream_threads(layout(std::uint64_t{1} << 40, 4 << 20), 2), 2U);
-  EXPECT_EQ(stream_threads(layout(std::uint64_t{1} << 40, 4 << 20), 64), 6U);
-  EXPECT_EQ(stream_threads(layout(std::uint64_t{1} << 40, 64 << 20), 64), 1U);
-  EXPECT_EQ(stream_threads(layout(5000, 1000), 64), 1U);
-  EXPECT_EQ(stream_threads(layout(0, 1000), 0), 1U);
+  const auto plan = [&](std::uint64_t bytes, std::uint32_t chunk_bytes, unsigned cores) {
+    const StreamPlan made = plan_stream(layout(bytes, chunk_bytes), cores);
+    return std::pair<unsigned, std::size_t>(made.threads, made.pieces);
+  };
+  using Plan = std::pair<unsigned, std::size_t>;
+  EXPECT_EQ(plan(std::uint64_t{1} << 40, 4 << 20, 1), Plan(1, 3));
+  EXPECT_EQ(plan(std::uint64_t{1} << 40, 4 << 20, 2), Plan(2, 4));
+  EXPECT_EQ(plan(std::uint64_t{1} << 40, 4 << 20, 64), Plan(5, 7)) << "7 pieces and 5 records are 48 MiB";
+  EXPECT_EQ(plan(std::uint64_t{1} << 40, 16 << 20, 64), Plan(1, 2));
+  EXPECT_EQ(plan(std::uint64_t{1} << 40, 64 << 20, 64), Plan(1, 1));
+  EXPECT_EQ(plan(8 << 20, 4 << 20, 64), Plan(2, 2)) << "no more than there is";
+  EXPECT_EQ(plan(5000, 1000, 64), Plan(1, 1));
+  EXPECT_EQ(plan(0, 1000, 0), Plan(1, 1));
 }
 
 TEST(PipePages, WhatWasGivenStaysAsItWasAndWhatWasNotIsWiped) {
@@ -228,7 +254,8 @@ TEST(PipePages, WhatWasGivenStaysAsItWasAndWhatWasNotIsWiped) {
   auto pipe = make_pipe();
   const iovec given{pages.span().data(), 5000};
   ASSERT_EQ(vmsplice(pipe.writing.get(), &given, 1, 0), 5000);
-  pages.let_go(5000);
+  pages.gave(5000);
+  pages.let_go();
   EXPECT_TRUE(std::ranges::all_of(pages.span(), [](std::uint8_t b) { return b == 0; }));
   std::ranges::fill(pages.span(), std::uint8_t{9});
   Bytes got(5000);
