@@ -4,7 +4,8 @@
 //   deliver_bench DIRECTORY [MIB [ROUNDS]]   2048 MiB sealed in memory, 5 rounds; DIRECTORY on tmpfs, CAP_SYS_ADMIN
 //
 // Limits: a delivery to files cannot be faster than opening every chunk plus writing it once, spread over the cores; a
-// FIFO not faster than opening plus what its reader spends on reading. Rounds run everything once, one after the other;
+// FIFO not faster than opening plus what its reader spends on reading, nor, if it gives pages, than these and the pages
+// that the kernel clears for it, once each. Rounds run everything once, one after the other;
 // ratios are taken within a round. Destinations are new, but their memory was used before the first round: the host of
 // a virtual machine hands out untouched memory slowly.
 #include <fcntl.h>
@@ -31,6 +32,7 @@
 #include "deliver/fifo.h"
 #include "deliver/kernel.h"
 #include "deliver/own_mount.h"
+#include "deliver/pipe_pages.h"
 #include "deliver/tmpfs.h"
 #include "tbenc/parallel.h"
 
@@ -205,6 +207,21 @@ Cost readers_copy(std::uint64_t bytes) {
   return cost;
 }
 
+/// What the kernel spends on giving out `bytes` of huge pages, clearing them, and taking them back, a chunk at a time.
+Cost fresh_pages(std::uint64_t bytes) {
+  deliver::PipePages pages(kChunkBytes);
+  const double cpu = thread_cpu_seconds();
+  Cost cost = cost_of([&] {
+    for (std::uint64_t at = 0; at < bytes; at += kChunkBytes) {
+      for (std::size_t page = 0; page < kChunkBytes; page += 4096) pages.span()[page] = 1;
+      pages.gave(kChunkBytes);
+      pages.let_go();
+    }
+  });
+  cost.cpu = thread_cpu_seconds() - cpu;
+  return cost;
+}
+
 std::uint64_t resident_kib() {
   const std::string status = value_or_throw(read_small_file("/proc/self/status"));
   const auto at = status.find("RssAnon:");
@@ -267,6 +284,7 @@ class Bench {
     const auto& asset = *asset_;
     measure("decrypt to nothing", [&] { decrypt_to_nothing(asset); });
     note("reader's copy", readers_copy(bytes_));
+    note("fresh pages", fresh_pages(bytes_));
     files("own tmpfs", true);
     files("plain tmpfs", false);
     deliver::Kernel copies = kernel_;
@@ -315,6 +333,16 @@ class Bench {
     return median(ratios);
   }
 
+  /// The other work on top of decryption's, at the pace at which all cores decrypted in the same round.
+  double of_fifo_limit(const std::string& what, const std::vector<std::string>& others) const {
+    return ratio(what, [&](std::size_t i) {
+      const double decrypt = cpus_.at("decrypt to nothing")[i];
+      double all = decrypt;
+      for (const std::string& other : others) all += cpus_.at(other)[i];
+      return walls_.at("decrypt to nothing")[i] * all / decrypt;
+    });
+  }
+
   void report() const {
     fmt::print("{} MiB, chunks of 4 MiB, {} rounds, medians, {} cores; tmpfs huge={}, noswap {}\n", bytes_ >> 20,
                rounds_, cores(), kernel_.tmpfs_huge.empty() ? "none" : kernel_.tmpfs_huge, kernel_.tmpfs_noswap);
@@ -330,14 +358,11 @@ class Bench {
                  100 * of_limit, resident_.at(what));
     }
     for (const char* what : {"fifo, pages given", "fifo, write()"}) {
-      // The reader's work on top of decryption's, at the pace at which all cores decrypted in this round.
-      const double of_limit = ratio(what, [&](std::size_t i) {
-        const double decrypt = cpus_.at("decrypt to nothing")[i], read = cpus_.at("reader's copy")[i];
-        return walls_.at("decrypt to nothing")[i] * (decrypt + read) / decrypt;
-      });
-      fmt::print("{:28} {:3.0f} % of decrypting and the reader's copy, {:.0f} MiB resident\n", what, 100 * of_limit,
-                 resident_.at(what));
+      fmt::print("{:28} {:3.0f} % of decrypting and the reader's copy, {:.0f} MiB resident\n", what,
+                 100 * of_fifo_limit(what, {"reader's copy"}), resident_.at(what));
     }
+    fmt::print("{:28} {:3.0f} % of decrypting, the reader's copy and fresh pages\n", "fifo, pages given",
+               100 * of_fifo_limit("fifo, pages given", {"reader's copy", "fresh pages"}));
     fmt::print("fifo: giving pages is {:.2f} times write()\n",
                ratio("fifo, pages given", [&](std::size_t i) { return walls_.at("fifo, write()")[i]; }));
     fmt::print("tmpfs: our own is {:.2f} times a plain one\n",
