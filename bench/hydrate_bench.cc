@@ -2,9 +2,10 @@
 // series, and against what the parts cost alone in the same minutes. For scripts/bench.sh --hydrate.
 //
 //   hydrate_bench DIRECTORY TRUSTBRIDGE [--mib 2048] [--rounds 5] [--connections 4] [--request-kib 8192]
-//                 [--disk DIRECTORY] [--only WAY]
+//                 [--disk DIRECTORY] [--only WAY [--limit-rate N]]
 //
 // --disk: a folder on a disk, for the time to the first byte. --only: just that way (or all that begin so), no parts.
+// --limit-rate: bytes a second that nginx gives one connection (40m), to see what `--connections auto` makes of it.
 //
 // The limit of a way is what no program with these cores can beat that does each part once: for each of its phases the
 // slowest part that is one stream, or the processor time of all parts, nginx's included, over the cores, whichever is
@@ -61,7 +62,7 @@ std::vector<Way> all_ways() {
 }
 
 struct Settings {
-  std::string directory, trustbridge, disk, only;
+  std::string directory, trustbridge, disk, only, server_lines;
   std::uint64_t mib = 2048;
   unsigned rounds = 5;
   WaySettings ways;
@@ -72,7 +73,7 @@ class Bench {
   explicit Bench(const Settings& settings)
       : settings_(settings),
         kernel_(deliver::probe_kernel()),
-        asset_(settings.directory, settings.mib << 20),
+        asset_(settings.directory, settings.mib << 20, settings.server_lines),
         stages_(asset_, settings.directory),
         ways_(asset_, kernel_, settings.ways) {
     std::erase_if(all_, [&](const Way& way) { return !way.name.starts_with(settings_.only); });
@@ -225,6 +226,10 @@ std::optional<Settings> settings_from(int argc, char** argv) {
       settings.disk = value;
     else if (flag == "--only")
       settings.only = value;
+    else if (flag == "--limit-rate")
+      settings.server_lines = fmt::format("limit_rate {};", value);
+    else if (flag == "--connections" && value == "auto")
+      settings.ways.connections = 0;
     else if (number == 0)
       return std::nullopt;
     else if (flag == "--mib")
@@ -238,6 +243,8 @@ std::optional<Settings> settings_from(int argc, char** argv) {
     else
       return std::nullopt;
   }
+  // The parts and the series need a number.
+  if (settings.ways.connections == 0 && settings.only.empty()) return std::nullopt;
   return settings;
 }
 
@@ -249,7 +256,7 @@ int main(int argc, char** argv) {
   if (!settings) {
     fmt::print(stderr,
                "usage: hydrate_bench DIRECTORY TRUSTBRIDGE [--mib N] [--rounds N] [--connections N]\n"
-               "                     [--request-kib N] [--disk DIRECTORY] [--only WAY]\n");
+               "                     [--request-kib N] [--disk DIRECTORY] [--only WAY] [--limit-rate N]\n");
     return 2;
   }
   try {

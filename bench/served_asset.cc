@@ -25,8 +25,8 @@ class Zeros final : public tbenc::PullSource {
 
 }  // namespace
 
-ServedAsset::ServedAsset(const std::string& directory, std::uint64_t plaintext_bytes)
-    : directory_(directory), nginx_(directory), key_(random_key()) {
+ServedAsset::ServedAsset(const std::string& directory, std::uint64_t plaintext_bytes, const std::string& server_lines)
+    : directory_(directory), nginx_(directory, {.server_lines = server_lines}), key_(random_key()) {
   // The master writes it before it takes connections.
   std::string master = value_or_throw(read_small_file(directory + "/nginx.pid"));
   while (master.ends_with('\n')) master.pop_back();

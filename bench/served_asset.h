@@ -29,7 +29,8 @@ struct Download {
 class ServedAsset {
  public:
   /// Seals `plaintext_bytes` of zeros: what is encrypted makes no difference to AES.
-  ServedAsset(const std::string& directory, std::uint64_t plaintext_bytes);
+  /// `server_lines`: more of nginx's directives.
+  ServedAsset(const std::string& directory, std::uint64_t plaintext_bytes, const std::string& server_lines = {});
 
   const asset::Manifest& manifest() const { return *manifest_; }
   hydrate::AuthenticatedManifest authenticated() const { return {*manifest_, {.mac = true}}; }
