@@ -52,10 +52,10 @@ inline double own_cpu_seconds() {
   return sum;
 }
 
-/// Of a process with one thread, to the nanosecond: /proc/PID/stat counts hundredths of a second.
+/// Of a process with one thread, to the nanosecond: /proc/PID/stat counts hundredths of a second. Throws if it has
+/// ended: a figure without it would be wrong.
 inline double cpu_seconds_of(const std::string& pid) {
-  const auto text = read_small_file("/proc/" + pid + "/schedstat");
-  return text ? std::strtod(text->c_str(), nullptr) * 1e-9 : 0;
+  return std::strtod(value_or_throw(read_small_file("/proc/" + pid + "/schedstat")).c_str(), nullptr) * 1e-9;
 }
 
 inline std::vector<std::string> children_of(const std::string& pid) {

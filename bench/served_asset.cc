@@ -8,6 +8,8 @@
 namespace tb::bench {
 namespace {
 
+constexpr std::size_t kWorkers = 2;  ///< of blob::Nginx
+
 class Zeros final : public tbenc::PullSource {
  public:
   explicit Zeros(std::uint64_t bytes) : left_(bytes) {}
@@ -27,11 +29,6 @@ class Zeros final : public tbenc::PullSource {
 
 ServedAsset::ServedAsset(const std::string& directory, std::uint64_t plaintext_bytes, const std::string& server_lines)
     : directory_(directory), nginx_(directory, {.server_lines = server_lines}), key_(random_key()) {
-  // The master writes it before it takes connections.
-  std::string master = value_or_throw(read_small_file(directory + "/nginx.pid"));
-  while (master.ends_with('\n')) master.pop_back();
-  workers_ = children_of(master);
-
   const Fd file = value_or_throw(open_file(ciphertext_path(), O_WRONLY | O_CREAT | O_EXCL, 0644));
   const auto header = value_or_throw(tbenc::new_header(kChunkBytes));
   Zeros zeros(plaintext_bytes);
@@ -47,6 +44,18 @@ ServedAsset::ServedAsset(const std::string& directory, std::uint64_t plaintext_b
   manifest_ = value_or_throw(draft.build(key_));
   value_or_throw(write_file_atomically(manifest_path(), manifest_->text(), 0644, true));
   value_or_throw(write_file_atomically(key_path(), to_hex(key_.reveal()) + "\n", 0600, true));
+  find_workers();
+}
+
+/// The kernel takes connections for nginx before its workers are there.
+void ServedAsset::find_workers() {
+  std::string master = value_or_throw(read_small_file(directory_ + "/nginx.pid"));
+  while (master.ends_with('\n')) master.pop_back();
+  for (int attempt = 0; workers_.size() != kWorkers; ++attempt) {
+    if (attempt == 1000) throw Error("internal", "nginx has not the workers that it should have");
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    workers_ = children_of(master);
+  }
 }
 
 double ServedAsset::server_cpu_seconds() const {

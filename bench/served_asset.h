@@ -45,6 +45,7 @@ class ServedAsset {
   Cost cost_of(const std::function<void()>& work) const;
 
  private:
+  void find_workers();
   double server_cpu_seconds() const;
 
   std::string directory_;
