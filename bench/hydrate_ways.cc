@@ -137,8 +137,8 @@ Cost Ways::mount(hydrate::CacheKind cache, bool lazy) const {
   const Cost cost = asset_.cost_of([&] {
     value_or_throw(delivery->begin(asset_.manifest(), hydration->layout()));
     hydration->prepare(true, {});
-    if (!lazy) hydration->verify(nullptr, {});
     delivery->serve(hydration);
+    if (!lazy) hydration->verify(delivery.get(), {});
     std::jthread rest;
     if (lazy) rest = std::jthread([&] { hydration->verify(delivery.get(), {}); });
     const Fd file = value_or_throw(open_file(delivery->path(), O_RDONLY));

@@ -57,8 +57,9 @@ class FuseSession {
   FuseSession(const FuseSession&) = delete;
   FuseSession& operator=(const FuseSession&) = delete;
 
-  /// Pushes a chunk into the page cache of the files that the kernel knows, if there is time and memory for it.
-  void push(ChunkCache::Pin pin) { pusher_.push(std::move(pin)); }
+  /// Pushes a chunk into the page cache of the files that the kernel knows, if there is memory for it, and time within
+  /// `patience`.
+  void push(ChunkCache::Pin pin, std::chrono::milliseconds patience) { pusher_.push(std::move(pin), patience); }
   /// True once it was unmounted or aborted from outside, or stopped.
   bool ended() const { return ended_; }
   /// Ends it, see above. The error says what could not be undone. Once.

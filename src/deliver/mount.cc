@@ -1,10 +1,12 @@
 #include "deliver/mount.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <mutex>
 #include <thread>
@@ -23,6 +25,24 @@ namespace {
 constexpr mode_t kModelDirMode = 0711;
 /// More than two cores open chunks faster than one reader takes them; over a network, waiting needs company.
 constexpr unsigned kMostLoaders = 8;
+
+constexpr std::size_t kMostKnown = 256;
+/// A chunk that has come waits so long at most for the one before it to be pushed.
+constexpr std::chrono::milliseconds kPatience{100};
+
+/// Of the files, below the root; the first `most`.
+std::vector<std::string> file_paths(const MountTree& tree, std::size_t most) {
+  std::vector<std::string> paths;
+  for (Inode inode = kRootInode; inode <= tree.size() && paths.size() < most; ++inode) {
+    if (tree.node(inode)->directory) continue;
+    std::string path;
+    for (Inode at = inode; at != kRootInode; at = tree.node(at)->parent) {
+      path = path.empty() ? tree.node(at)->name : tree.node(at)->name + "/" + path;
+    }
+    paths.push_back(std::move(path));
+  }
+  return paths;
+}
 
 class FuseMount final : public Mount {
  public:
@@ -72,10 +92,11 @@ class FuseMount final : public Mount {
     options.owner = options_.runtime_uid;
     options.others_pass_root = !options_.bare;
     options.most_pushes = std::max<std::size_t>(1, reader->cache().slot_count() / 4);
-    auto session = std::make_shared<FuseSession>(std::move(*tree_), reader, options,
+    const std::vector<std::string> paths = file_paths(*tree_, kMostKnown);
+    auto session = std::make_shared<FuseSession>(std::move(*std::exchange(tree_, std::nullopt)), reader, options,
                                                  [this](const Error& error) { note_fault(error); });
-    tree_.reset();
     value_or_throw(require_own_fuse(point_, kMountSource));
+    make_known(paths);
     const std::lock_guard lock(mutex_);
     session_ = std::move(session);
     reader_ = std::move(reader);
@@ -92,7 +113,7 @@ class FuseMount final : public Mount {
     if (!session) return {};
     // Not stored from here: that waits for pages which the kernel locked for reads, and those may wait for our caller.
     reader->cache().put(index, plain);
-    if (auto pin = reader->cache().find(index)) session->push(std::move(*pin));
+    if (auto pin = reader->cache().find(index)) session->push(std::move(*pin), kPatience);
     return {};
   }
   Result<> finish() override { return {}; }
@@ -111,6 +132,13 @@ class FuseMount final : public Mount {
   }
 
  private:
+  /// The kernel takes pages of files that it knows only: it is made to look them up, and remembers them as long as it
+  /// has memory. Where this program may not look (another user's directories, and not root), the runtime will.
+  void make_known(const std::vector<std::string>& paths) const {
+    struct stat st{};
+    for (const std::string& path : paths) (void)stat(fmt::format("{}/{}", point_, path).c_str(), &st);
+  }
+
   void note_fault(const Error& error) {
     const std::lock_guard lock(mutex_);
     if (!fault_) fault_ = error;

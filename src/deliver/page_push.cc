@@ -22,9 +22,10 @@ PagePusher::PagePusher(const MountTree& tree, std::size_t most_pins, Store store
       store_(std::move(store)),
       thread_([this] { run(); }) {}
 
-void PagePusher::push(ChunkCache::Pin pin) {
+void PagePusher::push(ChunkCache::Pin pin, std::chrono::milliseconds patience) {
   {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    room_.wait_for(lock, patience, [&] { return stopping_ || held_ < most_pins_; });
     if (stopping_ || held_ >= most_pins_ || !pin.claim()) return;
     ++held_;
     queue_.push_back(std::move(pin));
@@ -40,6 +41,7 @@ void PagePusher::stop() {
     dropped.swap(queue_);
   }
   work_.notify_one();
+  room_.notify_all();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -56,6 +58,7 @@ void PagePusher::run() {
     }
     lock.lock();
     --held_;
+    room_.notify_one();
   }
 }
 

@@ -6,6 +6,7 @@
 // memory, is left. The pages are the kernel's, clean, and count as the page cache of this program's cgroup.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -30,8 +31,9 @@ class PagePusher {
   PagePusher(const MountTree& tree, std::size_t most_pins, Store store);
   ~PagePusher() { stop(); }
 
-  /// Queues the whole pages of files in this chunk, unless somebody did so since it was opened. Never blocks.
-  void push(ChunkCache::Pin pin);
+  /// Queues the whole pages of files in this chunk, unless somebody did so since it was opened. Waits for a place in
+  /// the queue at most `patience`: who waits longer may be what the kernel's locks wait for.
+  void push(ChunkCache::Pin pin, std::chrono::milliseconds patience = std::chrono::milliseconds(0));
   /// What is queued is dropped; returns when nothing is being stored any more.
   void stop();
 
@@ -43,7 +45,7 @@ class PagePusher {
   std::size_t most_pins_;
   Store store_;
   std::mutex mutex_;
-  std::condition_variable work_;
+  std::condition_variable work_, room_;
   std::deque<ChunkCache::Pin> queue_;
   std::size_t held_ = 0;  ///< queued or being stored
   bool stopping_ = false;

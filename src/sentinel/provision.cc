@@ -81,7 +81,8 @@ Provision::Provision(const Config& config, const hydrate::AuthenticatedManifest&
   hydration_ =
       std::make_shared<hydrate::Hydration>(options_of(config), asset_, std::move(key), *source_, std::move(kept));
   delivery_ = make_delivery(config, asset_.manifest);
-  at_once_ = config.hydrate == HydrateChoice::kLazy && delivery_->kind() == "mount" && hydration_->may_serve_at_once();
+  serves_early_ = delivery_->kind() == "mount" && hydration_->may_serve_at_once();
+  at_once_ = serves_early_ && config.hydrate == HydrateChoice::kLazy;
   if (config.hydrate == HydrateChoice::kLazy && !at_once_) {
     log_.info("lazy needs a mount and a manifest with a mac: everything is verified first",
               {{"delivery", delivery_->kind()}});
@@ -92,12 +93,16 @@ Provision::~Provision() {
   (void)revoke();
 }
 
-/// On a thread of its own: everything up to a usable delivery, less serve(), which is quick and the caller's.
+/// On a thread of its own: everything up to a usable delivery. A mount that serves early is offered each chunk as it
+/// verifies, and keeps it where the runtime will read it, so that it need not be opened again.
 void Provision::bring() {
-  if (delivery_->takes_chunks()) return hydration_->run(*delivery_, stop_.get_token());
+  const std::stop_token stop = stop_.get_token();
+  if (delivery_->takes_chunks()) return hydration_->run(*delivery_, stop);
   value_or_throw(delivery_->begin(asset_.manifest, hydration_->layout()));
-  hydration_->prepare(true, stop_.get_token());
-  if (!at_once_) hydration_->verify(nullptr, stop_.get_token());
+  hydration_->prepare(true, stop);
+  if (!serves_early_) hydration_->verify(nullptr, stop);
+  delivery_->serve(hydration_);
+  if (serves_early_ && !at_once_) hydration_->verify(delivery_.get(), stop);
 }
 
 void Provision::until_usable(const std::function<void()>& check) {
@@ -113,7 +118,6 @@ void Provision::until_usable(const std::function<void()>& check) {
     throw;
   }
   work_.get();
-  if (!delivery_->takes_chunks()) delivery_->serve(hydration_);
   if (at_once_) {
     work_ = std::async(std::launch::async, [this] { hydration_->verify(delivery_.get(), stop_.get_token()); });
   }

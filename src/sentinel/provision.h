@@ -61,7 +61,8 @@ class Provision {
   obs::Log log_;
   std::shared_ptr<hydrate::Hydration> hydration_;
   std::unique_ptr<deliver::Delivery> delivery_;
-  bool at_once_ = false;  ///< usable before everything has come
+  bool serves_early_ = false;  ///< serves what has come while the rest comes
+  bool at_once_ = false;       ///< and is usable from then on
   std::stop_source stop_;
   std::future<void> work_;  ///< until usable, then the rest of the asset
   std::int64_t logged_boot_ms_ = 0;
