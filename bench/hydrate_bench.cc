@@ -53,7 +53,7 @@ std::vector<Way> all_ways() {
        {{fetch, open, disk}, {from_disk, open, pipe}},
        [](const Ways& w) { return w.fifo(CacheKind::kDisk); }},
       {"mount, cache in memory",
-       {{fetch, open, memory}, {from_memory, open, mount}},
+       {{fetch, open, memory, mount}},
        [](const Ways& w) { return w.mount(CacheKind::kMemory, false); }},
       {"lazy mount, cache in memory",
        {{fetch, open, memory, mount}},
