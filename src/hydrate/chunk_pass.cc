@@ -63,7 +63,7 @@ void ChunkPass::work(unsigned number) {
     auto bench = of_.take_bench();
     while (may_go_on(number)) {
       const auto range = of_.table_->next_range(stop_.get_token());
-      if (!range || stop_.stop_requested()) break;
+      if (!range) break;
       do_range(*bench, *range);
     }
     of_.return_bench(std::move(bench));
@@ -91,6 +91,7 @@ void ChunkPass::do_range(Hydration::Bench& bench, const Range& range) {
   std::uint64_t chunk = range.first_chunk;
   try {
     while (chunk < end) {
+      if (stop_.stop_requested()) throw Error("cancelled", "the pass has ended");
       if (const auto plain = of_.from_cache(bench, chunk, {}, kind_ != Kind::kFromCache)) {
         deliver(chunk, *plain, true);
         ++chunk;

@@ -144,6 +144,19 @@ TEST(OnDemand, AChunkThatIsTamperedFailsAndTheOthersAreServed) {
   }
 }
 
+TEST(OnDemand, APassThatFailedLeavesNothingInItsHands) {
+  for (int round = 0; round < 10; ++round) {
+    SealedSample sample = SealedSample::make(blob::sample_pattern(49 * 4096 + 17), 4096);
+    sample.ciphertext[32 + 10 * 4116 + 50] ^= 1;
+    Case c(std::move(sample), nullptr, {.connections = 8, .request_bytes = 1});
+    c.start().prepare(true, {});
+    EXPECT_THROW(c.hydration->verify(nullptr, {}), Error);
+    for (std::uint64_t chunk = 0; chunk < kChunks; ++chunk) {
+      EXPECT_EQ(read_chunk(c, chunk), chunk == 10 ? "tag_mismatch" : "");
+    }
+  }
+}
+
 TEST(OnDemand, AStoppedReaderLeavesAndTheOthersStay) {
   std::atomic<bool> hold = true;
   Case c(nullptr, {.request_bytes = 1});

@@ -202,8 +202,8 @@ void Lifecycle::provide(const hydrate::AuthenticatedManifest& asset, FileKey key
   } else {
     source = std::make_unique<blob::HttpSource>(parts_.blobs, urls_);
   }
-  auto provision = std::make_unique<Provision>(parts_.config, asset, std::move(key), std::move(source), kept_,
-                                               parts_.log.named("hydrate"));
+  auto provision = std::make_unique<Provision>(parts_.config, asset, std::move(key), std::move(source),
+                                               std::move(kept_), parts_.log.named("hydrate"));
   {
     const std::scoped_lock lock(mutex_);
     provision_ = std::move(provision);
