@@ -418,11 +418,14 @@ bool open_fuse_to_all(const std::string& aside) {
          ::mount(aside.c_str(), "/dev/fuse", nullptr, MS_BIND, nullptr) == 0;
 }
 
-/// Runs `work` as another user in a child; gives its exit status.
+/// What a child exits with that cannot have what it needs here.
+constexpr int kCannot = 77;
+
+/// Runs `work` as another user in a child; gives its exit status, kCannot if `before` fails.
 int as_user(uid_t uid, const std::function<int()>& work, const std::function<bool()>& before = [] { return true; }) {
   const pid_t child = fork();
   if (child == 0) {
-    if (!before()) _exit(96);
+    if (!before()) _exit(kCannot);
     if (setgroups(0, nullptr) != 0 || setresgid(uid, uid, uid) != 0 || setresuid(uid, uid, uid) != 0) _exit(99);
     _exit(work());
   }
@@ -460,7 +463,6 @@ TEST_F(MountTest, AnOrdinaryUserMountsThroughFusermount) {
   fs::create_directories(dir_);
   ASSERT_EQ(chown(dir_.c_str(), kNobody, kNobody), 0);
   const auto sample = SealedSample::make(blob::sample_pattern(500'000), kChunk);
-  constexpr int kCannot = 77;
   const int outcome = as_user(
       kNobody,
       [&] {
