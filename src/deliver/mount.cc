@@ -169,6 +169,11 @@ std::unique_ptr<Mount> make_mount(MountOptions options) {
   return std::make_unique<FuseMount>(std::move(options));
 }
 
+Result<> mount_fits(const std::string& model_dir, uid_t runtime_uid) {
+  TRY(prepare_mount_point(model_dir, kModelDirMode, runtime_uid));
+  return {};
+}
+
 Result<> mount_works(const std::string& directory) {
   std::string path = directory + "/.trustbridge-probe-XXXXXX";
   if (mkdtemp(path.data()) == nullptr) return fail(error_from_errno(errno, directory));

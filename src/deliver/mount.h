@@ -36,4 +36,8 @@ std::unique_ptr<Mount> make_mount(MountOptions options);
 /// `directory`. The error, "mount_refused", says why not.
 Result<> mount_works(const std::string& directory = "/dev/shm");
 
+/// Whether `model_dir` can take a mount: made as make_mount() makes it, free of what we left, and otherwise empty and
+/// no mount point. "path_unsafe" says why not.
+Result<> mount_fits(const std::string& model_dir, uid_t runtime_uid);
+
 }  // namespace tb::deliver

@@ -38,7 +38,10 @@ DeliveryFacts delivery_facts(const Config& config, const asset::Manifest& manife
   facts.plaintext_bytes = manifest.plaintext_bytes();
   facts.memory_bytes = memory_available();
   if (config.delivery == DeliveryChoice::kAuto && facts.has_content && mounts_are_seen(facts)) {
-    if (auto works = deliver::mount_works(); !works) facts.mount_fault = works.error().story();
+    auto works = deliver::mount_works();
+    // A volume of the orchestrator's is mounted there, or holds what others put into it: files in memory do with that.
+    if (works) works = deliver::mount_fits(config.model_dir, config.runtime_uid);
+    if (!works) facts.mount_fault = works.error().story();
   }
   return facts;
 }

@@ -12,7 +12,7 @@ namespace tb::sentinel {
 
 struct DeliveryFacts {
   bool has_content = true;       ///< the manifest says what the plaintext is; the first implementation's does not
-  std::string mount_fault;       ///< why FUSE mounts do not work here; empty: they do
+  std::string mount_fault;       ///< why a FUSE mount does not work here; empty: it does
   bool runtime_is_child = true;  ///< the sentinel starts it: it sees what is mounted here
   bool shared_place = false;     ///< TB_MODEL_DIR lies on shared propagation: others see what is mounted here
   std::uint64_t plaintext_bytes = 0;

@@ -64,11 +64,11 @@ void Provision::clear_leftovers(const Config& config) {
     make_fifo(config);
     if (access(config.model_dir.c_str(), F_OK) != 0) return;
   }
-  // A mount's leftovers first: what lies below them cannot be seen.
-  if (config.delivery == DeliveryChoice::kAuto || config.delivery == DeliveryChoice::kMount) {
+  if (config.delivery == DeliveryChoice::kMount) {
     deliver::make_mount({config.model_dir, config.runtime_uid, config.allow_swap});
-    if (config.delivery == DeliveryChoice::kMount) return;
+    return;
   }
+  // Takes away what a mount has left, too.
   deliver::make_tmpfs({.model_dir = config.model_dir,
                        .runtime_uid = config.runtime_uid,
                        .allow_swap = config.allow_swap,

@@ -8,6 +8,7 @@ import mmap
 import os
 import random
 import subprocess
+import tempfile
 import threading
 import unittest
 
@@ -159,6 +160,21 @@ class MountTest(Case):
         sentinel.wait_state("Ready")
         self.assertEqual(sentinel.status()["delivery"]["kind"], "mount")
         sentinel.close()
+        # A volume that the orchestrator mounted, and a directory that others use: files in memory do with both.
+        place = tempfile.mkdtemp(prefix="tb-volume-", dir="/dev/shm")
+        self.addCleanup(subprocess.run, ["rm", "-rf", place], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0711", "volume", place], check=True)
+        self.addCleanup(subprocess.run, ["umount", "-l", place], check=True)
+        os.makedirs(place + "-used", mode=0o711)
+        self.addCleanup(subprocess.run, ["rm", "-rf", place + "-used"], check=True)
+        with open(place + "-used/bystander", "w", encoding="utf-8") as file:
+            file.write("not ours")
+        for directory in (place, place + "-used"):
+            sentinel = self.start(TB_RUNTIME_COMMAND=own, TB_RUNTIME_URL="http://127.0.0.1:0", TB_MODEL_DIR=directory)
+            sentinel.wait_state("Ready")
+            self.assertEqual(sentinel.status()["delivery"]["kind"], "tmpfs", directory)
+            self.assertEqual(sentinel.stop(), 0)
+        self.assertEqual(os.listdir(place + "-used"), ["bystander"])
         shared = subprocess.run(["findmnt", "-no", "PROPAGATION", "-T", "/dev/shm"], capture_output=True, text=True, check=True).stdout
         sentinel = self.start()
         sentinel.wait_state("Ready")
