@@ -30,6 +30,11 @@ DeliveryKind choose_delivery(DeliveryChoice choice, const DeliveryFacts& facts) 
                           (facts.plaintext_bytes >> 20) + 1, *facts.memory_bytes >> 20));
 }
 
+bool mounts_are_seen(const Config& config) {
+  return !config.runtime_command.empty() ||
+         deliver::mount_is_seen_by_others(deliver::own_mount_table(), config.model_dir);
+}
+
 DeliveryFacts delivery_facts(const Config& config, const asset::Manifest& manifest) {
   DeliveryFacts facts;
   facts.has_content = manifest.content().has_value();

@@ -30,6 +30,9 @@ inline bool mounts_are_seen(const DeliveryFacts& facts) {
 /// and the runtime sees it; else files in memory, where they fit. Throws "delivery_impossible" with what to change.
 DeliveryKind choose_delivery(DeliveryChoice choice, const DeliveryFacts& facts);
 
+/// The same of this machine, by where TB_MODEL_DIR lies.
+bool mounts_are_seen(const Config& config);
+
 /// The facts of this machine, as far as `config` needs them.
 DeliveryFacts delivery_facts(const Config& config, const asset::Manifest& manifest);
 

@@ -54,7 +54,7 @@ std::unique_ptr<deliver::Delivery> make_delivery(const Config& config, const ass
   return deliver::make_tmpfs({.model_dir = config.model_dir,
                               .runtime_uid = config.runtime_uid,
                               .allow_swap = config.allow_swap,
-                              .own_mount = mounts_are_seen(facts)});
+                              .own_mount = mounts_are_seen(config)});
 }
 
 }  // namespace
@@ -72,7 +72,7 @@ void Provision::clear_leftovers(const Config& config) {
   deliver::make_tmpfs({.model_dir = config.model_dir,
                        .runtime_uid = config.runtime_uid,
                        .allow_swap = config.allow_swap,
-                       .own_mount = !config.runtime_command.empty()});
+                       .own_mount = mounts_are_seen(config)});
 }
 
 Provision::Provision(const Config& config, const hydrate::AuthenticatedManifest& asset, FileKey key,
