@@ -15,8 +15,8 @@ step "packages"
 scripts/deps.sh --what build,test,demo
 step "engine"
 scripts/engine.sh
-step "azurite"
-scripts/azurite.sh
+step "tools of the tests"
+scripts/test-tools.sh
 step "house rules"
 scripts/check-floors.py
 scripts/check-secrets.py

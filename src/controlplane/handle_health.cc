@@ -1,5 +1,6 @@
-// What orchestrators and monitors ask.
+// What orchestrators, monitors and writers of clients ask.
 #include "controlplane/handlers.h"
+#include "controlplane/openapi.h"
 
 namespace tb::controlplane {
 
@@ -19,6 +20,10 @@ http::Response handle_readyz(const http::Request&, Deps& deps) {
 
 http::Response handle_metrics(const http::Request&, Deps& deps) {
   return http::text(200, deps.metrics.prometheus_text(), "text/plain; version=0.0.4");
+}
+
+http::Response handle_openapi(const http::Request&, Deps&) {
+  return http::text(200, std::string(kOpenApi), "application/json");
 }
 
 }  // namespace tb::controlplane

@@ -39,5 +39,6 @@ http::Response handle_list_events(const http::Request& request, Deps& deps);
 http::Response handle_healthz(const http::Request& request, Deps& deps);
 http::Response handle_readyz(const http::Request& request, Deps& deps);
 http::Response handle_metrics(const http::Request& request, Deps& deps);
+http::Response handle_openapi(const http::Request& request, Deps& deps);
 
 }  // namespace tb::controlplane

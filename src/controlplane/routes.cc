@@ -47,6 +47,7 @@ constexpr Row kRows[] = {
     {"GET", "/healthz", kPublic, 0, handle_healthz},
     {"GET", "/readyz", kPublic, 0, handle_readyz},
     {"GET", "/metrics", kReader, 0, handle_metrics},
+    {"GET", "/api/v1/openapi.json", kPublic, 0, handle_openapi},
 };
 
 }  // namespace

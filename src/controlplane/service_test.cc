@@ -1,5 +1,7 @@
 // The fixture of the handlers' tests.
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include "api/upload.h"
 #include "base/crypto.h"
@@ -33,7 +35,33 @@ ServiceTest::~ServiceTest() {
   std::filesystem::remove_all(dir_);
 }
 
+namespace {
+
+/// One JSON line: what was asked by which route, and what came.
+void record(const http::Route& route, const std::string& sent, const http::Response& response) {
+  const char* path = std::getenv("TB_RECORD_ANSWERS");
+  if (path == nullptr) return;
+  Json line = Json::object();
+  line.set("method", route.method);
+  line.set("pattern", route.pattern);
+  line.set("status", response.status);
+  line.set("content_type", response.headers.get("Content-Type"));
+  line.set("request", sent);
+  line.set("body", response.body);
+  std::ofstream(path, std::ios::app) << line.dump() << "\n";
+}
+
+}  // namespace
+
 http::Response ServiceTest::call(Call c) {
+  const http::Route* route = nullptr;
+  const std::string sent = c.body;
+  http::Response response = answer(c, route);
+  if (route != nullptr) record(*route, sent, response);
+  return response;
+}
+
+http::Response ServiceTest::answer(Call& c, const http::Route*& route) {
   http::Request request;
   request.method = c.method;
   request.target = c.target;
@@ -47,6 +75,7 @@ http::Response ServiceTest::call(Call c) {
     auto match = router_.match(c.method, request.path);
     if (match.route == nullptr) return http::text(match.allow.empty() ? 404 : 405, "");
     request.params = match.params;
+    route = match.route;
     router_.gate()(request, *match.route);
     if (c.body.size() > match.route->body_limit_bytes) return http::text(413, "");
     request.body = std::move(c.body);

@@ -26,7 +26,8 @@ class ServiceTest : public testing::Test {
     http::Headers headers;
     std::string client_cert_sha256;
   };
-  /// What the server would answer, errors included.
+  /// What the server would answer, errors included. Where TB_RECORD_ANSWERS names a file, each answer is appended to
+  /// it, for tests/openapi/answers.py.
   http::Response call(Call call);
   http::Response post(const std::string& target, const std::string& token, const std::string& body = "") {
     return call({.method = "POST", .target = target, .token = token, .body = body});
@@ -48,6 +49,8 @@ class ServiceTest : public testing::Test {
   http::Response authorize(const std::string& token, const Json& body) {
     return post("/api/v1/license/authorize", token, body.dump());
   }
+
+  http::Response answer(Call& call, const http::Route*& route);
 
   UnixMs now_ = 1800000000000;
   const std::string dir_;

@@ -71,7 +71,7 @@ class Watched final : public blob::BlobSource {
 class AzuriteTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    ASSERT_TRUE(Azurite::installed()) << "azurite is missing: run scripts/engine.sh and scripts/azurite.sh";
+    ASSERT_TRUE(Azurite::installed()) << "azurite is missing: run scripts/engine.sh and scripts/test-tools.sh";
     log_ = testing::TempDir() + "/azurite-" + random_token(9) + ".log";
     azurite_ = std::make_unique<Azurite>(log_);
     azurite_->create_container("models");
