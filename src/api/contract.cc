@@ -248,6 +248,9 @@ CreateContractRequest CreateContractRequest::parse(std::string_view text, UnixMs
 ContractTerms patched(const ContractTerms& terms, std::string_view text) {
   const Json json = request_object(text);
   value_or_throw(only_terms(json, false));
+  for (const auto& [name, value] : json.as_object()) {
+    if (value.is_null()) invalid(name + " must not be null: leave out what stays as it is");
+  }
   ContractTerms out = terms;
   take_fields(out, json);
   out.validate();

@@ -77,7 +77,7 @@ http::Response ServiceTest::answer(Call& c, const http::Route*& route) {
     request.params = match.params;
     route = match.route;
     router_.gate()(request, *match.route);
-    if (c.body.size() > match.route->body_limit_bytes) return http::text(413, "");
+    if (c.body.size() > match.route->body_limit_bytes) throw Error("body_too_large", "the body is too large");
     request.body = std::move(c.body);
     return match.route->handler(request);
   } catch (const Error& error) {
