@@ -133,6 +133,7 @@ constexpr auto kTable = std::to_array<ReasonInfo>({
     {"range_invalid", kMalformed, 416, 4, false, ""},
     {"range_outside_blob", kTruncated, 502, 4, false, ""},
     {"range_unsatisfiable", kMalformed, 416, 4, false, ""},
+    {"rate_limited", kUnavailable, 429, 6, true, "ask less often, or let the operator raise TB_CP_RATE_LIMIT"},
     {"record_malformed", kMalformed, 422, 4, false, ""},
     {"record_truncated", kTruncated, 422, 4, false, "the file is incomplete: fetch it again"},
     {"request_timeout", kUnavailable, 408, 6, true, ""},

@@ -7,7 +7,9 @@ namespace tb::controlplane {
 
 http::Gate make_gate(Deps& deps) {
   return [&deps](http::Request& request, const http::Route& route) {
-    if (route.who == kPublic || route.who == kSentinel) return;
+    if (route.who == kPublic) return;
+    deps.rate_limits.take(request);
+    if (route.who == kSentinel) return;
     const std::string_view token = request.bearer_token();
     if (token.empty()) throw Error("token_refused", "the request carries no bearer token");
     auto found = deps.store.find_token(token_hash(token), deps.clock());

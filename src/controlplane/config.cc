@@ -16,7 +16,7 @@
 namespace tb::controlplane {
 namespace {
 
-constexpr std::array<Setting, 13> kSettings = {{
+constexpr std::array<Setting, 15> kSettings = {{
     {"addr", "127.0.0.1:8080", "where to listen; plain HTTP on loopback only"},
     {"allow_unauthenticated_sentinels", "false", "allow contracts with authentication none"},
     {"client_ca_path", "", "PEM file of the authority that signs sentinels' certificates"},
@@ -25,6 +25,8 @@ constexpr std::array<Setting, 13> kSettings = {{
     {"kek", "file:", "file:PATH or env:NAME of the key-encryption key"},
     {"log_level", "info", "debug, info, warn or error"},
     {"public_url", "", "base of signed URLs, as sentinels reach this service"},
+    {"rate_limit", "200", "requests a second that one credential may make on this node; 0: no limit"},
+    {"rate_limit_burst", "1000", "requests that one credential may make at once, after a rest"},
     {"store", "filesystem:", "filesystem: or filesystem:DIR of the embedded store"},
     {"tls_cert_path", "", "PEM file of the certificate chain"},
     {"tls_key_path", "", "PEM file of the certificate's key"},
@@ -198,6 +200,8 @@ Config load_config(const std::map<std::string, std::string>& flags, const Enviro
   take_public_url(values, config);
   config.allow_unauthenticated_sentinels = values.truth("allow_unauthenticated_sentinels");
   config.url_seconds = values.number("url_seconds", 1, 3600);
+  config.rate_limit = {.per_second = values.number("rate_limit", 0, 1000000),
+                       .burst = values.number("rate_limit_burst", 1, 1000000)};
   if (auto level = obs::parse_level(values.of("log_level"))) {
     config.log_level = *level;
   } else {

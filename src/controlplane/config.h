@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "base/secret.h"
+#include "controlplane/rate_limits.h"
 #include "http/listen.h"
 #include "http/tls.h"
 #include "obs/log.h"
@@ -36,6 +37,7 @@ struct Config {
   std::optional<http::TlsConfig> tls;
   bool allow_unauthenticated_sentinels = false;
   std::int64_t url_seconds = 3600;
+  RateLimit rate_limit;
   obs::Level log_level = obs::Level::kInfo;
 };
 

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "controlplane/blob_files.h"
 #include "controlplane/keyring.h"
+#include "controlplane/rate_limits.h"
 #include "obs/log.h"
 #include "obs/metrics.h"
 #include "store/store.h"
@@ -39,6 +40,7 @@ struct Deps {
   Clock clock;
   obs::Log log;
   obs::Metrics& metrics;
+  RateLimits& rate_limits;
   bool allow_unauthenticated_sentinels = false;
   std::int64_t url_seconds = 3600;
 };

@@ -39,6 +39,7 @@ void serve(Config config) {
   const Keyring keyring = open_keyring(config, *store);
   const BlobFiles blobs(config.blob_dir);
   obs::Metrics metrics;
+  RateLimits rate_limits(config.rate_limit);
   PublicUrl public_url;
   public_url.set(config.public_url);
   Deps deps{.store = *store,
@@ -48,6 +49,7 @@ void serve(Config config) {
             .clock = unix_ms_now,
             .log = log,
             .metrics = metrics,
+            .rate_limits = rate_limits,
             .allow_unauthenticated_sentinels = config.allow_unauthenticated_sentinels,
             .url_seconds = config.url_seconds};
   http::Server server({.address = config.address, .tls = config.tls}, make_router(deps), log.named("http"), &metrics);

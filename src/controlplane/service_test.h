@@ -59,6 +59,7 @@ class ServiceTest : public testing::Test {
   BlobFiles blobs_;
   PublicUrl public_url_;
   obs::Metrics metrics_;
+  RateLimits rate_limits_{{.per_second = 0}};
   Deps deps_;
   http::Router router_;
   std::string provider_, other_provider_, operator_, auditor_;

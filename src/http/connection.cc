@@ -198,7 +198,6 @@ asio::awaitable<bool> Connection::exchange() {
   if (x.refusal) {
     x.response = problem(*x.refusal);
     if (!x.match.allow.empty()) x.response.headers.add("Allow", x.match.allow);
-    if (x.refusal->reason == "server_busy") x.response.headers.add("Retry-After", "1");
   }
   const bool unread_rest = x.broken || !x.reader.all_done();
   const bool close = unread_rest || !x.reader.may_keep_alive() || shared_.draining;

@@ -163,6 +163,7 @@ Response problem(const Error& error) {
   if (const std::string hint = error.hint(); told && !hint.empty()) body.emplace_back("hint", hint);
   Response response = text(status, Json(std::move(body)).dump(), "application/problem+json");
   if (status == 401) response.headers.add("WWW-Authenticate", "Bearer");
+  if (error.retryable() && (status == 429 || status == 503)) response.headers.add("Retry-After", "1");
   return response;
 }
 

@@ -237,6 +237,22 @@ TEST_F(ControlPlaneProcess, BadConfigurationNamesAllFaultsAndEndsWithTwo) {
   EXPECT_FALSE(std::filesystem::exists(dir_ + "/data/control-plane.db-journal"));
 }
 
+TEST_F(ControlPlaneProcess, ACallerThatAsksTooOftenIsToldToWaitAndOthersAreNot) {
+  const std::string token = output_of({"token", "create", "--role", "provider", "--tenant", "t1"});
+  const std::string base = start({"--rate-limit", "1", "--rate-limit-burst", "3"});
+  int refused = 0;
+  for (int i = 0; i < 50 && refused == 0; ++i) {
+    const auto answer = send("GET", base + "/api/v1/contracts", token);
+    if (answer.status != 429) continue;
+    ++refused;
+    EXPECT_EQ(text_of(answer, "code"), "rate_limited");
+    EXPECT_EQ(answer.headers.get("Retry-After"), "1");
+  }
+  EXPECT_EQ(refused, 1);
+  EXPECT_EQ(send("GET", base + "/api/v1/contracts", "another").status, 401);
+  EXPECT_EQ(send("GET", base + "/healthz", "").status, 200);
+}
+
 TEST_F(ControlPlaneProcess, TlsWithTheOperatorsCertificate) {
   const std::string make =
       "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj "
