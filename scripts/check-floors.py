@@ -9,7 +9,7 @@ import sys
 
 FLOORS = [
     {"base"},
-    {"tbenc", "async", "obs", "api", "jose", "tlog", "sqlite"},
+    {"tbenc", "async", "obs", "api", "jose", "tlog", "sql"},
     {"asset", "http", "store"},
     {"blob"},
     {"hydrate", "deliver"},
@@ -23,7 +23,8 @@ PLACES = [
     (r"#include <curl/|\bcurl_easy_\w+\(", r"http/", "libcurl"),
     (r"#include <rapidjson/|\brapidjson::", r"base/json", "RapidJSON"),
     (r"#include <archive|\barchive_(read|write|entry)_\w+\(", r"asset/", "libarchive"),
-    (r"#include <sqlite3\.h>|\bsqlite3_\w+\(", r"sqlite/", "SQLite"),
+    (r"#include <sqlite3\.h>|\bsqlite3_\w+\(", r"sql/sqlite", "SQLite"),
+    (r"#include <libpq-fe\.h>|\bPQ[a-z]\w+\(", r"sql/postgres", "libpq"),
     (r"#include <fuse|\bfuse_(session|reply|req|lowlevel)_\w+\(", r"deliver/fuse_session", "libfuse"),
     (r"#include <jose/", r"jose/", "libjose"),
     (r"\bEVP_\w+\(", r"base/crypto_\w+\.cc|jose/|http/tls", "EVP_ calls"),

@@ -71,7 +71,8 @@ if (($(id -u) != 0)); then
 fi
 apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get -qq -o DPkg::Lock::Timeout=300 "$@"; }
 
-# nginx (the tests' file server) would start a service on port 80: refuse starts while we install, and disable it after.
+# nginx (the tests' file server) would start a service on port 80, PostgreSQL one on 5432; the tests start their own:
+# refuse starts while we install, and disable them after.
 policy=/usr/sbin/policy-rc.d
 own_policy=false
 log=
@@ -80,7 +81,12 @@ cleanup() {
   rm -f "$log"
 }
 trap cleanup EXIT
-if [[ " ${missing[*]} " == *" nginx-light "* && ! -e $policy ]]; then
+declare -A service_of=([nginx-light]=nginx [postgresql]=postgresql)
+services=()
+for package in "${missing[@]}"; do
+  if [[ -n ${service_of[$package]:-} ]]; then services+=("${service_of[$package]}"); fi
+done
+if ((${#services[@]})) && [[ ! -e $policy ]]; then
   printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
   "${as_root[@]}" chmod 0755 "$policy"
   own_policy=true
@@ -94,8 +100,9 @@ apt install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1 ||
   echo "deps.sh: error: apt-get failed" >&2
   exit 6
 }
-if [[ " ${missing[*]} " == *" nginx-light "* ]] && command -v update-rc.d >/dev/null; then
-  "${as_root[@]}" update-rc.d nginx disable >/dev/null 2>&1 || true
-  if [[ -d /run/systemd/system ]]; then "${as_root[@]}" systemctl disable --quiet nginx.service || true; fi
-fi
+for service in "${services[@]}"; do
+  command -v update-rc.d >/dev/null || break
+  "${as_root[@]}" update-rc.d "$service" disable >/dev/null 2>&1 || true
+  if [[ -d /run/systemd/system ]]; then "${as_root[@]}" systemctl disable --quiet "$service.service" || true; fi
+done
 echo "deps.sh: done" >&2

@@ -7,7 +7,7 @@
 #include "base/crypto.h"
 #include "base/fs.h"
 #include "controlplane/caller.h"
-#include "store/sqlite_store.h"
+#include "store/open.h"
 #include "tlog/chain.h"
 
 namespace tb::controlplane {

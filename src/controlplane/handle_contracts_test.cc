@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "controlplane/service_test.h"
-#include "store/sqlite_store.h"
+#include "store/open.h"
 #include "tlog/chain.h"
 
 namespace tb::controlplane {

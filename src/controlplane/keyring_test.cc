@@ -7,7 +7,7 @@
 #include <filesystem>
 
 #include "base/fs.h"
-#include "store/sqlite_store.h"
+#include "store/open.h"
 
 namespace tb::controlplane {
 namespace {

@@ -6,7 +6,7 @@
 #include "api/upload.h"
 #include "base/crypto.h"
 #include "controlplane/service_test.h"
-#include "store/sqlite_store.h"
+#include "store/open.h"
 
 namespace tb::controlplane {
 

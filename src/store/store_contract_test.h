@@ -16,6 +16,7 @@ struct StoreUnderTest {
   std::unique_ptr<Store> store;
   std::function<std::unique_ptr<Store>()> open_again;
   std::function<void()> clean_up;
+  std::string skip = {};  ///< why this backend cannot be tested here
 };
 using StoreMaker = std::function<StoreUnderTest()>;
 

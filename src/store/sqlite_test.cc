@@ -1,11 +1,11 @@
 // The embedded backend through the suite of all backends, and what only it promises.
-#include "store/sqlite_store.h"
+#include "store/open.h"
 
 #include <gtest/gtest.h>
 
 #include <filesystem>
 
-#include "sqlite/db.h"
+#include "sql/sqlite.h"
 #include "store/store_contract_test.h"
 
 namespace tb::store {
@@ -27,9 +27,9 @@ TEST(SqliteStore, EventsCannotBeChangedOrDeleted) {
   std::filesystem::create_directories(dir);
   open_sqlite_store(dir + "/store.db")->append_event({.type = "e", .tenant = "", .actor = "a", .subject = "s"});
   {
-    sqlite::Db db(dir + "/store.db");
-    EXPECT_THROW(db.execute("UPDATE event SET line = ''"), Error);
-    EXPECT_THROW(db.execute("DELETE FROM event"), Error);
+    const auto db = sql::open_sqlite(dir + "/store.db");
+    EXPECT_THROW(db->execute("UPDATE event SET line = ''"), Error);
+    EXPECT_THROW(db->execute("DELETE FROM event"), Error);
   }
   EXPECT_EQ(open_sqlite_store(dir + "/store.db")->list_events({}, -1, 10).size(), 1U);
   std::filesystem::remove_all(dir);

@@ -1,20 +1,23 @@
-// The class behind open_sqlite_store; its verbs stand in sqlite_{store,assets,contracts,leases}.cc.
+// The class behind open_sqlite_store and open_postgres_store: one SQL for both; its verbs stand in a file a subject.
 //
-// A mutex lets one caller in at a time. A verb that writes is one Change: a write transaction that ends with its event.
+// A verb that reads has a connection of its own for that long. A verb that writes is one Change, which the commit queue
+// runs, with those of other callers, in one transaction; its event is appended in it.
 #pragma once
 
-#include <mutex>
 #include <string>
 
-#include "sqlite/db.h"
+#include "sql/connection.h"
+#include "sql/pool.h"
+#include "store/commit_queue.h"
 #include "store/store.h"
 #include "tlog/chain.h"
 
 namespace tb::store {
 
-class SqliteStore final : public Store {
+class SqlStore final : public Store {
  public:
-  SqliteStore(const std::string& path, Clock clock);
+  /// `shared`: other connections see the same data.
+  SqlStore(sql::Opener open, bool shared, Clock clock);
 
   void check() override;
 
@@ -67,19 +70,52 @@ class SqliteStore final : public Store {
   std::vector<StoredEvent> list_events(const Scope& scope, std::int64_t after, std::int64_t limit) override;
 
  private:
-  /// Where the chain ends, read inside the transaction that appends: another process may have written since.
-  tlog::ChainHead chain_head();
-  void append(const Event& event);
-  std::optional<ContractRow> contract_row(const std::string& tenant, const std::string& contract_id);
-  ContractRow require_contract(const std::string& tenant, const std::string& contract_id);
-  void link_assets(const std::string& tenant, const std::string& contract_id,
-                   const std::vector<std::string>& asset_ids);
-  bool contract_is(const SeatRequest& seat);
-  /// False if the thumbprint was used before.
-  bool use_jwk(const std::string& thumbprint, UnixMs now);
+  /// Runs `verb(db)` on a connection that no one else uses, once more if the server turns out to have gone away.
+  template <typename Verb>
+  auto read(Verb&& verb) {
+    if (!shared_) {
+      std::optional<std::invoke_result_t<Verb, sql::Connection&>> result;
+      commits_.with_connection([&](sql::Connection& db) { result.emplace(verb(db)); });
+      return std::move(*result);
+    }
+    try {
+      return verb(*readers_.take());
+    } catch (const Error& error) {
+      if (error.reason != "database_unavailable") throw;
+    }
+    readers_.drop_idle();
+    return verb(*readers_.take());
+  }
 
-  std::mutex mutex_;
-  sqlite::Db db_;
+  /// Runs `verb(change)` in a transaction, and returns what it gave once that is on the disk. What it has done is
+  /// undone unless it reached change.commit(). It may run more than once: it changes nothing but the database.
+  template <typename Verb>
+  auto write(Verb&& verb) -> std::invoke_result_t<Verb, Change&> {
+    if constexpr (std::is_void_v<std::invoke_result_t<Verb, Change&>>) {
+      commits_.run([&](Change& change) { verb(change); });
+    } else {
+      std::optional<std::invoke_result_t<Verb, Change&>> result;
+      commits_.run([&](Change& change) { result.emplace(verb(change)); });
+      return std::move(*result);
+    }
+  }
+
+  /// Where the chain ends, read inside the transaction that appends: another process may have written since.
+  static tlog::ChainHead chain_head(sql::Connection& db);
+  void append(sql::Connection& db, const Event& event);
+  static std::optional<ContractRow> contract_row(sql::Connection& db, const std::string& tenant,
+                                                 const std::string& contract_id);
+  static ContractRow require_contract(sql::Connection& db, const std::string& tenant, const std::string& contract_id);
+  static void link_assets(sql::Connection& db, const std::string& tenant, const std::string& contract_id,
+                          const std::vector<std::string>& asset_ids);
+  static bool contract_is(sql::Connection& db, const SeatRequest& seat);
+  /// False if the thumbprint was used before.
+  static bool use_jwk(sql::Connection& db, const std::string& thumbprint, UnixMs now);
+
+  sql::PatientOpener opener_;
+  sql::Pool readers_;
+  CommitQueue commits_;
+  const bool shared_;
   Clock clock_;
 };
 

@@ -1,5 +1,5 @@
 // What the stores rely on: whole transactions, one writer, forward migrations, errors with the right code.
-#include "sqlite/db.h"
+#include "sql/sqlite.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -9,8 +9,9 @@
 
 #include "base/crypto.h"
 #include "base/error.h"
+#include "sql/migrate.h"
 
-namespace tb::sqlite {
+namespace tb::sql {
 namespace {
 
 class SqliteTest : public testing::Test {
@@ -37,18 +38,18 @@ std::string reason_of(F&& action) {
 }
 
 TEST_F(SqliteTest, ValuesComeBackAsTheyWere) {
-  Db db(path());
-  db.migrate(kSteps);
+  const auto db = open_sqlite(path());
+  migrate(*db, kSteps);
   const Bytes bytes = {0, 1, 255};
   const std::string name("a\0b", 3);
-  EXPECT_EQ(db.prepare("INSERT INTO item VALUES (?,?,?,?)")
+  EXPECT_EQ(db->prepare("INSERT INTO item VALUES (?,?,?,?)")
                 .bind(std::int64_t{1} << 60)
                 .bind(name)
                 .bind(ByteView(bytes))
                 .bind(std::optional<std::string>())
                 .run(),
             1);
-  auto row = db.prepare("SELECT id, name, bytes, note FROM item");
+  auto row = db->prepare("SELECT id, name, bytes, note FROM item");
   ASSERT_TRUE(row.step());
   EXPECT_EQ(row.integer(0), std::int64_t{1} << 60);
   EXPECT_EQ(row.text(1), name);
@@ -58,8 +59,8 @@ TEST_F(SqliteTest, ValuesComeBackAsTheyWere) {
 }
 
 TEST_F(SqliteTest, FileIsForItsOwnerOnly) {
-  Db db(path());
-  db.migrate(kSteps);
+  const auto db = open_sqlite(path());
+  migrate(*db, kSteps);
   for (const auto& entry : std::filesystem::directory_iterator(dir_)) {
     struct stat info{};
     ASSERT_EQ(stat(entry.path().c_str(), &info), 0);
@@ -69,74 +70,74 @@ TEST_F(SqliteTest, FileIsForItsOwnerOnly) {
 
 TEST_F(SqliteTest, MigrationsGoForwardOnlyAndRunOnce) {
   {
-    Db db(path());
-    db.migrate(std::span(kSteps).first(1));
-    EXPECT_EQ(db.schema_version(), 1);
-    db.migrate(kSteps);
-    db.migrate(kSteps);
-    EXPECT_EQ(db.schema_version(), 2);
+    const auto db = open_sqlite(path());
+    migrate(*db, std::span(kSteps).first(1));
+    EXPECT_EQ(db->schema_version(), 1);
+    migrate(*db, kSteps);
+    migrate(*db, kSteps);
+    EXPECT_EQ(db->schema_version(), 2);
   }
-  Db db(path());
-  EXPECT_EQ(reason_of([&] { db.migrate(std::span(kSteps).first(1)); }), "database_newer");
-  EXPECT_EQ(db.schema_version(), 2);
+  const auto db = open_sqlite(path());
+  EXPECT_EQ(reason_of([&] { migrate(*db, std::span(kSteps).first(1)); }), "database_newer");
+  EXPECT_EQ(db->schema_version(), 2);
 }
 
 TEST_F(SqliteTest, AFailedStepLeavesTheVersionBefore) {
-  Db db(path());
+  const auto db = open_sqlite(path());
   const std::array<std::string_view, 2> steps = {kSteps[0], "CREATE TABLE other (x INTEGER); THIS IS NO SQL;"};
-  EXPECT_EQ(reason_of([&] { db.migrate(steps); }), "database_failed");
-  EXPECT_EQ(db.schema_version(), 1);
-  EXPECT_EQ(reason_of([&] { db.prepare("SELECT * FROM other"); }), "database_failed");
+  EXPECT_EQ(reason_of([&] { migrate(*db, steps); }), "database_failed");
+  EXPECT_EQ(db->schema_version(), 1);
+  EXPECT_EQ(reason_of([&] { db->prepare("SELECT * FROM other"); }), "database_failed");
 }
 
 TEST_F(SqliteTest, TransactionsRollBackUnlessCommitted) {
-  Db db(path());
-  db.migrate(kSteps);
+  const auto db = open_sqlite(path());
+  migrate(*db, kSteps);
   {
-    Transaction transaction(db);
-    db.execute("INSERT INTO item VALUES (1,'a',NULL,NULL)");
+    Transaction transaction(*db);
+    db->execute("INSERT INTO item VALUES (1,'a',NULL,NULL)");
   }
-  auto count = db.prepare("SELECT count(*) FROM item");
+  auto count = db->prepare("SELECT count(*) FROM item");
   count.step();
   EXPECT_EQ(count.integer(0), 0);
 }
 
 TEST_F(SqliteTest, ForeignKeysHold) {
-  Db db(path());
-  db.migrate(kSteps);
-  EXPECT_EQ(reason_of([&] { db.execute("INSERT INTO part VALUES (99)"); }), "database_failed");
+  const auto db = open_sqlite(path());
+  migrate(*db, kSteps);
+  EXPECT_EQ(reason_of([&] { db->execute("INSERT INTO part VALUES (99)"); }), "database_failed");
 }
 
 TEST_F(SqliteTest, ASecondWriterIsToldThatTheDatabaseIsBusy) {
-  Db first(path());
-  first.migrate(kSteps);
-  Db second(path(), {.busy_timeout_ms = 1});
-  const Transaction held(first);
-  EXPECT_EQ(reason_of([&] { const Transaction wanted(second); }), "database_busy");
+  const auto first = open_sqlite(path());
+  migrate(*first, kSteps);
+  const auto second = open_sqlite(path(), {.busy_timeout_ms = 1});
+  const Transaction held(*first);
+  EXPECT_EQ(reason_of([&] { const Transaction wanted(*second); }), "database_busy");
   EXPECT_TRUE(reason_info("database_busy").retryable);
 }
 
 TEST_F(SqliteTest, AFullDiskIsExhaustedAndLosesNothing) {
-  Db db(path(), {.max_pages = 12});
-  db.migrate(kSteps);
-  db.execute("INSERT INTO item VALUES (1,'kept',NULL,NULL)");
+  const auto db = open_sqlite(path(), {.max_pages = 12});
+  migrate(*db, kSteps);
+  db->execute("INSERT INTO item VALUES (1,'kept',NULL,NULL)");
   EXPECT_EQ(reason_of([&] {
-              Transaction transaction(db);
+              Transaction transaction(*db);
               const Bytes big(200000);
-              db.prepare("INSERT INTO item VALUES (2,'big',?,NULL)").bind(ByteView(big)).run();
+              db->prepare("INSERT INTO item VALUES (2,'big',?,NULL)").bind(ByteView(big)).run();
               transaction.commit();
             }),
             "disk_full");
-  auto count = db.prepare("SELECT count(*) FROM item");
+  auto count = db->prepare("SELECT count(*) FROM item");
   count.step();
   EXPECT_EQ(count.integer(0), 1);
 }
 
 TEST_F(SqliteTest, OpenFailuresAreErrors) {
-  EXPECT_EQ(reason_of([&] { Db db(dir_ + "/no/such/dir.db"); }), "file_not_found");
+  EXPECT_EQ(reason_of([&] { open_sqlite(dir_ + "/no/such/dir.db"); }), "file_not_found");
   std::filesystem::create_symlink("/dev/null", dir_ + "/link.db");
-  EXPECT_NE(reason_of([&] { Db db(dir_ + "/link.db"); }), "nothing");
+  EXPECT_NE(reason_of([&] { open_sqlite(dir_ + "/link.db"); }), "nothing");
 }
 
 }  // namespace
-}  // namespace tb::sqlite
+}  // namespace tb::sql

@@ -1,0 +1,35 @@
+// The version is read without a lock first, so that a program can start, and read, where nothing can be written.
+#include "sql/migrate.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+
+namespace tb::sql {
+namespace {
+
+/// True if a step is still to be taken.
+bool is_behind(Connection& db, std::int64_t newest) {
+  const std::int64_t version = db.schema_version();
+  if (version > newest) {
+    throw Error("database_newer", fmt::format("the database has schema {}, this program knows {}", version, newest));
+  }
+  return version < newest;
+}
+
+}  // namespace
+
+void migrate(Connection& db, std::span<const std::string_view> steps) {
+  const auto newest = static_cast<std::int64_t>(steps.size());
+  while (is_behind(db, newest)) {
+    Transaction transaction(db);
+    // Another process may have been quicker while this one waited for the lock.
+    if (!is_behind(db, newest)) return;
+    const std::int64_t version = db.schema_version();
+    db.execute(std::string(steps[static_cast<std::size_t>(version)]));
+    db.set_schema_version(version + 1);
+    transaction.commit();
+  }
+}
+
+}  // namespace tb::sql

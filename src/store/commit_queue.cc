@@ -1,0 +1,148 @@
+// Who commits, and what happens when a change, a transaction or the server fails.
+#include "store/commit_queue.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace tb::store {
+namespace {
+
+/// Bounds how long the first of a group waits for the last.
+constexpr std::size_t kMaxGroup = 64;
+/// Of a change whose transaction was rolled back to let another one pass.
+constexpr int kMaxAttempts = 5;
+
+bool is_unavailable(const Error& error) {
+  return error.reason == "database_unavailable";
+}
+
+}  // namespace
+
+void CommitQueue::run(Body body) {
+  Entry own{.body = std::move(body), .error = nullptr, .done = false, .turn = {}};
+  std::unique_lock lock(mutex_);
+  queue_.push_back(&own);
+  own.turn.wait(lock, [&] { return own.done || (!committing_ && queue_.front() == &own); });
+  if (!own.done) {
+    committing_ = true;
+    const auto end = queue_.begin() + static_cast<std::ptrdiff_t>(std::min(queue_.size(), kMaxGroup));
+    const std::vector<Entry*> group(queue_.begin(), end);
+    queue_.erase(queue_.begin(), end);
+    lock.unlock();
+    commit_group(group);
+    lock.lock();
+    committing_ = false;
+    for (Entry* entry : group) {
+      entry->done = true;
+      entry->turn.notify_one();
+    }
+    pass_on();
+  }
+  if (own.error) std::rethrow_exception(own.error);
+}
+
+void CommitQueue::with_connection(const std::function<void(sql::Connection&)>& action) {
+  std::unique_lock lock(mutex_);
+  idle_.wait(lock, [this] { return !committing_; });
+  committing_ = true;
+  lock.unlock();
+  std::exception_ptr error;
+  try {
+    action(connection());
+  } catch (...) {
+    error = std::current_exception();
+  }
+  lock.lock();
+  committing_ = false;
+  pass_on();
+  lock.unlock();
+  if (error) std::rethrow_exception(error);
+}
+
+void CommitQueue::pass_on() {
+  idle_.notify_one();
+  if (!queue_.empty()) queue_.front()->turn.notify_one();
+}
+
+sql::Connection& CommitQueue::connection() {
+  if (db_ == nullptr || !db_->usable()) {
+    db_.reset();
+    db_ = opener_.open();
+  }
+  return *db_;
+}
+
+std::unique_ptr<sql::Transaction> CommitQueue::begin() {
+  try {
+    return std::make_unique<sql::Transaction>(connection());
+  } catch (const Error& error) {
+    if (!is_unavailable(error) || db_ == nullptr) throw;
+  }
+  // The connection was lost while it was idle, which shows only now.
+  return std::make_unique<sql::Transaction>(connection());
+}
+
+void CommitQueue::commit_group(Group group) {
+  if (group.size() > 1 && commit_together(group)) return;
+  for (Entry* entry : group) commit_alone(*entry);
+}
+
+bool CommitQueue::commit_together(Group group) {
+  const auto all_failed = [&] {
+    for (Entry* entry : group) entry->error = std::current_exception();
+    return true;
+  };
+  std::unique_ptr<sql::Transaction> transaction;
+  try {
+    transaction = begin();
+  } catch (const Error&) {
+    return all_failed();
+  }
+  bool committing = false;
+  try {
+    for (Entry* entry : group) {
+      entry->error = nullptr;
+      db_->execute("SAVEPOINT change");
+      Change change(*db_);
+      try {
+        entry->body(change);
+      } catch (...) {
+        entry->error = std::current_exception();
+      }
+      const bool keep = change.kept() && entry->error == nullptr;
+      db_->execute(keep ? "RELEASE SAVEPOINT change" : "ROLLBACK TO SAVEPOINT change; RELEASE SAVEPOINT change");
+    }
+    committing = true;
+    transaction->commit();
+    return true;
+  } catch (const Error& error) {
+    // Run again, changes might happen twice.
+    if (committing && is_unavailable(error)) return all_failed();
+    return false;
+  }
+}
+
+void CommitQueue::commit_alone(Entry& entry) {
+  for (int attempt = 1;; ++attempt) {
+    bool committing = false;
+    entry.error = nullptr;
+    try {
+      const auto transaction = begin();
+      Change change(*db_);
+      entry.body(change);
+      committing = true;
+      if (change.kept()) transaction->commit();
+      return;
+    } catch (const Error& error) {
+      entry.error = std::current_exception();
+      const bool again = error.reason == "database_conflict" || (is_unavailable(error) && !committing && attempt == 1);
+      if (!again || attempt == kMaxAttempts) return;
+    } catch (...) {
+      entry.error = std::current_exception();
+      return;
+    }
+  }
+}
+
+}  // namespace tb::store

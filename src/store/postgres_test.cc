@@ -1,0 +1,22 @@
+// The backend for several nodes through the suite of all backends.
+#include <gtest/gtest.h>
+
+#include "sql/postgres_server_test.h"
+#include "store/open.h"
+#include "store/store_contract_test.h"
+
+namespace tb::store {
+namespace {
+
+StoreUnderTest fresh_postgres_store() {
+  if (sql::PostgresServer::programs().empty()) return {.skip = sql::PostgresServer::kMissing};
+  auto& server = sql::shared_postgres_server();
+  const std::string database = server.make_database();
+  const auto open = [&server, database] { return open_postgres_store(server.url(database)); };
+  return {.store = open(), .open_again = open, .clean_up = [] {}};
+}
+
+INSTANTIATE_TEST_SUITE_P(Postgres, StoreContract, testing::Values(StoreMaker(fresh_postgres_store)));
+
+}  // namespace
+}  // namespace tb::store
