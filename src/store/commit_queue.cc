@@ -42,6 +42,11 @@ void CommitQueue::run(Body body) {
   if (own.error) std::rethrow_exception(own.error);
 }
 
+std::size_t CommitQueue::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return queue_.size();
+}
+
 void CommitQueue::with_connection(const std::function<void(sql::Connection&)>& action) {
   std::unique_lock lock(mutex_);
   idle_.wait(lock, [this] { return !committing_; });

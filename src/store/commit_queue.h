@@ -43,6 +43,9 @@ class CommitQueue {
   /// away, when it may have changed something or not.
   void run(Body body);
 
+  /// Callers whose changes wait now.
+  std::size_t waiting() const;
+
   /// Runs `action` on the queue's own connection, while nothing is committed.
   void with_connection(const std::function<void(sql::Connection&)>& action);
 
@@ -66,7 +69,7 @@ class CommitQueue {
   std::unique_ptr<sql::Transaction> begin();
 
   sql::PatientOpener& opener_;
-  std::mutex mutex_;  ///< of queue_ and committing_; the connection is the committing caller's
+  mutable std::mutex mutex_;  ///< of queue_ and committing_; the connection is the committing caller's
   std::deque<Entry*> queue_;
   bool committing_ = false;
   std::condition_variable idle_;  ///< for with_connection: committing_ has become false

@@ -13,7 +13,11 @@ StoreUnderTest fresh_postgres_store() {
   auto& server = sql::shared_postgres_server();
   const std::string database = server.make_database();
   const auto open = [&server, database] { return open_postgres_store(server.url(database)); };
-  return {.store = open(), .open_again = open, .clean_up = [] {}};
+  return {.store = open(),
+          .open_again = open,
+          .open_with_clock =
+              [&server, database](Clock clock) { return open_postgres_store(server.url(database), std::move(clock)); },
+          .clean_up = [] {}};
 }
 
 INSTANTIATE_TEST_SUITE_P(Postgres, StoreContract, testing::Values(StoreMaker(fresh_postgres_store)));

@@ -17,6 +17,7 @@ StoreUnderTest fresh_sqlite_store() {
   const std::string path = dir + "/store.db";
   return {.store = open_sqlite_store(path),
           .open_again = [path] { return open_sqlite_store(path); },
+          .open_with_clock = [path](Clock clock) { return open_sqlite_store(path, std::move(clock)); },
           .clean_up = [dir] { std::filesystem::remove_all(dir); }};
 }
 

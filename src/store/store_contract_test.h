@@ -15,12 +15,16 @@ namespace tb::store {
 struct StoreUnderTest {
   std::unique_ptr<Store> store;
   std::function<std::unique_ptr<Store>()> open_again;
+  std::function<std::unique_ptr<Store>(Clock)> open_with_clock;
   std::function<void()> clean_up;
   std::string skip = {};  ///< why this backend cannot be tested here
 };
 using StoreMaker = std::function<StoreUnderTest()>;
 
 class StoreContract : public testing::TestWithParam<StoreMaker> {
+ public:
+  static constexpr UnixMs kNow = 1800000000000;
+
  protected:
   void SetUp() override;
   void TearDown() override;
@@ -36,7 +40,6 @@ class StoreContract : public testing::TestWithParam<StoreMaker> {
   void add_asset_and_contract(std::int64_t max_seats = 1);
   Store& store() { return *under_test_.store; }
 
-  static constexpr UnixMs kNow = 1800000000000;
   StoreUnderTest under_test_;
 };
 
