@@ -14,6 +14,7 @@ namespace tb::controlplane {
 
 std::unique_ptr<store::Store> open_store(const Config& config) {
   value_or_throw(make_directories(config.data_dir, 0700));
+  if (config.database_url) return store::open_postgres_store(config.database_url->clone());
   return store::open_sqlite_store(config.database_path);
 }
 

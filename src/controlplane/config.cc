@@ -12,6 +12,7 @@
 
 #include "base/fs.h"
 #include "http/address.h"
+#include "sql/postgres.h"
 
 namespace tb::controlplane {
 namespace {
@@ -21,7 +22,7 @@ constexpr std::array<Setting, 15> kSettings = {{
     {"allow_unauthenticated_sentinels", "false", "allow contracts with authentication none"},
     {"client_ca_path", "", "PEM file of the authority that signs sentinels' certificates"},
     {"data_dir", "/var/lib/trustbridge", "where database, keys and stored objects lie"},
-    {"database", "sqlite:", "sqlite: or sqlite:PATH"},
+    {"database", "sqlite:", "sqlite:, sqlite:PATH or postgresql://USER@HOST/NAME"},
     {"kek", "file:", "file:PATH or env:NAME of the key-encryption key"},
     {"log_level", "info", "debug, info, warn or error"},
     {"public_url", "", "base of signed URLs, as sentinels reach this service"},
@@ -81,6 +82,7 @@ class Values {
       const std::string name(setting.name);
       if (const auto flag = flags.find(name); flag != flags.end()) {
         taken_[name] = flag->second;
+        from_flags_.insert(name);
       } else if (auto variable = environment("TB_CP_" + upper(name)); variable && !variable->empty()) {
         taken_[name] = *variable;
       } else if (const auto entry = from_file.find(name); entry != from_file.end()) {
@@ -92,6 +94,7 @@ class Values {
   }
   const std::string& of(const std::string& name) const { return taken_.at(name); }
   const std::map<std::string, std::string>& all() const { return taken_; }
+  bool is_from_flag(const std::string& name) const { return from_flags_.contains(name); }
 
   bool truth(const std::string& name) {
     const std::string& value = of(name);
@@ -126,7 +129,41 @@ class Values {
 
  private:
   std::map<std::string, std::string> taken_;
+  std::set<std::string> from_flags_;
 };
+
+bool is_postgres(std::string_view database) {
+  return database.starts_with("postgres://") || database.starts_with("postgresql://");
+}
+
+void take_database(Values& values, Config& config) {
+  if (!is_postgres(values.of("database"))) {
+    if (!values.of("database").starts_with("sqlite:")) {
+      return values.fault("database", "must begin with sqlite: or postgresql://");
+    }
+    config.database_path = values.after("database", "sqlite:", config.data_dir + "/control-plane.db");
+    return;
+  }
+  SecretString url(values.of("database"));
+  try {
+    if (sql::holds_password(url) && values.is_from_flag("database")) {
+      values.fault("database",
+                   "must not hold a password as a flag, which others on the machine can read: "
+                   "set the variable, or name a file with ?passfile=");
+    }
+  } catch (const Error& error) {
+    values.fault("database", error.message);
+  }
+  config.database_url = std::move(url);
+}
+
+std::string printable_database(const std::string& url) {
+  try {
+    return sql::printable_postgres_url(SecretString(url));
+  } catch (const Error&) {
+    return "(not a URL)";
+  }
+}
 
 void take_kek(Values& values, const Environment& environment, Config& config) {
   const std::string& kek = values.of("kek");
@@ -193,7 +230,7 @@ Config load_config(const std::map<std::string, std::string>& flags, const Enviro
   Config config;
   config.data_dir = values.of("data_dir");
   if (!config.data_dir.starts_with('/')) values.fault("data_dir", "must be an absolute path");
-  config.database_path = values.after("database", "sqlite:", config.data_dir + "/control-plane.db");
+  take_database(values, config);
   config.blob_dir = values.after("store", "filesystem:", config.data_dir + "/blobs");
   take_kek(values, environment, config);
   take_tls(values, config);
@@ -220,8 +257,9 @@ Json printable_config(const std::map<std::string, std::string>& flags, const Env
                       const std::string& config_path) {
   const Values values(flags, environment, config_path);
   Json json = Json::object();
-  // No setting holds a secret itself: the KEK's names a file or a variable.
+  // The KEK's setting names a file or a variable; a database's URL may hold a password.
   for (const auto& [name, value] : values.all()) json.set(name, value);
+  if (!values.of("database").starts_with("sqlite:")) json.set("database", printable_database(values.of("database")));
   if (values.of("kek").starts_with("env:")) {
     json.set("kek_value", environment(values.of("kek").substr(4)) ? "(set)" : "(not set)");
   }

@@ -30,7 +30,8 @@ struct Config {
   http::ListenAddress address;
   std::string public_url;  ///< without a final slash; empty: made of the address in use
   std::string data_dir;
-  std::string database_path;
+  std::string database_path;                 ///< of SQLite; empty: `database_url`
+  std::optional<SecretString> database_url;  ///< of PostgreSQL; may hold a password
   std::string kek_path;                 ///< empty: `kek_hex` came by environment
   std::optional<SecretString> kek_hex;  ///< of `env:NAME`
   std::string blob_dir;

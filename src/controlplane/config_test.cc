@@ -74,6 +74,32 @@ TEST_F(ConfigFile, AllFaultsAreReportedTogether) {
   EXPECT_NE(faults({}, {}, path_ + ".none"), "");
 }
 
+TEST(Config, ADatabaseUrlIsKeptSecret) {
+  const std::string url = "postgresql://me:hunter2@db.example:5433/tb?sslmode=verify-full&password=hunter3";
+  const Config config = load_config({}, env({{"TB_CP_DATABASE", url}}), "");
+  ASSERT_TRUE(config.database_url.has_value());
+  EXPECT_EQ(config.database_url->reveal(), url);
+  EXPECT_EQ(config.database_path, "");
+  const std::string printed = printable_config({}, env({{"TB_CP_DATABASE", url}}), "").dump();
+  EXPECT_THAT(printed, testing::HasSubstr("postgresql://me@db.example:5433/tb"));
+  EXPECT_THAT(printed, testing::Not(testing::HasSubstr("hunter")));
+  EXPECT_EQ(load_config({{"database", "sqlite:/x/y.db"}}, env({}), "").database_path, "/x/y.db");
+}
+
+TEST(Config, ADatabaseUrlIsRefusedWithoutQuotingIt) {
+  const std::string in_argv = faults({{"database", "postgres://me:hunter2@db.example/tb"}});
+  EXPECT_THAT(in_argv, testing::HasSubstr("TB_CP_DATABASE"));
+  EXPECT_THAT(in_argv, testing::Not(testing::HasSubstr("hunter")));
+  EXPECT_EQ(faults({{"database", "postgres://me@db.example/tb?passfile=/etc/tb/pgpass"}}), "");
+  for (const auto* url : {"postgres://me:hunter2@[db/tb", "mysql://me:hunter2@db/tb", "hunter2"}) {
+    const std::string all = faults({}, {{"TB_CP_DATABASE", url}});
+    EXPECT_THAT(all, testing::HasSubstr("TB_CP_DATABASE"));
+    EXPECT_THAT(all, testing::Not(testing::HasSubstr("hunter"))) << url;
+    EXPECT_THAT(printable_config({}, env({{"TB_CP_DATABASE", "postgres://me:hunter2@[db/tb"}}), "").dump(),
+                testing::Not(testing::HasSubstr("hunter")));
+  }
+}
+
 TEST(Config, PlainHttpStaysOnLoopback) {
   EXPECT_NE(faults({{"addr", "0.0.0.0:8080"}}), "");
   EXPECT_NE(faults({{"addr", "nonsense"}}), "");
@@ -92,7 +118,7 @@ TEST(Config, CombinationsAreChecked) {
   EXPECT_EQ(faults({{"public_url", "http://127.0.0.1:80"}}), "");
   EXPECT_EQ(faults({{"public_url", "http://[::1]:80/base"}}), "");
   EXPECT_THAT(faults({{"public_url", "https://x/?a"}}), testing::HasSubstr("TB_CP_PUBLIC_URL"));
-  EXPECT_THAT(faults({{"database", "postgres://x"}}), testing::HasSubstr("TB_CP_DATABASE"));
+  EXPECT_THAT(faults({{"database", "mysql://x"}}), testing::HasSubstr("TB_CP_DATABASE"));
   EXPECT_THAT(faults({{"store", "s3:x"}}), testing::HasSubstr("TB_CP_STORE"));
   EXPECT_THAT(faults({{"kek", "transit:x"}}), testing::HasSubstr("TB_CP_KEK"));
   EXPECT_THAT(faults({{"kek", "env:NONE"}}), testing::HasSubstr("TB_CP_KEK"));

@@ -296,6 +296,10 @@ std::unique_ptr<Connection> open_postgres(const SecretString& url) {
   return std::make_unique<PostgresConnection>(url);
 }
 
+bool holds_password(const SecretString& url) {
+  return !option(parsed(url), "password").empty();
+}
+
 std::string printable_postgres_url(const SecretString& url) {
   const Options options = parsed(url);
   std::string out = "postgresql://";

@@ -17,6 +17,9 @@ namespace tb::sql {
 /// is not such a URL, and "database_unavailable" with libpq's words, which never name the password.
 std::unique_ptr<Connection> open_postgres(const SecretString& url);
 
+/// True if it has a password in it. Throws "config_invalid".
+bool holds_password(const SecretString& url);
+
 /// `url` without password and parameters: for logs and --print-config. Throws "config_invalid".
 std::string printable_postgres_url(const SecretString& url);
 

@@ -186,6 +186,8 @@ TEST_F(PostgresTest, ALostServerIsUnavailableAndComesBack) {
 TEST(PostgresUrl, IsPrintedWithoutItsPassword) {
   const SecretString url("postgresql://me:hunter2@db.example:5433/tb?sslmode=require&password=hunter3");
   EXPECT_EQ(printable_postgres_url(url), "postgresql://me@db.example:5433/tb");
+  EXPECT_TRUE(holds_password(url));
+  EXPECT_FALSE(holds_password(SecretString("postgresql://me@db.example/tb?passfile=/etc/tb/pgpass")));
   EXPECT_EQ(printable_postgres_url(SecretString("postgres:///tb")), "postgresql:///tb");
 }
 
