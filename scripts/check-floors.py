@@ -11,8 +11,8 @@ FLOORS = [
     {"base"},
     {"tbenc", "async", "obs", "api", "jose", "tlog", "sql"},
     {"asset", "http", "store"},
-    {"blob"},
-    {"hydrate", "deliver"},
+    {"blob", "attest"},
+    {"azure", "hydrate", "deliver"},
     {"cli", "controlplane", "sentinel"},
 ]
 FLOOR = {folder: number for number, folders in enumerate(FLOORS) for folder in folders}
@@ -27,7 +27,7 @@ PLACES = [
     (r"#include <libpq-fe\.h>|\bPQ[a-z]\w+\(", r"sql/postgres", "libpq"),
     (r"#include <fuse|\bfuse_(session|reply|req|lowlevel)_\w+\(", r"deliver/fuse_session", "libfuse"),
     (r"#include <jose/", r"jose/", "libjose"),
-    (r"\bEVP_\w+\(", r"base/crypto_\w+\.cc|jose/|http/tls", "EVP_ calls"),
+    (r"\bEVP_\w+\(", r"base/crypto_\w+\.cc|jose/|http/tls|attest/snp_certificate", "EVP_ calls"),
     (r"\bgetenv\(", r"\w+/(settings|config)\w*\.cc|cli/console\.cc|http/transfer\.cc|base/test_scale\.h", "getenv"),
 ]
 # The format library that others embed: no sockets, clocks, logs; threads in the one file that uses all cores.

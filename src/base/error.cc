@@ -46,6 +46,7 @@ constexpr auto kTable = std::to_array<ReasonInfo>({
     {"blob_unavailable", kUnavailable, 503, 6, true, ""},
     {"body_too_large", kMalformed, 413, 4, false, ""},
     {"cancelled", kCancelled, 499, 130, false, ""},
+    {"certificate_malformed", kMalformed, 400, 4, false, ""},
     {"chain_broken", kTampered, 500, 4, false, "the log was changed after it was written"},
     {"challenge_limit", kUnavailable, 429, 6, true, "use or wait for the challenges that were given"},
     {"chunk_bytes_invalid", kMalformed, 400, 4, false, "choose a chunk size from 1024 bytes to 64 MiB"},
