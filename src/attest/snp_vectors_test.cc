@@ -1,0 +1,134 @@
+// Every vector of tests/vectors/snp through the verifier: good ones are accepted, and each forged one is refused by the
+// check that it was made for and by no other.
+#include <set>
+
+#include "attest/snp_verify.h"
+#include "attest/vector_file_test.h"
+
+namespace tb::attest {
+namespace {
+
+Bytes base64(const Json& text) {
+  return value_or_throw(from_base64(text.as_string()));
+}
+
+SnpTrust trust_of(const Json& vector) {
+  SnpTrust trust;
+  for (const Json& root : vector.find("roots")->as_array()) {
+    trust.roots.push_back(value_or_throw(Certificate::from_der(base64(root))));
+  }
+  for (const Json& list : vector.find("revocations")->as_array()) {
+    trust.revocations.push_back(value_or_throw(RevocationList::parse(as_text(base64(list)))));
+  }
+  return trust;
+}
+
+Verdict verdict_of(const Json& vector) {
+  return verify_snp(*vector.find("evidence"), *vector.find("policy"), binding_of(*vector.find("binding")),
+                    trust_of(vector), value_or_throw(from_rfc3339(vector.find("now")->as_string())));
+}
+
+const std::map<std::string, Json>& vectors() {
+  static const auto all = vectors_of("snp", "certificates");
+  return all;
+}
+
+TEST(SnpVectors, EachIsAcceptedOrRefusedByItsOwnCheck) {
+  std::size_t good = 0;
+  std::size_t forged = 0;
+  for (const auto& [name, vector] : vectors()) {
+    SCOPED_TRACE(name);
+    const std::string refused_by = vector.find("refused_by")->as_string();
+    const Verdict verdict = verdict_of(vector);
+    if (refused_by.empty()) {
+      EXPECT_TRUE(verdict.has_value()) << verdict.error().id << ": " << verdict.error().mend;
+      ++good;
+    } else {
+      ASSERT_FALSE(verdict.has_value());
+      EXPECT_EQ(verdict.error().id, refused_by) << verdict.error().mend;
+      EXPECT_FALSE(verdict.error().mend.empty());
+      ++forged;
+    }
+  }
+  EXPECT_GE(good, 13U);
+  EXPECT_GE(forged, 95U);
+}
+
+TEST(SnpVectors, EveryCheckHasAForgeryThatItRefuses) {
+  std::set<std::string> refusing;
+  for (const auto& [name, vector] : vectors()) refusing.insert(vector.find("refused_by")->as_string());
+  for (const char* id : {"evidence_form",
+                         "snp_report_form",
+                         "snp_signature_algorithm",
+                         "snp_chain",
+                         "snp_certificate_time",
+                         "snp_revocation",
+                         "snp_certificate_form",
+                         "snp_key_kind",
+                         "snp_product",
+                         "snp_certificate_tcb",
+                         "snp_chip",
+                         "snp_signature",
+                         "snp_binding",
+                         "snp_debug",
+                         "snp_migration_agent",
+                         "snp_smt",
+                         "snp_single_socket",
+                         "snp_alias_check",
+                         "snp_product_allowed",
+                         "snp_key_allowed",
+                         "snp_vmpl",
+                         "snp_chip_allowed",
+                         "snp_measurement",
+                         "snp_host_data",
+                         "snp_id_key",
+                         "snp_author_key",
+                         "snp_guest_svn",
+                         "snp_tcb",
+                         "snp_launch_tcb"}) {
+    EXPECT_TRUE(refusing.contains(id)) << id;
+  }
+}
+
+TEST(SnpVectors, WithoutRootsNothingIsAccepted) {
+  for (const auto& [name, vector] : vectors()) {
+    Json rootless = vector;
+    rootless.set("roots", Json::array());
+    EXPECT_FALSE(verdict_of(rootless).has_value()) << name;
+  }
+}
+
+TEST(SnpVectors, AnyBitOfTheSignedPartOrTheSignatureCounts) {
+  const Json good = vectors().at("good-milan-v2");
+  const Bytes report = base64(*good.find("evidence")->find("report"));
+  for (std::size_t at = 0; at < kSnpReportBytes; at += 13) {
+    Bytes changed = report;
+    changed[at] ^= 0x10;
+    Json vector = good;
+    Json evidence = *good.find("evidence");
+    evidence.set("report", to_base64(changed));
+    vector.set("evidence", evidence);
+    EXPECT_FALSE(verdict_of(vector).has_value()) << "byte " << at;
+  }
+}
+
+TEST(SnpVectors, ARefusalKeepsExpectedAndSeenApart) {
+  const Verdict verdict = verdict_of(vectors().at("measurement-other"));
+  ASSERT_FALSE(verdict.has_value());
+  EXPECT_EQ(verdict.error().expected, to_hex(Bytes(48, 0xA1)));
+  EXPECT_TRUE(verdict.error().seen.starts_with("a2a2"));
+  EXPECT_TRUE(verdict.error().seen_is_own_fact);
+  EXPECT_EQ(verdict.error().mend.find("a1a1"), std::string::npos);
+}
+
+TEST(SnpVectors, ClaimsNameTheMachine) {
+  const Verdict verdict = verdict_of(vectors().at("good-turin-v3"));
+  ASSERT_TRUE(verdict.has_value());
+  EXPECT_EQ(verdict->facts.find("product")->as_string(), "Turin");
+  EXPECT_EQ(verdict->facts.find("tcb")->find("fmc")->as_integer(), 2);
+  EXPECT_EQ(verdict->facts.find("tcb")->find("bootloader")->as_integer(), 4);
+  EXPECT_TRUE(verdict->token_id.empty());
+}
+
+}  // namespace
+}  // namespace tb::attest
