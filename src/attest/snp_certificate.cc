@@ -68,7 +68,7 @@ std::unexpected<Check> bad_chain(std::string why) {
 }
 
 /// AMD's lists are the root's own and name intermediates; leaves all carry the serial number 0 and are not in them.
-Checked<void> check_revocation(const X509* intermediate, X509* root, const SnpTrust& trust, std::time_t now) {
+Verified<void> check_revocation(const X509* intermediate, X509* root, const SnpTrust& trust, std::time_t now) {
   for (const RevocationList& list : trust.revocations) {
     X509_CRL* crl = list.get();
     if (X509_NAME_cmp(X509_CRL_get_issuer(crl), X509_get_subject_name(root)) != 0) continue;
@@ -204,8 +204,8 @@ bool Certificate::signed_p384(ByteView message, ByteView r, ByteView s) const {
   return ok;
 }
 
-Checked<void> verify_snp_chain(const Certificate& leaf, const Certificate& intermediate, const SnpTrust& trust,
-                               UnixMs now) {
+Verified<void> verify_snp_chain(const Certificate& leaf, const Certificate& intermediate, const SnpTrust& trust,
+                                UnixMs now) {
   const CleanErrors clean;
   const std::time_t seconds = now / 1000;
   const Store store(X509_STORE_new());
@@ -239,7 +239,7 @@ Checked<void> verify_snp_chain(const Certificate& leaf, const Certificate& inter
   return check_revocation(intermediate.get(), root, trust, seconds);
 }
 
-Checked<SnpEndorsement> snp_endorsement(const Certificate& leaf) {
+Verified<SnpEndorsement> snp_endorsement(const Certificate& leaf) {
   const auto malformed = [](std::string_view what) {
     return refuse("snp_certificate_form", fmt::format("send the VCEK or VLEK certificate as AMD issued it: {}", what));
   };

@@ -69,8 +69,8 @@ struct SnpTrust {
 
 /// leaf ← intermediate (ASK, ASVK) ← a pinned root: RSA-4096 with PSS and SHA-384, in force at `now`, not revoked.
 /// Refused by "snp_chain", "snp_certificate_time", "snp_revocation".
-Checked<void> verify_snp_chain(const Certificate& leaf, const Certificate& intermediate, const SnpTrust& trust,
-                               UnixMs now);
+Verified<void> verify_snp_chain(const Certificate& leaf, const Certificate& intermediate, const SnpTrust& trust,
+                                UnixMs now);
 
 /// What AMD says of the key in the extensions of a VCEK or VLEK certificate.
 struct SnpEndorsement {
@@ -80,6 +80,6 @@ struct SnpEndorsement {
   SnpKey key = SnpKey::kVcek;
 };
 /// Refused by "snp_certificate_form".
-Checked<SnpEndorsement> snp_endorsement(const Certificate& leaf);
+Verified<SnpEndorsement> snp_endorsement(const Certificate& leaf);
 
 }  // namespace tb::attest

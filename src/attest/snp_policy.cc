@@ -16,15 +16,15 @@ bool holds(const auto& list, const auto& value) {
 }
 
 /// The field of the report is one of `allowed`, or any where nothing is listed.
-Checked<void> listed(std::string_view id, std::string_view mend, const std::vector<std::string>& allowed,
-                     ByteView field) {
+Verified<void> listed(std::string_view id, std::string_view mend, const std::vector<std::string>& allowed,
+                      ByteView field) {
   const std::string seen = to_hex(field);
   if (allowed.empty() || holds(allowed, seen)) return {};
   return refuse(id, std::string(mend), fmt::format("{}", fmt::join(allowed, ",")), seen);
 }
 
-Checked<void> flag(bool ok, std::string_view id, std::string_view mend, std::string_view expected,
-                   std::string_view seen) {
+Verified<void> flag(bool ok, std::string_view id, std::string_view mend, std::string_view expected,
+                    std::string_view seen) {
   if (ok) return {};
   return refuse(id, std::string(mend), std::string(expected), std::string(seen));
 }
@@ -82,7 +82,7 @@ void validate_snp_policy(const Json& json) {
   (void)SnpPolicy::parse(json);
 }
 
-Checked<void> check_snp_policy(const SnpPolicy& policy, const SnpReport& report, SnpProduct product) {
+Verified<void> check_snp_policy(const SnpPolicy& policy, const SnpReport& report, SnpProduct product) {
   TRY(flag(!report.debug_allowed(), "snp_debug", "start the machine with a guest policy that forbids debugging", "0",
            "1"));
   TRY(flag(policy.allow_migration_agent || !report.migration_agent_allowed(), "snp_migration_agent",

@@ -34,6 +34,6 @@ struct SnpPolicy {
 void validate_snp_policy(const Json& json);
 
 /// Each rule is one check; debugging is never allowed. `product` is the one that the certificate names.
-Checked<void> check_snp_policy(const SnpPolicy& policy, const SnpReport& report, SnpProduct product);
+Verified<void> check_snp_policy(const SnpPolicy& policy, const SnpReport& report, SnpProduct product);
 
 }  // namespace tb::attest

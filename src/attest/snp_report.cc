@@ -87,7 +87,7 @@ SnpTcb snp_tcb(std::uint64_t raw, SnpProduct product) {
   return {.bootloader = byte(0), .tee = byte(1), .snp = byte(6), .microcode = byte(7), .fmc = 0};
 }
 
-Checked<SnpReport> parse_snp_report(ByteView b) {
+Verified<SnpReport> parse_snp_report(ByteView b) {
   if (b.size() != kSnpReportBytes) return malformed(fmt::format("it has {} bytes, not {}", b.size(), kSnpReportBytes));
   SnpReport report;
   report.version = load_le32(&b[0x00]);

@@ -73,6 +73,6 @@ struct SnpReport {
 
 /// Refused by "snp_report_form": another length or version, reserved bytes that are not zero, a processor or a kind of
 /// key that is not known; by "snp_signature_algorithm": another one than ECDSA P-384 with SHA-384.
-Checked<SnpReport> parse_snp_report(ByteView bytes);
+Verified<SnpReport> parse_snp_report(ByteView bytes);
 
 }  // namespace tb::attest

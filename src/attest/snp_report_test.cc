@@ -1,9 +1,8 @@
-// spec: AMD 56860, ATTESTATION_REPORT and TCB_VERSION; docs/spec/wire.md 1.1, Evidence
+// spec: AMD 56860, ATTESTATION_REPORT and TCB_VERSION
 #include "attest/snp_report.h"
 
 #include <gtest/gtest.h>
 
-#include "attest/binding.h"
 #include "attest/snp_certificate.h"
 
 namespace tb::attest {
@@ -40,18 +39,6 @@ TEST(SnpReport, RefusesEveryOtherLength) {
     ASSERT_FALSE(report.has_value()) << size;
     EXPECT_EQ(report.error().id, "snp_report_form");
   }
-}
-
-TEST(Binding, DigestIsTheOneOfTheSpec) {
-  // python3: hashlib.sha256(b"trustbridge/evidence/v1" + b"".join(len(t).to_bytes(4, "big") + t for t in
-  //          [b"n", b"t", b"c", b"a", b"", b"g"]))
-  EXPECT_EQ(to_hex(evidence_digest({.nonce = "n",
-                                    .thumbprint = "t",
-                                    .contract_id = "c",
-                                    .asset_id = "a",
-                                    .lease_id = "",
-                                    .config_sha256 = "g"})),
-            "c48e748d39d52eacf85c9cfa637eef9b9651fd4f6ec3ac72f48ee616c711ec52");
 }
 
 TEST(Certificate, RefusesWhatIsNone) {

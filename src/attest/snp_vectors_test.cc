@@ -8,23 +8,23 @@
 namespace tb::attest {
 namespace {
 
-Bytes base64(const Json& text) {
-  return value_or_throw(from_base64(text.as_string()));
+Bytes bytes_of(const Json& text) {
+  return value_or_throw(from_base64url(text.as_string()));
 }
 
 SnpTrust trust_of(const Json& vector) {
   SnpTrust trust;
   for (const Json& root : vector.find("roots")->as_array()) {
-    trust.roots.push_back(value_or_throw(Certificate::from_der(base64(root))));
+    trust.roots.push_back(value_or_throw(Certificate::from_der(bytes_of(root))));
   }
   for (const Json& list : vector.find("revocations")->as_array()) {
-    trust.revocations.push_back(value_or_throw(RevocationList::parse(as_text(base64(list)))));
+    trust.revocations.push_back(value_or_throw(RevocationList::parse(as_text(bytes_of(list)))));
   }
   return trust;
 }
 
 Verdict verdict_of(const Json& vector) {
-  return verify_snp(*vector.find("evidence"), *vector.find("policy"), binding_of(*vector.find("binding")),
+  return verify_snp(*vector.find("evidence"), *vector.find("policy"), request_digest(*vector.find("binding")),
                     trust_of(vector), value_or_throw(from_rfc3339(vector.find("now")->as_string())));
 }
 
@@ -100,13 +100,13 @@ TEST(SnpVectors, WithoutRootsNothingIsAccepted) {
 
 TEST(SnpVectors, AnyBitOfTheSignedPartOrTheSignatureCounts) {
   const Json good = vectors().at("good-milan-v2");
-  const Bytes report = base64(*good.find("evidence")->find("report"));
+  const Bytes report = bytes_of(*good.find("evidence")->find("report"));
   for (std::size_t at = 0; at < kSnpReportBytes; at += 13) {
     Bytes changed = report;
     changed[at] ^= 0x10;
     Json vector = good;
     Json evidence = *good.find("evidence");
-    evidence.set("report", to_base64(changed));
+    evidence.set("report", to_base64url(changed));
     vector.set("evidence", evidence);
     EXPECT_FALSE(verdict_of(vector).has_value()) << "byte " << at;
   }

@@ -15,17 +15,17 @@ std::unexpected<Check> bad_form(std::string why) {
   return refuse("evidence_form", "send evidence of the kind that the contract asks for: " + std::move(why));
 }
 
-Checked<Bytes> base64_member(const Json& json, std::string_view name) {
+Verified<Bytes> bytes_member(const Json& json, std::string_view name) {
   const Json* member = json.find(name);
   if (member == nullptr || !member->is_string() || member->as_string().size() > kMaxFieldBytes) {
     return bad_form(std::string(name) + " is missing, too long or no text");
   }
-  auto bytes = from_base64(member->as_string());
-  if (!bytes || bytes->empty()) return bad_form(std::string(name) + " is not base64");
+  auto bytes = from_base64url(member->as_string());
+  if (!bytes || bytes->empty()) return bad_form(std::string(name) + " is not base64url");
   return std::move(*bytes);
 }
 
-Checked<Certificate> certificate(ByteView der, std::string_view name) {
+Verified<Certificate> certificate(ByteView der, std::string_view name) {
   auto out = Certificate::from_der(der);
   if (!out) return refuse("snp_certificate_form", std::string(name) + ": " + out.error().message);
   return std::move(*out);
@@ -38,7 +38,7 @@ bool is_chip(ByteView chip_id, ByteView hw_id) {
          std::ranges::all_of(rest, [](std::uint8_t b) { return b == 0; });
 }
 
-Checked<void> check_endorsement(const SnpReport& report, const SnpEndorsement& key) {
+Verified<void> check_endorsement(const SnpReport& report, const SnpEndorsement& key) {
   if (report.key != key.key) {
     return refuse("snp_key_kind",
                   "send the certificate of the key that signed: the report names the other kind (VCEK, VLEK)");
@@ -64,17 +64,19 @@ Checked<void> check_endorsement(const SnpReport& report, const SnpEndorsement& k
 
 }  // namespace
 
-Checked<SnpEvidence> SnpEvidence::parse(const Json& json) {
+Verified<SnpEvidence> SnpEvidence::parse(const Json& json) {
   if (!json.is_object()) return bad_form("it must be an object");
-  if (const auto known = JsonReader(json, "attestation").only({"type", "report", "leaf", "intermediate"}); !known) {
+  if (const auto known =
+          JsonReader(json, "attestation").only({"type", "report", "leaf", "intermediate", "config_sha256"});
+      !known) {
     return bad_form(known.error().message);
   }
   const Json* type = json.find("type");
   if (type == nullptr || !type->is_string() || type->as_string() != "snp") return bad_form("its type must be snp");
   SnpEvidence out;
-  out.report = TRY(base64_member(json, "report"));
-  out.leaf = TRY(base64_member(json, "leaf"));
-  out.intermediate = TRY(base64_member(json, "intermediate"));
+  out.report = TRY(bytes_member(json, "report"));
+  out.leaf = TRY(bytes_member(json, "leaf"));
+  out.intermediate = TRY(bytes_member(json, "intermediate"));
   return out;
 }
 
@@ -84,8 +86,8 @@ SnpReportData snp_report_data(const Digest& digest) {
   return out;
 }
 
-Checked<VerifiedReport> verify_snp_report(const SnpEvidence& evidence, const SnpReportData& report_data,
-                                          const SnpTrust& trust, UnixMs now) {
+Verified<VerifiedReport> verify_snp_report(const SnpEvidence& evidence, const SnpReportData& report_data,
+                                           const SnpTrust& trust, UnixMs now) {
   VerifiedReport out{.report = TRY(parse_snp_report(evidence.report))};
   const Certificate leaf = TRY(certificate(evidence.leaf, "leaf"));
   const Certificate intermediate = TRY(certificate(evidence.intermediate, "intermediate"));
@@ -109,11 +111,10 @@ Checked<VerifiedReport> verify_snp_report(const SnpEvidence& evidence, const Snp
   return out;
 }
 
-Verdict verify_snp(const Json& evidence, const Json& policy, const Binding& binding, const SnpTrust& trust,
-                   UnixMs now) {
+Verdict verify_snp(const Json& evidence, const Json& policy, const Digest& request, const SnpTrust& trust, UnixMs now) {
   const SnpPolicy rules = SnpPolicy::parse(policy);
   const SnpEvidence parsed = TRY(SnpEvidence::parse(evidence));
-  const auto [report, product] = TRY(verify_snp_report(parsed, snp_report_data(evidence_digest(binding)), trust, now));
+  const auto [report, product] = TRY(verify_snp_report(parsed, snp_report_data(request), trust, now));
   TRY(check_snp_policy(rules, report, product));
   Claims claims;
   claims.facts.set("type", "snp");

@@ -3,9 +3,9 @@
 
 #include <array>
 
-#include "attest/binding.h"
 #include "attest/snp_certificate.h"
 #include "attest/snp_policy.h"
+#include "base/crypto.h"
 
 namespace tb::attest {
 
@@ -15,8 +15,9 @@ struct SnpEvidence {
   Bytes leaf;          ///< VCEK or VLEK, DER
   Bytes intermediate;  ///< ASK or ASVK, DER
 
-  /// Strict: `type` snp, `report`, `leaf`, `intermediate` in base64; "evidence_form".
-  static Checked<SnpEvidence> parse(const Json& json);
+  /// Strict: `type` snp, `report`, `leaf`, `intermediate` in base64url; `config_sha256`, which
+  /// is in the digest of the request, may stand beside them. Refused by "evidence_form".
+  static Verified<SnpEvidence> parse(const Json& json);
 };
 
 using SnpReportData = std::array<std::uint8_t, 64>;
@@ -29,10 +30,11 @@ struct VerifiedReport {
 };
 
 /// Chain, endorsement and signature: the report is AMD's word on `report_data`. Nothing of a contract is asked.
-Checked<VerifiedReport> verify_snp_report(const SnpEvidence& evidence, const SnpReportData& report_data,
-                                          const SnpTrust& trust, UnixMs now);
+Verified<VerifiedReport> verify_snp_report(const SnpEvidence& evidence, const SnpReportData& report_data,
+                                           const SnpTrust& trust, UnixMs now);
 
-/// The same, bound to the request and held against the contract. `policy` was validated when the contract was made.
-Verdict verify_snp(const Json& evidence, const Json& policy, const Binding& binding, const SnpTrust& trust, UnixMs now);
+/// The same, bound to the request and held against the contract. `request` is the evidence digest of wire 1.1, over
+/// nonce, one-time key and the rest; `policy` was validated when the contract was made.
+Verdict verify_snp(const Json& evidence, const Json& policy, const Digest& request, const SnpTrust& trust, UnixMs now);
 
 }  // namespace tb::attest

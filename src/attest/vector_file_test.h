@@ -8,7 +8,7 @@
 #include <map>
 #include <string>
 
-#include "attest/binding.h"
+#include "base/crypto.h"
 #include "base/fs.h"
 #include "base/json.h"
 
@@ -48,14 +48,19 @@ inline std::map<std::string, Json> vectors_of(const std::string& folder, const s
   return out;
 }
 
-inline Binding binding_of(const Json& json) {
-  const auto text = [&](std::string_view name) { return json.find(name)->as_string(); };
-  return {.nonce = text("nonce"),
-          .thumbprint = text("thumbprint"),
-          .contract_id = text("contract_id"),
-          .asset_id = text("asset_id"),
-          .lease_id = text("lease_id"),
-          .config_sha256 = text("config_sha256")};
+/// docs/spec/wire.md 1.1, Evidence: written out here, so that vectors and product do not share one mistake.
+inline Digest request_digest(const Json& binding) {
+  Bytes message;
+  const auto append = [&message](std::string_view text) { message.insert(message.end(), text.begin(), text.end()); };
+  append("trustbridge/evidence/v1");
+  for (const char* name : {"nonce", "thumbprint", "contract_id", "asset_id", "lease_id", "config_sha256"}) {
+    const std::string& text = binding.find(name)->as_string();
+    std::uint8_t length[4];
+    store_be32(length, static_cast<std::uint32_t>(text.size()));
+    append(as_text(length));
+    append(text);
+  }
+  return sha256(message);
 }
 
 }  // namespace tb::attest

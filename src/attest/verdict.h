@@ -30,8 +30,8 @@ struct Claims {
 };
 
 template <typename T>
-using Checked = std::expected<T, Check>;
-using Verdict = Checked<Claims>;
+using Verified = std::expected<T, Check>;
+using Verdict = Verified<Claims>;
 
 inline std::unexpected<Check> refuse(std::string_view id, std::string mend) {
   return std::unexpected(Check{.id = id, .mend = std::move(mend)});

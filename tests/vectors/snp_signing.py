@@ -173,4 +173,4 @@ def sign_report(head, key, big_endian=False):
 
 
 def b64(data):
-    return base64.b64encode(data).decode()
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
