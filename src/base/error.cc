@@ -27,6 +27,7 @@ constexpr auto kTable = std::to_array<ReasonInfo>({
     {"asset_not_found", kNotFound, 404, 5, false, ""},
     {"attestation_failed", kDenied, 403, 3, false, "this machine is not in the state that the contract asks for"},
     {"attestation_required", kDenied, 403, 3, false, "the contract asks for an attested machine"},
+    {"attestation_unavailable", kUnavailable, 503, 6, true, "it is asked again by itself"},
     {"authentication_required", kDenied, 403, 3, false, "set TB_ACTIVATION_TOKEN_FILE to a valid activation token of this contract"},
     {"authorize_answer_malformed", kMalformed, 502, 4, false, "check that the endpoint is a trustbridge control plane"},
     {"bad_address", kMalformed, 400, 2, false, "write IP:PORT, as in 127.0.0.1:8080 or [::1]:8080"},
