@@ -3,6 +3,7 @@
 #include <set>
 
 #include "attest/snp_verify.h"
+#include "attest/snp_vtpm.h"
 #include "attest/vector_file_test.h"
 
 namespace tb::attest {
@@ -128,6 +129,28 @@ TEST(SnpVectors, ClaimsNameTheMachine) {
   EXPECT_EQ(verdict->facts.find("tcb")->find("fmc")->as_integer(), 2);
   EXPECT_EQ(verdict->facts.find("tcb")->find("bootloader")->as_integer(), 4);
   EXPECT_TRUE(verdict->token_id.empty());
+}
+
+TEST(SnpVectors, AReportVouchesForAVirtualTpmsKey) {
+  std::size_t forged = 0;
+  for (const auto& [name, vector] : vectors_of("snp-vtpm", "../snp/certificates")) {
+    SCOPED_TRACE(name);
+    const std::string refused_by = vector.find("refused_by")->as_string();
+    const auto evidence = SnpEvidence::parse(*vector.find("evidence"));
+    ASSERT_TRUE(evidence.has_value());
+    const auto key = vouched_ak(*evidence, vector.find("runtime_data")->as_string(), vector.find("kid")->as_string(),
+                                SnpPolicy::parse(*vector.find("policy")), trust_of(vector),
+                                value_or_throw(from_rfc3339(vector.find("now")->as_string())));
+    if (refused_by.empty()) {
+      ASSERT_TRUE(key.has_value()) << key.error().id << ": " << key.error().mend;
+      EXPECT_EQ(to_base64url(key->modulus()), vector.find("modulus")->as_string());
+    } else {
+      ASSERT_FALSE(key.has_value());
+      EXPECT_EQ(key.error().id, refused_by) << key.error().mend;
+      ++forged;
+    }
+  }
+  EXPECT_GE(forged, 12U);
 }
 
 }  // namespace

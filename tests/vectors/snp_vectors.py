@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Writes the SEV-SNP vectors: tests/vectors/snp/*.json, one machine's evidence each, and the check that must refuse it.
+"""Writes the SEV-SNP vectors: tests/vectors/snp/*.json, one machine's evidence each, and the check that must refuse it;
+tests/vectors/snp-vtpm/*.json, the same where a report vouches for a virtual TPM's key.
 
     snp_vectors.py            make all keys, certificates and reports anew, and write them
     snp_vectors.py --check    fail unless the folder holds exactly the vectors named here
@@ -7,13 +8,15 @@
 Signatures are not the same twice, so the check is of names and verdicts; what the files hold is the business of the test
 that reads them (src/attest/snp_vectors_test.cc). README.md says what the members mean.
 """
+import hashlib
 import json
 import pathlib
 import sys
 
-from snp_signing import CPU, DAY, NOW, Authority, Leaf, b64, ec, evidence_digest, report, sign_report, tcb_bytes
+from snp_signing import CPU, DAY, NOW, Authority, Leaf, b64, ec, rsa, evidence_digest, report, sign_report, tcb_bytes
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "snp"
+VTPM_FOLDER = FOLDER.parent / "snp-vtpm"
 BINDING = {"nonce": "bm9uY2Utb2YtdGhpcy1yZXF1ZXN0LTMyLWJ5dGVzISE", "thumbprint": "one-time-key-thumbprint",
            "contract_id": "acme-1", "asset_id": "llama-8b", "lease_id": "", "config_sha256": "00" * 32}
 TCB = {"bootloader": 4, "tee": 1, "snp": 24, "microcode": 219}
@@ -227,8 +230,53 @@ def declare():
     vector("tcb-at-launch-low", "snp_launch_tcb", lambda w: milan(w, launch=tcb_bytes("Milan", {**TCB, "snp": 23})), policy={"minimum_tcb": {"snp": 24}})
 
 
+VTPM_VECTORS = {}
+
+
+def vtpm_vector(name, refused_by, data, sent=None, **fields):
+    """`data(key)` gives the runtime data that the report is over; `sent(data)` what travels."""
+    VTPM_VECTORS[name] = dict(refused_by=refused_by, data=data, sent=sent or (lambda text: text), fields=fields)
+
+
+def declare_vtpm():
+    other = {"kid": "HCLEkPub", "kty": "RSA", "e": "AQAB", "n": b64(b"\xff" * 256)}
+
+    def keys(*more):
+        return lambda key: json.dumps({"keys": [key, *more], "vm-configuration": {"secure-boot": True}, "user-data": "00"})
+
+    vtpm_vector("good", "", keys(other))
+    vtpm_vector("data-changed", "snp_binding", keys(other), lambda text: text.replace("true", "false"))
+    vtpm_vector("data-written-otherwise", "snp_binding", keys(other), lambda text: text + " ")
+    vtpm_vector("data-of-another-machine", "snp_binding", keys(other), lambda text: text.replace("HCLEkPub", "HCLEkPuc"))
+    vtpm_vector("data-no-json", "snp_runtime_data", lambda key: "keys")
+    vtpm_vector("data-names-repeated", "snp_runtime_data", lambda key: json.dumps({"keys": [key]})[:-1] + ', "keys": []}')
+    vtpm_vector("key-missing", "snp_runtime_data", lambda key: json.dumps({"keys": [other]}))
+    vtpm_vector("keys-no-list", "snp_runtime_data", lambda key: json.dumps({"keys": key}))
+    vtpm_vector("key-twice", "snp_runtime_data", lambda key: json.dumps({"keys": [key, {**other, "kid": key["kid"]}]}))
+    vtpm_vector("key-of-a-curve", "snp_runtime_data", lambda key: json.dumps({"keys": [{**key, "kty": "EC"}]}))
+    vtpm_vector("key-too-short", "snp_runtime_data", lambda key: json.dumps({"keys": [{**key, "n": b64(b"\xff" * 128)}]}))
+    vtpm_vector("machine-debuggable", "snp_debug", keys(other), policy=GUEST | DEBUG)
+    vtpm_vector("machine-of-another-image", "snp_measurement", keys(other), measurement=b"\xa2" * 48)
+
+
+def write_vtpm(world):
+    VTPM_FOLDER.mkdir(exist_ok=True)
+    for old in VTPM_FOLDER.glob("*.json"):
+        old.unlink()
+    n = rsa.generate_private_key(65537, 2048).public_key().public_numbers().n
+    key = {"kid": "HCLAkPub", "key_ops": ["sign"], "kty": "RSA", "e": "AQAB", "n": b64(n.to_bytes(256, "big"))}
+    for name, v in VTPM_VECTORS.items():
+        data = v["data"](key)
+        evidence = {"type": "snp", "report": b64(milan(world, data=hashlib.sha256(data.encode()).digest(), **v["fields"])),
+                    "leaf": "@milan-vcek", "intermediate": "@milan-ask"}
+        dump(VTPM_FOLDER / f"{name}.json", {
+            "refused_by": v["refused_by"], "now": NOW.strftime("%Y-%m-%dT%H:%M:%SZ"), "policy": POLICY, "roots": ["@milan-ark"],
+            "revocations": [], "evidence": evidence, "runtime_data": v["sent"](data), "kid": "HCLAkPub", "modulus": key["n"]})
+
+
 def write():
     world = World()
+    write_vtpm(world)
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.glob("*.json"):
         old.unlink()
@@ -244,7 +292,7 @@ def write():
             "refused_by": v["refused_by"], "now": v["now"].strftime("%Y-%m-%dT%H:%M:%SZ"), "binding": v["binding"],
             "policy": v["policy"], "roots": ["@milan-ark", "@genoa-ark", "@turin-ark"],
             "revocations": ["@crl-" + label for label in v["crls"]], "evidence": evidence})
-    print(f"wrote {len(VECTORS)} vectors")
+    print(f"wrote {len(VECTORS) + len(VTPM_VECTORS)} vectors")
 
 
 def dump(path, value):
@@ -252,14 +300,18 @@ def dump(path, value):
 
 
 def check():
-    there = {p.stem: json.loads(p.read_text(encoding="utf-8")).get("refused_by") for p in FOLDER.glob("*.json") if p.stem != "certificates"}
-    named = {name: v["refused_by"] for name, v in VECTORS.items()}
-    wrong = sorted(n for n in there.keys() | named.keys() if there.get(n, "-") != named.get(n, "-"))
+    wrong = []
+    for folder, vectors in ((FOLDER, VECTORS), (VTPM_FOLDER, VTPM_VECTORS)):
+        files = [p for p in folder.glob("*.json") if p.stem != "certificates"]
+        there = {p.stem: json.loads(p.read_text(encoding="utf-8")).get("refused_by") for p in files}
+        named = {name: v["refused_by"] for name, v in vectors.items()}
+        wrong += sorted(n for n in there.keys() | named.keys() if there.get(n, "-") != named.get(n, "-"))
     if wrong:
         sys.exit("vectors that are not those of snp_vectors.py: " + ", ".join(wrong))
-    print(f"{len(named)} vectors are those of snp_vectors.py")
+    print(f"{len(VECTORS) + len(VTPM_VECTORS)} vectors are those of snp_vectors.py")
 
 
 if __name__ == "__main__":
     declare()
+    declare_vtpm()
     check() if sys.argv[1:] == ["--check"] else write()
