@@ -166,7 +166,9 @@ void ContractTerms::validate() const {
   if (not_before < 0 || not_after > kLastTime) invalid("not_before and not_after of the contract are out of range");
   if (not_after <= not_before) invalid("not_after of the contract must be later than not_before");
   if (max_seats < 1) invalid("max_seats of the contract must be at least 1");
-  if (!one_of(attestation, {"none", "tpm"})) invalid("attestation of the contract must be none or tpm");
+  if (!one_of(attestation, {"none", "tpm", "snp", "token"})) {
+    invalid("attestation of the contract must be none, tpm, snp or token");
+  }
   if (!one_of(key_release, {"wrapped", "plain"})) invalid("key_release of the contract must be wrapped or plain");
   if (!one_of(authentication, {"token", "mtls", "none"})) {
     invalid("authentication of the contract must be token, mtls or none");

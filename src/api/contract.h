@@ -37,7 +37,7 @@ struct ContractTerms {
   UnixMs not_after = 0;
   std::int64_t max_seats = 1;
   Hardware hardware;
-  std::string attestation = "none";          ///< `none` or `tpm`
+  std::string attestation = "none";          ///< `none`, `tpm`, `snp` or `token`
   Json attestation_policy = Json::object();  ///< expected PCR values or claims
   std::string key_release = "wrapped";       ///< `wrapped` or `plain`
   std::int64_t lease_seconds = 300;

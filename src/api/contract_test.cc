@@ -60,6 +60,7 @@ TEST(Contract, FaultsNameTheField) {
   EXPECT_THAT(refusal("quotas", "x"), testing::HasSubstr("quotas"));
   EXPECT_THAT(refusal("allowed_paths", Json(Json::Array{"/a/../b"})), testing::HasSubstr("allowed_paths"));
   EXPECT_THAT(refusal("runtime_isolation", "maybe"), testing::HasSubstr("runtime_isolation"));
+  EXPECT_THAT(refusal("attestation", "sgx"), testing::HasSubstr("attestation"));
   EXPECT_THAT(refusal("authentication", "basic"), testing::HasSubstr("authentication"));
   EXPECT_THAT(refusal("authentication", "mtls"), testing::HasSubstr("client_certificates"));
   EXPECT_THAT(refusal("client_certificates", Json(Json::Array{"AB"})), testing::HasSubstr("client_certificates"));
@@ -72,8 +73,10 @@ TEST(Contract, PlainKeyAndAttestationCannotStandTogether) {
   Json json = minimal();
   json.set("key_release", "plain");
   EXPECT_EQ(refusal(json), "accepted");
-  json.set("attestation", "tpm");
-  EXPECT_THAT(refusal(json), testing::HasSubstr("attestation"));
+  for (const char* kind : {"tpm", "snp", "token"}) {
+    json.set("attestation", kind);
+    EXPECT_THAT(refusal(json), testing::HasSubstr("attestation"));
+  }
 }
 
 TEST(Contract, StateFollowsTheClock) {

@@ -54,7 +54,7 @@ void add_field_flags(CLI::App& command, Flags& flags) {
   one("--not-after", f.not_after, "when it ends: RFC 3339, or from now as 30d", "TIME");
   one("--max-seats", f.max_seats, "sentinels at one time [1]", "N");
   many("--hardware", f.hardware, "any, pin_first, or a hardware id; ids may be repeated [any]", "MODE");
-  one("--attestation", f.attestation, "none or tpm [none]", "KIND");
+  one("--attestation", f.attestation, "none, tpm, snp or token [none]", "KIND");
   one("--attestation-policy", f.attestation_policy, "file with the expected values, JSON", "FILE");
   one("--key-release", f.key_release, "wrapped or plain [wrapped]", "KIND");
   one("--lease-seconds", f.lease_seconds, "how long a lease lasts without renewal [300]", "N");
