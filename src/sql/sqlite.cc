@@ -5,7 +5,9 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <chrono>
 #include <map>
+#include <thread>
 #include <utility>
 
 #include "base/error.h"
@@ -109,7 +111,8 @@ class SqliteConnection final : public Connection {
       sqlite3_extended_result_codes(db_, 1);
       sqlite3_busy_timeout(db_, options.busy_timeout_ms);
       sqlite3_db_config(db_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
-      execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;");
+      use_write_ahead_log(options.busy_timeout_ms);
+      execute("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;");
       if (options.max_pages > 0) execute("PRAGMA max_page_count=" + std::to_string(options.max_pages));
     } catch (...) {
       sqlite3_close_v2(db_);
@@ -154,6 +157,20 @@ class SqliteConnection final : public Connection {
   void set_schema_version(std::int64_t version) override { execute("PRAGMA user_version=" + std::to_string(version)); }
 
  private:
+  /// On a new file this needs the file for itself, and when another process does it at the same time SQLite answers
+  /// that it is busy without waiting.
+  void use_write_ahead_log(int busy_timeout_ms) {
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::milliseconds(busy_timeout_ms);
+    for (;;) {
+      try {
+        return execute("PRAGMA journal_mode=WAL");
+      } catch (const Error& error) {
+        if (error.reason != "database_busy" || std::chrono::steady_clock::now() > give_up) throw;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
+
   sqlite3* db_ = nullptr;
   Idle idle_;
 };
