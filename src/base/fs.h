@@ -61,6 +61,8 @@ class AtomicFile {
   AtomicFile(AtomicFile&& other) noexcept;
   AtomicFile& operator=(AtomicFile&&) = delete;
   int fd() const { return fd_.get(); }
+  /// Where it is until commit(): for libraries that open files by name.
+  const std::string& partial_path() const { return partial_; }
   Result<> commit();
 
  private:

@@ -48,6 +48,13 @@ CommandLineOutcome parse_command_line(int argc, char** argv, const std::string& 
   CLI::App* events = app.add_subcommand("events", "the event log");
   events->require_subcommand(1)->fallthrough();
   command(events, "verify", "check the hash chain of the whole log", Command::kEventsVerify);
+  CLI::App* backup =
+      command(&app, "backup", "copy the database into a new file, while the service runs", Command::kBackup);
+  backup->add_option("--out", line.backup_path, "the file; it never holds the KEK")->required();
+  CLI::App* restore =
+      command(&app, "restore", "fill the database from a backup, while the service is stopped", Command::kRestore);
+  restore->add_option("--in", line.backup_path, "the file that backup wrote")->required();
+  restore->add_flag("--force", line.force, "replace what the database holds");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

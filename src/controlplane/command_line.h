@@ -9,7 +9,7 @@
 
 namespace tb::controlplane {
 
-enum class Command { kServe, kPrintConfig, kTokenCreate, kTokenList, kTokenRevoke, kIdentity, kEventsVerify };
+enum class Command { kServe, kPrintConfig, kTokenCreate, kTokenList, kTokenRevoke, kIdentity, kEventsVerify, kBackup, kRestore };
 
 struct CommandLine {
   Command command = Command::kServe;
@@ -17,6 +17,8 @@ struct CommandLine {
   std::string config_path;
   TokenWish wish;
   std::string token_id;
+  std::string backup_path;
+  bool force = false;
 };
 
 /// Help, version and faults are answered on the console here: then there is nothing to do but to exit with the status.

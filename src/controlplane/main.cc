@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "controlplane/admin.h"
+#include "controlplane/backup.h"
 #include "controlplane/command_line.h"
 #include "controlplane/routes.h"
 #include "http/server.h"
@@ -75,6 +76,16 @@ int run(const CommandLine& line) {
   Config config = load_config(line.flags, environment, line.config_path);
   if (line.command == Command::kServe) {
     serve(std::move(config));
+    return 0;
+  }
+  if (line.command == Command::kBackup) {
+    fmt::print("{}\n", back_up(config, line.backup_path));
+    return 0;
+  }
+  if (line.command == Command::kRestore) {
+    const RestoreReport report = restore_backup(config, line.backup_path, line.force);
+    fmt::print("{}\n", report.line);
+    for (const auto& text : report.warnings) fmt::print(stderr, "trustbridge-control-plane: warning: {}\n", text);
     return 0;
   }
   const auto store = open_store(config);

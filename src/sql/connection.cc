@@ -65,6 +65,18 @@ Transaction::~Transaction() {
   }
 }
 
+Snapshot::Snapshot(Connection& db) : db_(db) {
+  db_.begin_snapshot();
+}
+
+Snapshot::~Snapshot() {
+  try {
+    db_.execute("ROLLBACK");
+  } catch (const Error&) {
+    // The connection is lost, and the snapshot with it.
+  }
+}
+
 void Transaction::commit() {
   db_.execute("COMMIT");
   open_ = false;

@@ -87,6 +87,8 @@ class Connection {
   /// Begins a transaction that no other writer of this database runs beside, in this process or another: what it reads
   /// is what is so until it commits. SQLite's writers are such by nature; on PostgreSQL it is an advisory lock.
   virtual void begin_exclusive() = 0;
+  /// Begins a transaction that only reads, and sees all tables as they are at its first read.
+  virtual void begin_snapshot() = 0;
   /// False once the server has gone away: then only a new connection helps.
   virtual bool usable() const = 0;
   /// The number of schema steps that have been taken.
@@ -108,6 +110,18 @@ class Transaction {
  private:
   Connection& db_;
   bool open_ = true;
+};
+
+/// Reads that belong together.
+class Snapshot {
+ public:
+  explicit Snapshot(Connection& db);
+  ~Snapshot();
+  Snapshot(const Snapshot&) = delete;
+  Snapshot& operator=(const Snapshot&) = delete;
+
+ private:
+  Connection& db_;
 };
 
 }  // namespace tb::sql

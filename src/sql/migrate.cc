@@ -19,6 +19,11 @@ bool is_behind(Connection& db, std::int64_t newest) {
 
 }  // namespace
 
+void take_steps(Connection& db, std::span<const std::string_view> steps, std::int64_t from, std::int64_t to) {
+  for (std::int64_t step = from; step < to; ++step) db.execute(std::string(steps[static_cast<std::size_t>(step)]));
+  db.set_schema_version(to);
+}
+
 void migrate(Connection& db, std::span<const std::string_view> steps) {
   const auto newest = static_cast<std::int64_t>(steps.size());
   while (is_behind(db, newest)) {
@@ -26,8 +31,7 @@ void migrate(Connection& db, std::span<const std::string_view> steps) {
     // Another process may have been quicker while this one waited for the lock.
     if (!is_behind(db, newest)) return;
     const std::int64_t version = db.schema_version();
-    db.execute(std::string(steps[static_cast<std::size_t>(version)]));
-    db.set_schema_version(version + 1);
+    take_steps(db, steps, version, version + 1);
     transaction.commit();
   }
 }

@@ -13,4 +13,7 @@ namespace tb::sql {
 /// the database has taken more steps than there are.
 void migrate(Connection& db, std::span<const std::string_view> steps);
 
+/// The steps number `from` to before `to`, counted from 0, within the caller's transaction.
+void take_steps(Connection& db, std::span<const std::string_view> steps, std::int64_t from, std::int64_t to);
+
 }  // namespace tb::sql

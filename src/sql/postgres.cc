@@ -269,6 +269,8 @@ class PostgresConnection final : public Connection {
     }
   }
 
+  void begin_snapshot() override { execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); }
+
   std::int64_t schema_version() override {
     // Not to_regclass(), which after waiting for the writers' lock still says from its cache what was so before.
     Statement there = prepare(

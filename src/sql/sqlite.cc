@@ -102,17 +102,26 @@ class SqliteStatement final : public RawStatement {
 class SqliteConnection final : public Connection {
  public:
   SqliteConnection(const std::string& path, const SqliteOptions& options) {
+    const bool read_only = options.use == SqliteUse::kReadOnly;
     // Made here first, because SQLite would give it the umask's mode; the log beside it takes over the file's.
-    if (path != ":memory:") value_or_throw(open_file(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
-    const int rc =
-        sqlite3_open_v2(path.c_str(), &db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+    if (path != ":memory:") {
+      value_or_throw(open_file(path, (read_only ? O_RDONLY : O_RDWR | O_CREAT) | O_NOFOLLOW, 0600));
+    }
+    const int rc = sqlite3_open_v2(
+        path.c_str(), &db_,
+        SQLITE_OPEN_NOMUTEX | (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE), nullptr);
     try {
       if (rc != SQLITE_OK) raise(db_, rc, "open " + path);
       sqlite3_extended_result_codes(db_, 1);
       sqlite3_busy_timeout(db_, options.busy_timeout_ms);
       sqlite3_db_config(db_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
-      use_write_ahead_log(options.busy_timeout_ms);
-      execute("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;");
+      execute("PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;");
+      if (options.use == SqliteUse::kService) {
+        use_write_ahead_log(options.busy_timeout_ms);
+        execute("PRAGMA synchronous=FULL");
+      } else if (options.use == SqliteUse::kNewFile) {
+        execute("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF");
+      }
       if (options.max_pages > 0) execute("PRAGMA max_page_count=" + std::to_string(options.max_pages));
     } catch (...) {
       sqlite3_close_v2(db_);
@@ -148,6 +157,7 @@ class SqliteConnection final : public Connection {
   }
 
   void begin_exclusive() override { execute("BEGIN IMMEDIATE"); }
+  void begin_snapshot() override { execute("BEGIN"); }
 
   std::int64_t schema_version() override {
     Statement statement = prepare("PRAGMA user_version");

@@ -36,6 +36,7 @@ class FaultyConnection final : public sql::Connection {
     fail("BEGIN");
     db_->begin_exclusive();
   }
+  void begin_snapshot() override { db_->begin_snapshot(); }
   bool usable() const override { return faults_.usable; }
   std::int64_t schema_version() override { return db_->schema_version(); }
   void set_schema_version(std::int64_t version) override { db_->set_schema_version(version); }

@@ -33,10 +33,7 @@ SqlStore::SqlStore(sql::Opener open, bool shared, Clock clock)
       commits_(opener_),
       shared_(shared),
       clock_(std::move(clock)) {
-  commits_.with_connection([](sql::Connection& db) {
-    sql::migrate(db, db.dialect() == sql::Dialect::kPostgres ? std::span<const std::string_view>(kPostgresSteps)
-                                                             : std::span<const std::string_view>(kSqliteSteps));
-  });
+  commits_.with_connection([](sql::Connection& db) { sql::migrate(db, schema_steps(db.dialect())); });
   read([](sql::Connection& db) { return chain_head(db); });
 }
 

@@ -218,6 +218,76 @@ TEST_F(ControlPlaneProcess, AnOldSentinelWorksUnderTheOperatorsFlag) {
   EXPECT_EQ(send("GET", text_of(answer, "manifest_url"), "").body, "{}");
 }
 
+TEST_F(ControlPlaneProcess, ABackupRestoredElsewhereAuthorizesAsBefore) {
+  const std::string provider = output_of({"token", "create", "--role", "provider", "--tenant", "acme"});
+  const std::string auditor = output_of({"token", "create", "--role", "auditor"});
+  std::string base = start();
+  const std::string object = std::string(32 + 20 + 10, 'c');
+  ASSERT_EQ(send("PUT", base + "/api/v1/assets/m/blobs/ciphertext", provider, object).status, 201);
+  ASSERT_EQ(send("PUT", base + "/api/v1/assets/m/blobs/manifest", provider, "{}").status, 201);
+  api::RegisterRequest registration;
+  registration.asset_id = "m";
+  registration.blob_urls = {.ciphertext = "store:m/model.tbenc", .manifest = "store:m/model.manifest.json"};
+  registration.metadata = {.chunk_bytes = 1024, .plaintext_bytes = 10, .sha256_ciphertext = sha256_hex(object)};
+  const FileKey key = random_key();
+  registration.decryption_key = key.clone();
+  ASSERT_EQ(send("POST", base + "/api/v1/assets/register", provider, registration.to_json().dump()).status, 201);
+  const auto contract =
+      send("POST", base + "/api/v1/contracts", provider,
+           R"({"contract_id":"c","consumer":"x","asset_ids":["m"],"not_after":"2099-01-01T00:00:00Z","max_seats":2})");
+  ASSERT_EQ(contract.status, 201) << contract.body;
+  const std::string activation = text_of(contract, "activation_token");
+  const auto authorize = [&](const std::string& hw_id) {
+    const auto one_time = jose::PrivateKey::generate();
+    api::AuthorizeRequest asked{.contract_id = "c", .asset_id = "m", .hw_id = hw_id, .client_version = "1"};
+    asked.key_release_jwk = one_time.public_key().to_jwk();
+    const auto released = send("POST", base + "/api/v1/license/authorize", activation, asked.to_json().dump());
+    EXPECT_EQ(released.status, 200) << released.body;
+    if (released.status != 200) return;
+    const auto outcome = api::parse_authorize_answer(released.body, {});
+    const auto& answer = std::get<api::AuthorizeAnswer>(outcome);
+    const FileKey opened = jose::open_key(one_time, *answer.wrapped_key, {{"lease_id", *answer.lease_id}});
+    EXPECT_TRUE(equal_constant_time(opened.reveal(), key.reveal()));
+  };
+  authorize("hw-1");
+  const std::string identity = output_of({"identity"});
+
+  const std::string backup = dir_ + "/backup";
+  EXPECT_THAT(output_of({"backup", "--out", backup}), testing::StartsWith("backed up ")) << "while the service runs";
+  output_of({"backup", "--out", backup}, 7);
+  EXPECT_EQ(std::filesystem::status(backup).permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  const std::string kek = read("data/keys/kek").substr(0, 64);
+  ASSERT_EQ(kek.size(), 64U);
+  const std::string content = value_or_throw(read_small_file(backup, 16 << 20));
+  for (const auto& secret : {kek, std::string(as_text(value_or_throw(from_hex(kek)))), to_hex(key.reveal()),
+                             std::string(as_text(key.reveal())), provider, activation}) {
+    EXPECT_EQ(content.find(secret), std::string::npos) << "a secret stands in the backup in clear";
+  }
+  ASSERT_EQ(service_->stop(), 0);
+
+  output_of({"restore", "--in", backup}, 7);
+  EXPECT_THAT(read("err"), testing::HasSubstr("--force"));
+  for (const auto* name : {"", "-wal", "-shm"}) {
+    std::filesystem::remove(dir_ + "/data/control-plane.db" + name);
+  }
+  std::filesystem::rename(dir_ + "/data/keys/kek", dir_ + "/kek");
+  EXPECT_THAT(output_of({"restore", "--in", backup}), testing::StartsWith("restored "));
+  EXPECT_THAT(read("err"), testing::HasSubstr("put back the key file")) << "the KEK is missing, and that is told";
+  std::filesystem::rename(dir_ + "/kek", dir_ + "/data/keys/kek");
+
+  base = start();
+  EXPECT_EQ(output_of({"identity"}), identity);
+  authorize("hw-2");
+  const auto leases = send("GET", base + "/api/v1/contracts/c/leases", provider);
+  EXPECT_THAT(leases.body, testing::AllOf(testing::HasSubstr("hw-1"), testing::HasSubstr("hw-2")));
+  EXPECT_THAT(send("GET", base + "/api/v1/events", auditor).body, testing::HasSubstr("database_restored"));
+  EXPECT_THAT(output_of({"events", "verify"}), testing::HasSubstr("records, head"));
+  ASSERT_EQ(service_->stop(), 0);
+  EXPECT_THAT(output_of({"restore", "--in", backup, "--force"}), testing::StartsWith("restored "));
+  EXPECT_THAT(read("err"), testing::Not(testing::HasSubstr("put back the key file")));
+}
+
 TEST_F(ControlPlaneProcess, WithoutItsKekItDoesNotStart) {
   const std::string first = output_of({"identity"});
   EXPECT_EQ(first.size(), 43U);

@@ -1,4 +1,5 @@
--- The same tables as on SQLite; text is compared byte by byte, as there.
+-- The same tables as on SQLite; text is compared byte by byte, as there. Functions are made with OR REPLACE: a restore
+-- drops the tables and takes the steps again.
 -- Times are milliseconds since 1970. A row of a tenant carries the tenant in its key: nothing is found without it.
 CREATE TABLE tenant (
   tenant TEXT COLLATE "C" PRIMARY KEY,
@@ -102,7 +103,7 @@ CREATE TABLE event (
   line TEXT COLLATE "C" NOT NULL
 );
 CREATE INDEX event_by_tenant ON event(tenant, seq);
-CREATE FUNCTION event_is_append_only() RETURNS trigger LANGUAGE plpgsql AS
+CREATE OR REPLACE FUNCTION event_is_append_only() RETURNS trigger LANGUAGE plpgsql AS
   $$ BEGIN RAISE EXCEPTION 'events are append only'; END $$;
 CREATE TRIGGER event_is_never_changed BEFORE UPDATE OR DELETE ON event
   FOR EACH ROW EXECUTE FUNCTION event_is_append_only();
