@@ -1,11 +1,7 @@
 // The real control plane, started as a process of its own and driven over its socket: first start, restart, TLS, tokens
 // made beside the running service, an asset's way from upload to a signed range, and what a stop leaves behind.
-#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
@@ -15,48 +11,12 @@
 #include "api/authorize.h"
 #include "base/crypto.h"
 #include "base/fs.h"
+#include "control_plane_process.h"
 #include "http/client.h"
 #include "jose/sealed_key.h"
 
 namespace tb {
 namespace {
-
-using Arguments = std::vector<std::string>;
-
-/// A child with its output in files; ended when it goes out of scope.
-class Process {
- public:
-  Process(const Arguments& arguments, const std::string& out_path, const std::string& err_path) {
-    pid_ = fork();
-    if (pid_ == 0) {
-      const int out = open(out_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-      const int err = open(err_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-      dup2(out, 1);
-      dup2(err, 2);
-      std::vector<char*> argv;
-      for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-      argv.push_back(nullptr);
-      execv(argv[0], argv.data());
-      _exit(127);
-    }
-  }
-  ~Process() {
-    if (pid_ > 0) stop();
-  }
-  int wait() {
-    int status = 0;
-    waitpid(pid_, &status, 0);
-    pid_ = -1;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  }
-  int stop() {
-    kill(pid_, SIGTERM);
-    return wait();
-  }
-
- private:
-  pid_t pid_ = -1;
-};
 
 class ControlPlaneProcess : public testing::Test {
  protected:
