@@ -13,15 +13,20 @@ std::string_view lease_state_name(LeaseState state) {
       return "evicted";
     case LeaseState::kExpired:
       return "expired";
+    case LeaseState::kSuperseded:
+      return "superseded";
+    case LeaseState::kRevoked:
+      return "revoked";
   }
   return "expired";
 }
 
 LeaseState lease_state_from(std::string_view name) {
-  for (const auto state : {LeaseState::kActive, LeaseState::kReleased, LeaseState::kEvicted, LeaseState::kExpired}) {
+  using enum LeaseState;
+  for (const auto state : {kActive, kReleased, kEvicted, kExpired, kSuperseded, kRevoked}) {
     if (lease_state_name(state) == name) return state;
   }
-  throw Error("field_invalid", "state of a lease must be active, released, evicted or expired");
+  throw Error("field_invalid", "state of a lease is not one that is known");
 }
 
 Json Lease::to_json(UnixMs now) const {

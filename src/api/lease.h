@@ -10,7 +10,8 @@
 
 namespace tb::api {
 
-enum class LeaseState { kActive, kReleased, kEvicted, kExpired };
+/// Only active ones hold a seat. kSuperseded: its sentinel began anew; kRevoked: it was used by two.
+enum class LeaseState { kActive, kReleased, kEvicted, kExpired, kSuperseded, kRevoked };
 std::string_view lease_state_name(LeaseState state);
 LeaseState lease_state_from(std::string_view name);
 

@@ -17,8 +17,40 @@ bool SqlStore::use_jwk(sql::Connection& db, const std::string& thumbprint, UnixM
              .run() == 1;
 }
 
+bool SqlStore::use_proof(sql::Connection& db, const ProofOnce& proof) {
+  if (proof.sentinel_key.empty()) return true;
+  return db.prepare(
+               "INSERT INTO used_proof (sentinel_key, jti, expires_at) VALUES (?,?,?) "
+               "ON CONFLICT (sentinel_key, jti) DO NOTHING")
+             .bind(proof.sentinel_key)
+             .bind(proof.jti)
+             .bind(proof.expires_at)
+             .run() == 1;
+}
+
+void SqlStore::supersede(sql::Connection& db, const SeatRequest& seat, const Event& event) {
+  if (seat.proof.sentinel_key.empty()) return;
+  std::vector<std::string> older;
+  {
+    auto rows = db.prepare(
+        "SELECT lease_id FROM lease WHERE tenant = ? AND contract_id = ? AND sentinel_key = ? AND state = 'active' "
+        "ORDER BY lease_id");
+    rows.bind(seat.tenant).bind(seat.contract_id).bind(seat.proof.sentinel_key);
+    while (rows.step()) older.push_back(rows.text(0));
+  }
+  for (const auto& lease_id : older) {
+    db.prepare("UPDATE lease SET state = 'superseded' WHERE lease_id = ?").bind(lease_id).run();
+    Event told = event;
+    told.type = "lease_superseded";
+    told.detail.set("lease_id", lease_id);
+    told.detail.set("by", seat.lease_id);
+    append(db, told);
+  }
+}
+
 SeatOutcome SqlStore::take_seat(const SeatRequest& seat, UnixMs now, const Event& event) {
   return write([&](Change& change) -> SeatOutcome {
+    if (!use_proof(change.db(), seat.proof)) return SeatOutcome::kProofReplayed;
     if (!contract_is(change.db(), seat)) return SeatOutcome::kChanged;
     change.db()
         .prepare(
@@ -28,12 +60,14 @@ SeatOutcome SqlStore::take_seat(const SeatRequest& seat, UnixMs now, const Event
         .bind(seat.contract_id)
         .bind(now)
         .run();
+    supersede(change.db(), seat, event);
     const std::int64_t taken =
         change.db()
             .prepare(
                 "INSERT INTO lease (lease_id, tenant, contract_id, asset_id, hw_id, client_version, state, generation, "
-                "created_at, renewed_at, expires_at, seat_until) SELECT ?1,?2,?3,?4,?5,?6,'active',1,?7,?7,?8,?9 WHERE "
-                "(SELECT count(*) FROM lease WHERE tenant = ?2 AND contract_id = ?3 AND state = 'active') < ?10")
+                "created_at, renewed_at, expires_at, seat_until, sentinel_key, renewal_hash) "
+                "SELECT ?1,?2,?3,?4,?5,?6,'active',1,?7,?7,?8,?9,?10,?11 WHERE "
+                "(SELECT count(*) FROM lease WHERE tenant = ?2 AND contract_id = ?3 AND state = 'active') < ?12")
             .bind(seat.lease_id)
             .bind(seat.tenant)
             .bind(seat.contract_id)
@@ -43,38 +77,11 @@ SeatOutcome SqlStore::take_seat(const SeatRequest& seat, UnixMs now, const Event
             .bind(now)
             .bind(seat.expires_at)
             .bind(seat.seat_until)
+            .bind(seat.proof.sentinel_key)
+            .bind(ByteView(seat.renewal_hash))
             .bind(seat.max_seats)
             .run();
     if (taken == 0) return SeatOutcome::kFull;
-    if (!use_jwk(change.db(), seat.jwk_thumbprint, now)) return SeatOutcome::kJwkReused;
-    append(change.db(), event);
-    change.commit();
-    return SeatOutcome::kGranted;
-  });
-}
-
-SeatOutcome SqlStore::renew_lease(const SeatRequest& seat, UnixMs now, const Event& event) {
-  return write([&](Change& change) -> SeatOutcome {
-    const std::int64_t renewed =
-        change.db()
-            .prepare(
-                "UPDATE lease SET generation = generation + 1, renewed_at = ?1, expires_at = ?2, seat_until = ?3, "
-                "client_version = ?4 WHERE lease_id = ?5 AND tenant = ?6 AND contract_id = ?7 AND asset_id = ?8 AND "
-                "hw_id = ?9 AND state = 'active' AND seat_until > ?1 AND EXISTS (SELECT 1 FROM contract WHERE tenant = "
-                "?6 "
-                "AND contract_id = ?7 AND state = 'active' AND policy_version = ?10)")
-            .bind(now)
-            .bind(seat.expires_at)
-            .bind(seat.seat_until)
-            .bind(seat.client_version)
-            .bind(seat.lease_id)
-            .bind(seat.tenant)
-            .bind(seat.contract_id)
-            .bind(seat.asset_id)
-            .bind(seat.hw_id)
-            .bind(seat.policy_version)
-            .run();
-    if (renewed == 0) return contract_is(change.db(), seat) ? SeatOutcome::kGone : SeatOutcome::kChanged;
     if (!use_jwk(change.db(), seat.jwk_thumbprint, now)) return SeatOutcome::kJwkReused;
     append(change.db(), event);
     change.commit();
@@ -87,9 +94,43 @@ std::string SqlStore::find_seat(const std::string& tenant, const std::string& co
   return read([&](sql::Connection& db) -> std::string {
     auto row = db.prepare(
         "SELECT lease_id FROM lease WHERE tenant = ? AND contract_id = ? AND asset_id = ? AND hw_id = ? AND "
-        "state = 'active' AND seat_until > ? ORDER BY created_at LIMIT 1");
+        "sentinel_key = '' AND state = 'active' AND seat_until > ? ORDER BY created_at LIMIT 1");
     row.bind(tenant).bind(contract_id).bind(asset_id).bind(hw_id).bind(now);
     return row.step() ? row.text(0) : std::string();
+  });
+}
+
+std::optional<UnixMs> SqlStore::next_seat_end(const std::string& tenant, const std::string& contract_id, UnixMs now) {
+  return read([&](sql::Connection& db) -> std::optional<UnixMs> {
+    auto row = db.prepare(
+        "SELECT min(seat_until) FROM lease WHERE tenant = ? AND contract_id = ? AND state = 'active' AND "
+        "seat_until > ?");
+    row.bind(tenant).bind(contract_id).bind(now);
+    if (!row.step()) return std::nullopt;
+    return row.optional_integer(0);
+  });
+}
+
+ReleaseOutcome SqlStore::release_lease(const std::string& tenant, const std::string& contract_id,
+                                       const std::string& lease_id, const ProofOnce& proof, UnixMs now,
+                                       const Event& event) {
+  return write([&](Change& change) -> ReleaseOutcome {
+    if (!use_proof(change.db(), proof)) return ReleaseOutcome::kProofReplayed;
+    const std::int64_t ended =
+        change.db()
+            .prepare(
+                "UPDATE lease SET state = 'released' WHERE lease_id = ? AND tenant = ? AND contract_id = ? AND "
+                "sentinel_key = ? AND state = 'active' AND seat_until > ?")
+            .bind(lease_id)
+            .bind(tenant)
+            .bind(contract_id)
+            .bind(proof.sentinel_key)
+            .bind(now)
+            .run();
+    if (ended == 0) return ReleaseOutcome::kGone;
+    append(change.db(), event);
+    change.commit();
+    return ReleaseOutcome::kReleased;
   });
 }
 

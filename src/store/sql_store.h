@@ -55,6 +55,9 @@ class SqlStore final : public Store {
   SeatOutcome renew_lease(const SeatRequest& seat, UnixMs now, const Event& event) override;
   std::string find_seat(const std::string& tenant, const std::string& contract_id, const std::string& asset_id,
                         const std::string& hw_id, UnixMs now) override;
+  std::optional<UnixMs> next_seat_end(const std::string& tenant, const std::string& contract_id, UnixMs now) override;
+  ReleaseOutcome release_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,
+                               const ProofOnce& proof, UnixMs now, const Event& event) override;
   bool end_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,
                  api::LeaseState state, UnixMs now, const Event& event) override;
   std::vector<api::Lease> list_leases(const std::string& tenant, const std::string& contract_id,
@@ -65,6 +68,8 @@ class SqlStore final : public Store {
   bool add_nonce(const std::string& tenant, const std::string& contract_id, ByteView hash, UnixMs now,
                  UnixMs expires_at, std::int64_t max_outstanding) override;
   bool use_nonce(const std::string& tenant, const std::string& contract_id, ByteView hash, UnixMs now) override;
+
+  Purged purge(UnixMs now) override;
 
   void append_event(const Event& event) override;
   std::vector<StoredEvent> list_events(const Scope& scope, std::int64_t after, std::int64_t limit) override;
@@ -109,6 +114,12 @@ class SqlStore final : public Store {
   static void link_assets(sql::Connection& db, const std::string& tenant, const std::string& contract_id,
                           const std::vector<std::string>& asset_ids);
   static bool contract_is(sql::Connection& db, const SeatRequest& seat);
+  void supersede(sql::Connection& db, const SeatRequest& seat, const Event& event);
+  static bool renew_by_newest(sql::Connection& db, const SeatRequest& seat, UnixMs now);
+  static bool renew_by_repetition(sql::Connection& db, const SeatRequest& seat, UnixMs now);
+  SeatOutcome refuse_renewal(sql::Connection& db, const SeatRequest& seat, UnixMs now, const Event& event);
+  /// False if the proof was used before. One that never came is always good.
+  static bool use_proof(sql::Connection& db, const ProofOnce& proof);
   /// False if the thumbprint was used before.
   static bool use_jwk(sql::Connection& db, const std::string& thumbprint, UnixMs now);
 

@@ -85,6 +85,13 @@ struct ActivationToken {
   std::optional<UnixMs> expires_at;
 };
 
+/// A proof of a sentinel's key, verified, to be used up with what it allows: in the same transaction, once.
+struct ProofOnce {
+  std::string sentinel_key;  ///< RFC 7638 thumbprint; empty: no proof came
+  std::string jti;
+  UnixMs expires_at = 0;  ///< from then on it is too old for anybody: it need not be remembered
+};
+
 /// A seat that policy has granted. Taken only if the contract is still as policy saw it.
 struct SeatRequest {
   std::string tenant;
@@ -98,6 +105,10 @@ struct SeatRequest {
   UnixMs expires_at = 0;
   UnixMs seat_until = 0;       ///< expires_at plus the offline grace: so long the seat is not given to another
   std::string jwk_thumbprint;  ///< of the one-time key that the key is released to; empty: none
+  ProofOnce proof;             ///< of the lease's owner; a lease without one is renewed without one
+  Bytes renewal_hash;          ///< SHA-256 of the renewal token that the answer will carry
+  Bytes shown_renewal_hash;    ///< renewal: of the one that came; empty: none, which only a lease without key may do
+  Bytes request_digest;        ///< renewal: of the request, to know its repetition
 };
 
 enum class SeatOutcome {
@@ -106,6 +117,16 @@ enum class SeatOutcome {
   kChanged,    ///< the contract is not as policy saw it: decide again
   kGone,       ///< renewal: the lease is not active, has expired, or is of another asset or machine: final
   kJwkReused,  ///< the one-time key has served before
+  kCloned,     ///< renewal: the lease is, or just became, revoked or superseded: somebody else holds its token or key
+  kProofReplayed,  ///< the proof has served before
+};
+
+enum class ReleaseOutcome { kReleased, kGone, kProofReplayed };
+
+/// What purge() took away.
+struct Purged {
+  std::int64_t proofs = 0, nonces = 0, jwks = 0, leases = 0;
+  bool more = false;  ///< it took as many of something as it takes at once: call again
 };
 
 /// One of the control plane's own keys, wrapped under the KEK, with its public half where it has one.
@@ -114,6 +135,9 @@ struct OwnKey {
   WrappedKey key;
   Bytes public_part;
 };
+
+/// How long a lease that is over, and a one-time key that has served, are remembered: 90 days.
+inline constexpr std::int64_t kRetentionMs = std::int64_t{90} * 86'400'000;
 
 class Store {
  public:
@@ -176,15 +200,27 @@ class Store {
                                 const std::optional<std::string>& hw_id, const Event& event) = 0;
 
   // ---- seats ----
-  /// Never more than max_seats leases whose seat_until is after `now`; those past it free themselves here.
+  /// Never more than max_seats leases whose seat_until is after `now`; those past it free themselves here. What the
+  /// same sentinel key held under this contract is superseded (event "lease_superseded"): a sentinel that was killed
+  /// has its seat back at once, and never two.
   virtual SeatOutcome take_seat(const SeatRequest& seat, UnixMs now, const Event& event) = 0;
-  /// One conditional update: the lease is this contract's, asset's and machine's, active and not past its seat_until,
-  /// and the contract is active and at policy_version.
+  /// One conditional update: the lease is this contract's, asset's, machine's and key's, active and not past its
+  /// seat_until, the token shown is its newest, and the contract is active and at policy_version. The token before is
+  /// taken once more with the very request that it came with (the answer was lost). Any other token revokes the lease,
+  /// event "lease_cloned": kCloned.
   virtual SeatOutcome renew_lease(const SeatRequest& seat, UnixMs now, const Event& event) = 0;
-  /// The lease that this machine holds for this asset, if it is active and not past its seat_until; or "".
+  /// The lease without sentinel key that this machine holds for this asset, if it is active and not past its
+  /// seat_until; or "".
   virtual std::string find_seat(const std::string& tenant, const std::string& contract_id, const std::string& asset_id,
                                 const std::string& hw_id, UnixMs now) = 0;
-  /// kReleased or kEvicted; frees the seat at once. False if it is not an active lease of this contract.
+  /// When the first of the contract's active leases ends unless it is renewed; nothing if there is none.
+  virtual std::optional<UnixMs> next_seat_end(const std::string& tenant, const std::string& contract_id,
+                                              UnixMs now) = 0;
+  /// By its holder: only with a proof of the lease's own key, or none where it has none. kGone: no such active lease.
+  virtual ReleaseOutcome release_lease(const std::string& tenant, const std::string& contract_id,
+                                       const std::string& lease_id, const ProofOnce& proof, UnixMs now,
+                                       const Event& event) = 0;
+  /// By others (kEvicted); frees the seat at once. False if it is not an active lease of this contract.
   virtual bool end_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,
                          api::LeaseState state, UnixMs now, const Event& event) = 0;
   /// By creation, newest first, at most `limit` after `cursor` (a lease id, or "").
@@ -200,6 +236,11 @@ class Store {
                          UnixMs expires_at, std::int64_t max_outstanding) = 0;
   /// True once, before it expires.
   virtual bool use_nonce(const std::string& tenant, const std::string& contract_id, ByteView hash, UnixMs now) = 0;
+
+  // ---- housekeeping ----
+  /// Takes away, in portions that do not hold others up, what nobody asks for any more: proofs and nonces past their
+  /// end, and one-time keys and leases over for kRetentionMs (an event "leases_purged", if any). Call it now and then.
+  virtual Purged purge(UnixMs now) = 0;
 
   // ---- events ----
   /// For what changes nothing else: a denial.
