@@ -19,6 +19,8 @@ static_assert(std::ranges::is_sorted(kDenialReasons));
 
 constexpr std::int64_t kMaxSeconds = std::int64_t{10} * 365 * 86400;
 constexpr std::size_t kMaxUrlBytes = 16384;
+constexpr std::size_t kMaxTokenBytes = 256;
+constexpr std::int64_t kMaxRetrySeconds = 86400;
 
 Json request_object(std::string_view text, std::string_view what) {
   Json json = value_or_throw(Json::parse(text, {.bytes = kMaxAuthorizeRequestBytes, .depth = 16}));
@@ -54,20 +56,6 @@ std::optional<UnixMs> optional_time(const JsonReader& reader, std::string_view n
   const auto text = field(reader.optional_string(name));
   if (!text) return std::nullopt;
   return time_of(*text, name);
-}
-
-ReleasePolicy policy_from(const Json& json) {
-  if (!json.is_object()) incomplete("the control plane's answer has a policy that is no object");
-  const JsonReader reader(json, "policy");
-  ReleasePolicy out;
-  out.allow_finetune = field(reader.optional_boolean("allow_finetune")).value_or(false);
-  out.allowed_paths = field(reader.strings("allowed_paths"));
-  out.runtime_isolation = field(reader.optional_string("runtime_isolation")).value_or("");
-  if (const Json* quotas = json.find("quotas"); quotas != nullptr && quotas->is_object()) out.quotas = *quotas;
-  if (const Json* metering = json.find("metering"); metering != nullptr && metering->is_object()) {
-    out.metering = *metering;
-  }
-  return out;
 }
 
 void read_key(const JsonReader& reader, const AnswerRules& rules, AuthorizeAnswer& out) {
@@ -120,10 +108,16 @@ AuthorizeAnswer answer_from(const Json& json, const AnswerRules& rules) {
     }
   }
   if (const Json* policy = json.find("policy"); policy != nullptr && !policy->is_null()) {
-    out.policy = policy_from(*policy);
+    out.policy = ReleasePolicy::from_json(*policy);
   }
   out.policy_version = field(reader.optional_integer("policy_version", 0, std::int64_t{1} << 52));
   out.issued_at = optional_time(reader, "issued_at");
+  if (auto token = field(reader.optional_string("renewal_token")); token && !token->empty()) {
+    SecretString kept(std::move(*token));
+    if (kept.reveal().size() > kMaxTokenBytes) incomplete("the control plane's answer has an overlong renewal_token");
+    out.renewal_token = std::move(kept);
+  }
+  out.grant = field(reader.optional_string("grant"));
   return out;
 }
 
@@ -143,6 +137,7 @@ Json AuthorizeRequest::to_json() const {
   if (lease_id) json.set("lease_id", *lease_id);
   if (key_release_jwk) json.set("key_release_jwk", *key_release_jwk);
   if (nonce) json.set("nonce", *nonce);
+  if (renewal_token) json.set("renewal_token", renewal_token->reveal());
   return json;
 }
 
@@ -159,12 +154,31 @@ AuthorizeRequest AuthorizeRequest::parse(std::string_view text) {
   if (out.hw_id.empty() || out.hw_id.size() > 256) throw Error("field_invalid", "hw_id must have 1 to 256 characters");
   if (out.client_version.size() > 64) throw Error("field_invalid", "client_version must have at most 64 characters");
   if (out.lease_id && !valid_name(*out.lease_id)) throw Error("field_invalid", "lease_id is not one of this service");
+  if (auto token = value_or_throw(reader.optional_string("renewal_token"))) {
+    out.renewal_token = SecretString(std::move(*token));
+    const std::size_t bytes = out.renewal_token->reveal().size();
+    if (bytes == 0 || bytes > kMaxTokenBytes) throw Error("field_invalid", "renewal_token is not one of this service");
+  }
   if (const Json* evidence = json.find("attestation"); evidence != nullptr && !evidence->is_null()) {
     out.attestation = *evidence;
   }
   if (const Json* jwk = json.find("key_release_jwk"); jwk != nullptr && !jwk->is_null()) {
     if (!jwk->is_object()) throw Error("field_invalid", "key_release_jwk must be an object");
     out.key_release_jwk = *jwk;
+  }
+  return out;
+}
+
+ReleasePolicy ReleasePolicy::from_json(const Json& json) {
+  if (!json.is_object()) incomplete("the control plane's answer has a policy that is no object");
+  const JsonReader reader(json, "policy");
+  ReleasePolicy out;
+  out.allow_finetune = field(reader.optional_boolean("allow_finetune")).value_or(false);
+  out.allowed_paths = field(reader.strings("allowed_paths"));
+  out.runtime_isolation = field(reader.optional_string("runtime_isolation")).value_or("");
+  if (const Json* quotas = json.find("quotas"); quotas != nullptr && quotas->is_object()) out.quotas = *quotas;
+  if (const Json* metering = json.find("metering"); metering != nullptr && metering->is_object()) {
+    out.metering = *metering;
   }
   return out;
 }
@@ -198,6 +212,8 @@ Json AuthorizeAnswer::to_json() const {
   if (policy) json.set("policy", policy->to_json());
   if (policy_version) json.set("policy_version", *policy_version);
   if (issued_at) json.set("issued_at", to_rfc3339(*issued_at, true));
+  if (renewal_token) json.set("renewal_token", renewal_token->reveal());
+  if (grant) json.set("grant", *grant);
   return json;
 }
 
@@ -206,6 +222,7 @@ Json Denial::to_json() const {
   json.set("status", "denied");
   json.set("reason", reason);
   json.set("detail", detail);
+  if (retry_after_seconds) json.set("retry_after_seconds", *retry_after_seconds);
   return json;
 }
 
@@ -236,6 +253,12 @@ std::optional<Denial> parse_denial(std::string_view body) {
     out.detail = detail->as_string().substr(0, 1024);
   }
   out.known = std::ranges::binary_search(kDenialReasons, std::string_view(out.reason));
+  // A hint: one that cannot be used is as none.
+  if (const Json* seconds = parsed->find("retry_after_seconds"); seconds != nullptr && seconds->is_integer()) {
+    if (seconds->as_integer() >= 1 && seconds->as_integer() <= kMaxRetrySeconds) {
+      out.retry_after_seconds = seconds->as_integer();
+    }
+  }
   return out;
 }
 

@@ -32,6 +32,7 @@ struct AuthorizeRequest {
   std::optional<std::string> lease_id;  ///< a renewal of this lease
   std::optional<Json> key_release_jwk;  ///< EC P-256 public key of this request alone
   std::optional<std::string> nonce;
+  std::optional<SecretString> renewal_token;  ///< renewal: the newest one that an answer carried
 
   Json to_json() const;
   /// Throws "json_malformed" or the reader's own error, which names the field.
@@ -47,6 +48,8 @@ struct ReleasePolicy {
   std::string runtime_isolation;           ///< empty: no demand
 
   Json to_json() const;
+  /// What is absent keeps its default. Throws "authorize_answer_malformed".
+  static ReleasePolicy from_json(const Json& json);
 };
 
 /// What the reader of an answer will take as a key.
@@ -72,6 +75,8 @@ struct AuthorizeAnswer {
   std::optional<ReleasePolicy> policy;
   std::optional<std::int64_t> policy_version;
   std::optional<UnixMs> issued_at;
+  std::optional<SecretString> renewal_token;
+  std::optional<std::string> grant;  ///< compact JWS of a LeaseGrant (api/grant.h), nothing verified
 
   Json to_json() const;
 };
@@ -81,6 +86,7 @@ struct Denial {
   std::string reason;  ///< one of denial_reasons(), or an old control plane's own text
   std::string detail;  ///< one sentence for people, may be empty
   bool known = false;  ///< `reason` is one of denial_reasons()
+  std::optional<std::int64_t> retry_after_seconds = std::nullopt;  ///< `seat_limit`: when a seat is likely to end
 
   Json to_json() const;
 };

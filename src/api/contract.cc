@@ -5,6 +5,7 @@
 #include <set>
 
 #include "api/asset.h"
+#include "api/version.h"
 
 namespace tb::api {
 namespace {
@@ -71,6 +72,7 @@ void take_fields(ContractTerms& terms, const Json& json) {
   if (json.find("client_certificates") != nullptr) {
     terms.client_certificates = value_or_throw(reader.strings("client_certificates"));
   }
+  text("min_client_version", terms.min_client_version);
 }
 
 Json request_object(std::string_view text) {
@@ -84,10 +86,26 @@ Result<> only_terms(const Json& json, bool with_id) {
   if (!with_id && json.find("contract_id") != nullptr) {
     return fail("unknown_field", "contract_id of a contract cannot be changed");
   }
-  return reader.only({"contract_id", "consumer", "asset_ids", "not_before", "not_after", "max_seats", "hardware",
-                      "attestation", "attestation_policy", "key_release", "lease_seconds", "offline_grace_seconds",
-                      "quotas", "metering", "allow_finetune", "allowed_paths", "runtime_isolation", "authentication",
-                      "client_certificates"});
+  return reader.only({"contract_id",
+                      "consumer",
+                      "asset_ids",
+                      "not_before",
+                      "not_after",
+                      "max_seats",
+                      "hardware",
+                      "attestation",
+                      "attestation_policy",
+                      "key_release",
+                      "lease_seconds",
+                      "offline_grace_seconds",
+                      "quotas",
+                      "metering",
+                      "allow_finetune",
+                      "allowed_paths",
+                      "runtime_isolation",
+                      "authentication",
+                      "client_certificates",
+                      "min_client_version"});
 }
 
 bool valid_path(std::string_view path) {
@@ -191,6 +209,9 @@ void ContractTerms::validate() const {
     if (!valid_sha256_hex(fingerprint))
       invalid("client_certificates of the contract must be lower-hex SHA-256 fingerprints");
   }
+  if (!min_client_version.empty() && !is_version(min_client_version)) {
+    invalid("min_client_version of the contract must be a version, as 0.2.0");
+  }
   if (allowed_paths.size() > 1000) invalid("allowed_paths of the contract lists too many paths");
   for (const auto& path : allowed_paths) {
     if (!valid_path(path)) invalid("allowed_paths of the contract has a path that is not absolute and plain");
@@ -217,6 +238,7 @@ Json terms_to_json(const ContractTerms& terms) {
   json.set("runtime_isolation", terms.runtime_isolation);
   json.set("authentication", terms.authentication);
   json.set("client_certificates", string_list(terms.client_certificates));
+  json.set("min_client_version", terms.min_client_version);
   return json;
 }
 

@@ -49,6 +49,7 @@ struct ContractTerms {
   std::string runtime_isolation;                 ///< empty, `none`, or `required`
   std::string authentication = "token";          ///< `token`, `mtls`, `none`
   std::vector<std::string> client_certificates;  ///< SHA-256 fingerprints, lower hex: required by `mtls`
+  std::string min_client_version;                ///< oldest sentinel that may run it, as 0.2.0; empty: any
 
   /// Throws "contract_invalid" naming the field whose value cannot stand (also combinations: plain with attestation).
   void validate() const;

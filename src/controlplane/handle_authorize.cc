@@ -1,7 +1,10 @@
 // POST /api/v1/license/authorize: from a credential to a seat, signed URLs and the key in the form that the contract
 // allows. The order matters: nothing about a contract is told before its credential has verified, and a seat is taken
 // last, once everything else that can fail has not.
+#include <algorithm>
+
 #include "api/authorize.h"
+#include "api/grant.h"
 #include "base/crypto.h"
 #include "controlplane/caller.h"
 #include "controlplane/handlers.h"
@@ -9,6 +12,7 @@
 #include "controlplane/sentinel_credential.h"
 #include "controlplane/url_signature.h"
 #include "jose/sealed_key.h"
+#include "jose/statement.h"
 
 namespace tb::controlplane {
 namespace {
@@ -19,6 +23,8 @@ struct Case {
   store::ContractRow row;
   std::optional<store::AssetRow> asset;
   std::optional<jose::PublicKey> one_time_key;
+  store::ProofOnce proof;
+  Bytes digest;  ///< of the request: what tells its repetition from another
   Facts facts;
 };
 
@@ -30,6 +36,7 @@ store::Event event_of(const Case& c, std::string type) {
   event.detail.set("asset_id", c.request.asset_id);
   event.detail.set("hw_id", c.request.hw_id);
   event.detail.set("client_version", c.request.client_version);
+  if (!c.proof.sentinel_key.empty()) event.detail.set("sentinel_key", c.proof.sentinel_key);
   return event;
 }
 
@@ -40,6 +47,8 @@ Facts facts_of(const Case& c, Deps& deps) {
   facts.asset_id = c.request.asset_id;
   facts.asset_registered = c.asset.has_value();
   facts.hw_id = c.request.hw_id;
+  facts.client_version = c.request.client_version;
+  facts.proven = !c.proof.sentinel_key.empty();
   facts.has_one_time_key = c.one_time_key.has_value();
   facts.is_renewal = c.request.lease_id.has_value();
   facts.evidence_came = c.request.attestation.has_value();
@@ -57,6 +66,19 @@ http::Response deny(const Case& c, std::string_view reason, Deps& deps) {
   event.detail.set("reason", reason);
   deps.store.append_event(event);
   return denied(reason, deps);
+}
+
+/// With when to ask again: a lease that is not renewed ends then, and one that is moves that time on.
+http::Response deny_seat(const Case& c, Deps& deps) {
+  store::Event event = event_of(c, "license_denied");
+  event.detail.set("reason", "seat_limit");
+  deps.store.append_event(event);
+  const auto& contract = c.row.contract;
+  const auto end = deps.store.next_seat_end(contract.tenant, contract.contract_id, c.facts.now);
+  if (!end || c.facts.is_renewal) return denied("seat_limit", deps);
+  constexpr std::int64_t kLongestWaitSeconds = 3600;
+  return denied("seat_limit", deps,
+                std::clamp<std::int64_t>((*end - c.facts.now + 999) / 1000, 1, kLongestWaitSeconds));
 }
 
 /// The first machine of a pin_first contract is remembered here, pending; the decision itself stays pure.
@@ -82,6 +104,38 @@ SecretUrl url_of(const Case& c, std::string_view name, const std::string& stored
   return SecretUrl(base + signed_path(deps.keyring.url_key(), deps.keyring.url_kid(), claim));
 }
 
+api::ReleasePolicy policy_of(const api::ContractTerms& terms) {
+  return {.allow_finetune = terms.allow_finetune,
+          .quotas = terms.quotas,
+          .metering = terms.metering,
+          .allowed_paths = terms.allowed_paths,
+          .runtime_isolation = terms.runtime_isolation};
+}
+
+/// The signed word on an answer that is whole but for it.
+std::string grant_of(const Case& c, const api::AuthorizeAnswer& answer, Deps& deps) {
+  api::LeaseGrant grant;
+  grant.contract_id = c.row.contract.contract_id;
+  grant.asset_id = c.request.asset_id;
+  grant.lease_id = *answer.lease_id;
+  grant.policy = policy_of(c.row.contract.terms);
+  grant.policy_version = c.row.contract.policy_version;
+  grant.manifest_sha256 = answer.manifest_sha256.value_or("");
+  for (const auto& url : {std::cref(answer.sas_url), std::cref(answer.manifest_url)}) {
+    std::string origin = api::origin_of(url.get().printable());
+    if (std::ranges::find(grant.url_origins, origin) == grant.url_origins.end()) {
+      grant.url_origins.push_back(std::move(origin));
+    }
+  }
+  if (c.one_time_key) grant.key_thumbprint = c.one_time_key->thumbprint();
+  grant.nonce = c.request.nonce.value_or("");
+  grant.proof_jti = c.proof.jti;
+  grant.issued_at = *answer.issued_at;
+  grant.expires_at = *answer.lease_expires_at;
+  grant.offline_grace_seconds = answer.offline_grace_seconds;
+  return jose::sign(deps.keyring.identity(), api::kGrantType, grant.to_json().dump());
+}
+
 api::AuthorizeAnswer answer_of(const Case& c, const Grant& grant, const std::string& lease_id, FileKey key,
                                Deps& deps) {
   const auto& contract = c.row.contract;
@@ -99,11 +153,7 @@ api::AuthorizeAnswer answer_of(const Case& c, const Grant& grant, const std::str
   answer.metadata = view.metadata;
   answer.issued_at = c.facts.now;
   answer.policy_version = contract.policy_version;
-  answer.policy = api::ReleasePolicy{.allow_finetune = contract.terms.allow_finetune,
-                                     .quotas = contract.terms.quotas,
-                                     .metering = contract.terms.metering,
-                                     .allowed_paths = contract.terms.allowed_paths,
-                                     .runtime_isolation = contract.terms.runtime_isolation};
+  answer.policy = policy_of(contract.terms);
   if (grant.key == KeyForm::kPlain) {
     answer.key = std::move(key);
   } else if (grant.key == KeyForm::kWrapped) {
@@ -114,6 +164,7 @@ api::AuthorizeAnswer answer_of(const Case& c, const Grant& grant, const std::str
                                          {"policy_version", contract.policy_version}},
                                         key);
   }
+  answer.grant = grant_of(c, answer, deps);
   return answer;
 }
 
@@ -126,11 +177,12 @@ std::string_view key_form_name(KeyForm form) {
 std::string held_lease(const Case& c, Deps& deps) {
   if (c.request.lease_id) return *c.request.lease_id;
   const auto& contract = c.row.contract;
-  if (contract.terms.authentication != "none") return "";
+  if (contract.terms.authentication != "none" || c.facts.proven) return "";
   return deps.store.find_seat(contract.tenant, contract.contract_id, c.request.asset_id, c.request.hw_id, c.facts.now);
 }
 
-store::SeatOutcome seat_for(const Case& c, const Grant& grant, const std::string& lease_id, bool renew, Deps& deps) {
+store::SeatOutcome seat_for(const Case& c, const Grant& grant, const std::string& lease_id, bool renew,
+                            const std::string& renewal_token, Deps& deps) {
   const auto& contract = c.row.contract;
   const store::SeatRequest seat{
       .tenant = contract.tenant,
@@ -144,6 +196,10 @@ store::SeatOutcome seat_for(const Case& c, const Grant& grant, const std::string
       .expires_at = grant.lease_expires_at,
       .seat_until = grant.seat_until,
       .jwk_thumbprint = c.one_time_key ? c.one_time_key->thumbprint() : std::string(),
+      .proof = c.proof,
+      .renewal_hash = token_hash(renewal_token),
+      .shown_renewal_hash = c.request.renewal_token ? token_hash(c.request.renewal_token->reveal()) : Bytes(),
+      .request_digest = c.digest,
   };
   store::Event event = event_of(c, c.facts.is_renewal ? "lease_renewed" : "license_released");
   event.detail.set("lease_id", lease_id);
@@ -163,19 +219,26 @@ std::optional<http::Response> decide_once(Case& c, Deps& deps) {
   FileKey key = deps.keyring.unwrap(view.tenant, view.asset_id, view.metadata.sha256_ciphertext, c.asset->key);
   const std::string held = held_lease(c, deps);
   const std::string lease_id = held.empty() ? random_token(18) : held;
-  switch (seat_for(c, grant, lease_id, !held.empty(), deps)) {
+  const std::string renewal_token = random_token(32);
+  switch (seat_for(c, grant, lease_id, !held.empty(), renewal_token, deps)) {
     case store::SeatOutcome::kGranted:
       break;
     case store::SeatOutcome::kFull:
     case store::SeatOutcome::kGone:
-      return deny(c, "seat_limit", deps);
+      return deny_seat(c, deps);
+    case store::SeatOutcome::kCloned:
+      return deny(c, "lease_cloned", deps);
+    case store::SeatOutcome::kProofReplayed:
+      throw Error("proof_replayed", "the proof has served before");
     case store::SeatOutcome::kJwkReused:
       throw Error("jwk_refused", "the key_release_jwk has served before");
     case store::SeatOutcome::kChanged:
       return std::nullopt;
   }
   deps.metrics.counter("tb_cp_releases_total", "authorize requests that were granted").add();
-  return http::json(200, answer_of(c, grant, lease_id, std::move(key), deps).to_json());
+  api::AuthorizeAnswer answer = answer_of(c, grant, lease_id, std::move(key), deps);
+  answer.renewal_token = SecretString(renewal_token);
+  return http::json(200, answer.to_json());
 }
 
 }  // namespace
@@ -183,12 +246,17 @@ std::optional<http::Response> decide_once(Case& c, Deps& deps) {
 http::Response handle_authorize(const http::Request& request, Deps& deps) {
   Case c;
   c.request = api::AuthorizeRequest::parse(request.body);
+  c.digest = token_hash(request.body);
   constexpr int kAttempts = 3;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     auto row = verified_contract(request, c.request.contract_id, deps);
     if (!row) return denied("authentication_required", deps);
     c.row = std::move(*row);
     if (attempt == 0) {
+      c.proof = verified_proof(request, deps);
+      if (!c.proof.sentinel_key.empty() && c.request.lease_id && !c.request.renewal_token) {
+        throw Error("field_missing", "renewal_token is missing from the authorize request");
+      }
       if (c.request.key_release_jwk) c.one_time_key = jose::PublicKey::from_jwk(*c.request.key_release_jwk);
     }
     c.asset = deps.store.find_asset(c.row.contract.tenant, c.request.asset_id);

@@ -144,11 +144,9 @@ TEST_F(Authorize, SuspensionReachesARenewalAtOnce) {
 
 TEST_F(Authorize, ReleaseFreesTheSeat) {
   const std::string token = create_contract("c");
-  Json body = Json::object();
-  body.set("contract_id", "c");
-  body.set("lease_id", text_of(authorize_new(token, "c"), "lease_id"));
-  EXPECT_EQ(post("/api/v1/license/release", token, body.dump()).status, 200);
-  EXPECT_EQ(post("/api/v1/license/release", token, body.dump()).status, 404);
+  const std::string lease = text_of(authorize_new(token, "c"), "lease_id");
+  EXPECT_EQ(release(token, "c", lease).status, 200);
+  EXPECT_EQ(release(token, "c", lease).status, 404);
   EXPECT_EQ(authorize_new(token, "c").status, 200);
 }
 
@@ -218,7 +216,7 @@ TEST_F(Authorize, ClientCertificatesCountByFingerprint) {
                  .target = "/api/v1/license/authorize",
                  .token = token,
                  .body = with_jwk("c", jose::PrivateKey::generate()).dump(),
-                 .headers = {},
+                 .headers = {{"DPoP", proof(new_sentinel(), "/api/v1/license/authorize", token)}},
                  .client_cert_sha256 = certificate});
   };
   EXPECT_EQ(text_of(by("", ""), "reason"), "authentication_required");

@@ -3,6 +3,7 @@
 #include "base/crypto.h"
 #include "controlplane/caller.h"
 #include "controlplane/handlers.h"
+#include "controlplane/policy.h"
 #include "controlplane/sentinel_credential.h"
 
 namespace tb::controlplane {
@@ -20,13 +21,21 @@ store::Event sentinel_event(const store::ContractRow& row, std::string type) {
 
 http::Response handle_release(const http::Request& request, Deps& deps) {
   const auto asked = api::ReleaseRequest::parse(request.body);
-  const auto row = verified_contract(request, asked.contract_id, deps);
-  if (!row) return denied("authentication_required", deps);
-  store::Event event = sentinel_event(*row, "lease_released");
+  const auto sentinel = proven_sentinel(request, asked.contract_id, deps);
+  if (!sentinel) return denied("authentication_required", deps);
+  const auto& contract = sentinel->row.contract;
+  if (sentinel->proof.sentinel_key.empty() && proof_required(contract.terms)) return denied("client_too_old", deps);
+  store::Event event = sentinel_event(sentinel->row, "lease_released");
   event.detail.set("lease_id", asked.lease_id);
-  const bool ended = deps.store.end_lease(row->contract.tenant, row->contract.contract_id, asked.lease_id,
-                                          api::LeaseState::kReleased, deps.clock(), event);
-  if (!ended) throw Error("lease_not_found", "the contract has no active lease of this id");
+  switch (deps.store.release_lease(contract.tenant, contract.contract_id, asked.lease_id, sentinel->proof, deps.clock(),
+                                   event)) {
+    case store::ReleaseOutcome::kReleased:
+      break;
+    case store::ReleaseOutcome::kGone:
+      throw Error("lease_not_found", "this sentinel has no active lease of this id");
+    case store::ReleaseOutcome::kProofReplayed:
+      throw Error("proof_replayed", "the proof has served before");
+  }
   Json body = Json::object();
   body.set("status", "released");
   return http::json(200, body);

@@ -5,10 +5,12 @@
 #include <array>
 #include <utility>
 
+#include "api/version.h"
+
 namespace tb::controlplane {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kDetails = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 16> kDetails = {{
     {"asset_not_covered",
      "The contract does not cover this asset: ask the provider to add it, or correct TB_ASSET_ID."},
     {"attestation_failed",
@@ -19,6 +21,8 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kDetails
      "No credential that is valid for this contract came: check TB_CONTRACT_ID and TB_ACTIVATION_TOKEN_FILE, or ask "
      "the "
      "provider for a new activation token."},
+    {"client_too_old",
+     "This client is older than the contract allows, or proves no key of its own: install a newer sentinel."},
     {"contract_expired", "The contract has ended: ask the provider to extend it."},
     {"contract_not_started", "The contract has not begun yet: wait for its start, and check this machine's clock."},
     {"contract_revoked", "The contract was revoked: ask the provider for a new one."},
@@ -28,6 +32,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kDetails
     {"key_wrap_required", "The key is released only to a one-time key: use a sentinel that sends key_release_jwk."},
     {"lease_cloned", "The lease was used by two sentinels: start again, and look for a copied state directory."},
     {"nonce_invalid", "The nonce is unknown, used or expired: ask for a new challenge and try again."},
+    {"quota_exhausted", "A quota of the contract is used up: wait for its next period, or ask the provider for more."},
     {"seat_limit",
      "No seat is free for this sentinel, or the lease it holds has ended: stop another one, wait for its lease to end, "
      "or ask the provider for more seats."},
@@ -59,6 +64,9 @@ std::string_view fault(const api::Contract& contract, const Facts& facts) {
   if (contract.state == api::ContractState::kSuspended) return "contract_suspended";
   if (facts.now < terms.not_before) return "contract_not_started";
   if (facts.now >= terms.not_after) return "contract_expired";
+  if (!facts.proven && proof_required(terms)) return "client_too_old";
+  const bool has_oldest = !terms.min_client_version.empty();
+  if (has_oldest && api::is_older(facts.client_version, terms.min_client_version)) return "client_too_old";
   const bool named = std::ranges::find(terms.asset_ids, facts.asset_id) != terms.asset_ids.end();
   if (!named || !facts.asset_registered) return "asset_not_covered";
   if (const auto reason = hardware_fault(terms.hardware, facts); !reason.empty()) return reason;
@@ -78,6 +86,10 @@ KeyForm key_form(const api::ContractTerms& terms, const Facts& facts) {
 }
 
 }  // namespace
+
+bool proof_required(const api::ContractTerms& terms) {
+  return terms.authentication != "none" && terms.key_release != "plain";
+}
 
 Decision decide(const api::Contract& contract, const Facts& facts) {
   if (const auto reason = fault(contract, facts); !reason.empty()) return denied(reason);

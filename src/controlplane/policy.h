@@ -19,6 +19,8 @@ struct Facts {
   std::string asset_id;
   bool asset_registered = false;
   std::string hw_id;
+  std::string client_version;
+  bool proven = false;            ///< a proof of a sentinel key came and verified
   bool has_one_time_key = false;  ///< key_release_jwk
   bool is_renewal = false;
   bool attested = false;  ///< evidence came and verified
@@ -44,6 +46,10 @@ struct Decision {
 };
 
 Decision decide(const api::Contract& contract, const Facts& facts);
+
+/// Whether a sentinel must prove a key of its own: everywhere but where the terms make room for the first
+/// implementation's, which has none.
+bool proof_required(const api::ContractTerms& terms);
 
 /// One sentence for the consumer: what is wrong and how to mend it. Nothing of other tenants, keys or hardware.
 std::string_view denial_detail(std::string_view reason);

@@ -7,6 +7,7 @@
 #include "base/crypto.h"
 #include "controlplane/caller.h"
 #include "controlplane/policy.h"
+#include "jose/proof.h"
 
 namespace tb::controlplane {
 namespace {
@@ -51,13 +52,41 @@ std::optional<store::ContractRow> verified_contract(const http::Request& request
   return found;
 }
 
-http::Response denied(std::string_view reason, Deps& deps) {
+store::ProofOnce verified_proof(const http::Request& request, const Deps& deps) {
+  const std::size_t proofs = request.headers.count("DPoP");
+  if (proofs == 0) return {};
+  if (proofs > 1) throw Error("proof_refused", "the request carries two proofs");
+  const std::string base = deps.public_url.get();
+  if (base.empty()) throw Error("server_busy", "the service is still starting");
+  const jose::Proof proof = jose::verify_proof(request.headers.get("DPoP"), {.method = request.method,
+                                                                             .url = base + request.path,
+                                                                             .now_seconds = deps.clock() / 1000,
+                                                                             .bearer_token = request.bearer_token()});
+  return {.sentinel_key = proof.key.thumbprint(),
+          .jti = proof.jti,
+          .expires_at = (proof.issued_at_seconds + jose::kProofWindowSeconds + 1) * 1000};
+}
+
+std::optional<ProvenSentinel> proven_sentinel(const http::Request& request, const std::string& contract_id,
+                                              Deps& deps) {
+  // The credential first: without it, a proof must make no difference that can be seen.
+  auto row = verified_contract(request, contract_id, deps);
+  if (!row) return std::nullopt;
+  return ProvenSentinel{.row = std::move(*row), .proof = verified_proof(request, deps)};
+}
+
+http::Response denied(std::string_view reason, Deps& deps, std::optional<std::int64_t> retry_after_seconds) {
   deps.metrics
       .counter("tb_cp_denials_total", "authorize requests that were denied, by reason",
                {{"reason", std::string(reason)}})
       .add();
-  const api::Denial denial{.reason = std::string(reason), .detail = std::string(denial_detail(reason)), .known = true};
-  return http::json(403, denial.to_json());
+  const api::Denial denial{.reason = std::string(reason),
+                           .detail = std::string(denial_detail(reason)),
+                           .known = true,
+                           .retry_after_seconds = retry_after_seconds};
+  http::Response response = http::json(403, denial.to_json());
+  if (retry_after_seconds) response.headers.set("Retry-After", std::to_string(*retry_after_seconds));
+  return response;
 }
 
 }  // namespace tb::controlplane

@@ -16,7 +16,22 @@ namespace tb::controlplane {
 std::optional<store::ContractRow> verified_contract(const http::Request& request, const std::string& contract_id,
                                                     Deps& deps);
 
+/// The proof of a sentinel key that came with the request (DPoP, RFC 9449), verified for this very request, token and
+/// time; its use is for the store to allow, once. Without a key if none came. Throws "proof_refused", "proof_stale".
+store::ProofOnce verified_proof(const http::Request& request, const Deps& deps);
+
+/// A sentinel that has shown both: what every route of a lease's holder begins with.
+struct ProvenSentinel {
+  store::ContractRow row;
+  store::ProofOnce proof;  ///< without a key only where the contract asks for none
+};
+
+/// Nothing without a credential. Throws as verified_proof. The caller answers denied("client_too_old") where `proof`
+/// has no key and proof_required(); the store refuses a lease of another key.
+std::optional<ProvenSentinel> proven_sentinel(const http::Request& request, const std::string& contract_id, Deps& deps);
+
 /// 403 with `status: denied`, counted by reason. `authentication_required` is one fixed body.
-http::Response denied(std::string_view reason, Deps& deps);
+http::Response denied(std::string_view reason, Deps& deps,
+                      std::optional<std::int64_t> retry_after_seconds = std::nullopt);
 
 }  // namespace tb::controlplane

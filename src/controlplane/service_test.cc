@@ -6,6 +6,7 @@
 #include "api/upload.h"
 #include "base/crypto.h"
 #include "controlplane/service_test.h"
+#include "jose/proof.h"
 #include "store/open.h"
 
 namespace tb::controlplane {
@@ -142,6 +143,57 @@ Json ServiceTest::authorize_body(const std::string& contract_id) const {
   request.hw_id = "hw-1";
   request.client_version = "0.1.0";
   return request.to_json();
+}
+
+std::string ServiceTest::proof(const SentinelKey& key, const std::string& target, const std::string& token,
+                               const std::string& method) const {
+  return jose::sign_proof(*key, {.method = method,
+                                 .url = public_url_.get() + target,
+                                 .issued_at_seconds = now_ / 1000,
+                                 .jti = random_token(16),
+                                 .token = token});
+}
+
+http::Response ServiceTest::post_as(const SentinelKey& key, const std::string& target, const std::string& token,
+                                    const std::string& body) {
+  return call({.method = "POST",
+               .target = target,
+               .token = token,
+               .body = body,
+               .headers = {{"DPoP", proof(key, target, token)}}});
+}
+
+http::Response ServiceTest::authorize(const std::string& token, const Json& body) {
+  SentinelKey key;
+  if (const Json* lease = body.find("lease_id")) {
+    const std::lock_guard lock(held_mutex_);
+    if (const auto held = held_.find(lease->as_string()); held != held_.end()) key = held->second.key;
+  }
+  return authorize_as(key ? key : new_sentinel(), token, body);
+}
+
+http::Response ServiceTest::authorize_as(const SentinelKey& key, const std::string& token, Json body) {
+  if (const Json* lease = body.find("lease_id"); lease != nullptr && body.find("renewal_token") == nullptr) {
+    const std::lock_guard lock(held_mutex_);
+    body.set("renewal_token", held_[lease->as_string()].renewal_token);
+  }
+  auto response = post_as(key, "/api/v1/license/authorize", token, body.dump());
+  if (response.status == 200) {
+    const std::lock_guard lock(held_mutex_);
+    held_[text_of(response, "lease_id")] = {.key = key, .renewal_token = text_of(response, "renewal_token")};
+  }
+  return response;
+}
+
+http::Response ServiceTest::release(const std::string& token, const std::string& contract_id,
+                                    const std::string& lease_id) {
+  SentinelKey key = new_sentinel();
+  {
+    const std::lock_guard lock(held_mutex_);
+    if (const auto held = held_.find(lease_id); held != held_.end()) key = held->second.key;
+  }
+  return post_as(key, "/api/v1/license/release", token,
+                 api::ReleaseRequest{.contract_id = contract_id, .lease_id = lease_id}.to_json().dump());
 }
 
 }  // namespace tb::controlplane

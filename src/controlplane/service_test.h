@@ -3,13 +3,16 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "api/authorize.h"
 #include "controlplane/admin.h"
 #include "controlplane/caller.h"
 #include "controlplane/routes.h"
+#include "jose/p256.h"
 
 namespace tb::controlplane {
 
@@ -46,9 +49,27 @@ class ServiceTest : public testing::Test {
   /// A contract of t1 on asset "m"; `more` replaces members of its body. Returns the activation token, or "".
   std::string create_contract(const std::string& contract_id, const Json& more = Json::object());
   Json authorize_body(const std::string& contract_id) const;
-  http::Response authorize(const std::string& token, const Json& body) {
-    return post("/api/v1/license/authorize", token, body.dump());
-  }
+  using SentinelKey = std::shared_ptr<const jose::PrivateKey>;
+  static SentinelKey new_sentinel() { return std::make_shared<const jose::PrivateKey>(jose::PrivateKey::generate()); }
+  /// What a sentinel with this key sends as DPoP.
+  std::string proof(const SentinelKey& key, const std::string& target, const std::string& token,
+                    const std::string& method = "POST") const;
+  /// A POST with a proof by that key.
+  http::Response post_as(const SentinelKey& key, const std::string& target, const std::string& token,
+                         const std::string& body);
+  /// As a sentinel asks: a first authorize with a key of its own; a renewal (a body with lease_id) with the key of that
+  /// lease and, unless the body names one, its newest renewal token.
+  http::Response authorize(const std::string& token, const Json& body);
+  http::Response authorize_as(const SentinelKey& key, const std::string& token, Json body);
+  http::Response release(const std::string& token, const std::string& contract_id, const std::string& lease_id);
+
+  /// Whose a lease is, and what its holder shows next.
+  struct Held {
+    SentinelKey key;
+    std::string renewal_token;
+  };
+  std::mutex held_mutex_;
+  std::map<std::string, Held> held_;  ///< by lease id
 
   http::Response answer(Call& call, const http::Route*& route);
 
