@@ -68,6 +68,7 @@ void add_field_flags(CLI::App& command, Flags& flags) {
   many("--allowed-path", f.allowed_paths, "an HTTP path that callers may use; may be repeated", "HTTP-ROUTE");
   one("--runtime-isolation", f.runtime_isolation, "none or required", "KIND");
   one("--authentication", f.authentication, "token, mtls or none [token]", "KIND");
+  one("--min-client-version", f.min_client_version, "oldest sentinel that may run it, as 0.2.0 [any]", "VERSION");
 }
 
 Json body_of(Flags& flags) {
@@ -77,15 +78,15 @@ Json body_of(Flags& flags) {
 
 void add_making(const Scene& scene) {
   auto flags = std::make_shared<Flags>();
-  CLI::App& create =
-      add_action(scene, flags, "create", "make a contract and keep its activation token",
-                 "create --consumer acme --asset-id my-model-v1 --not-after 30d --activation-token-file acme.token",
-                 [](Flags& f, ControlPlane& control_plane, const Console& console) {
-                   Json body = body_of(f);
-                   if (!f.id.empty()) body.set("contract_id", f.id);
-                   const Json contract = create_contract(control_plane, body, f.token_file);
-                   console.result(contract, contract_text(contract));
-                 });
+  CLI::App& create = add_action(
+      scene, flags, "create", "make a contract and keep its activation token",
+      "create --consumer acme --asset-id my-model-v1 --not-after 30d --activation-token-file acme.token",
+      [](Flags& f, ControlPlane& control_plane, const Console& console) {
+        Json body = body_of(f);
+        if (!f.id.empty()) body.set("contract_id", f.id);
+        const Json contract = create_contract(control_plane, body, f.token_file, settle(f.settings).control_plane_key);
+        console.result(contract, contract_text(contract));
+      });
   create.add_option("--contract-id", flags->id, "its id [made by the control plane]")->type_name("CONTRACT");
   create
       .add_option("--activation-token-file", flags->token_file,
@@ -106,12 +107,13 @@ void add_making(const Scene& scene) {
   add_field_flags(update, *update_flags);
 
   auto token_flags = std::make_shared<Flags>();
-  CLI::App& token =
-      add_action(scene, token_flags, "token", "replace a contract's activation token",
-                 "token acme-1 --activation-token-file acme-new.token",
-                 [](Flags& f, ControlPlane& control_plane, const Console& console) {
-                   console.result(renew_activation_token(control_plane, f.id, f.token_file), f.token_file);
-                 });
+  CLI::App& token = add_action(
+      scene, token_flags, "token", "replace a contract's activation token",
+      "token acme-1 --activation-token-file acme-new.token",
+      [](Flags& f, ControlPlane& control_plane, const Console& console) {
+        console.result(renew_activation_token(control_plane, f.id, f.token_file, settle(f.settings).control_plane_key),
+                       f.token_file);
+      });
   add_id(token, *token_flags);
   token.add_option("--activation-token-file", token_flags->token_file, "where the new token goes, 0600")
       ->required()

@@ -46,13 +46,25 @@ std::string text_of(const Json& object, std::string_view name) {
   return joined;
 }
 
-// Takes the token out of an answer and puts it under its name.
-void keep_token(Json& answer, AtomicFile& file, const std::string& path) {
+// Takes the token out of an answer and puts it under its name; the key that a sentinel pins goes with it, into the
+// second line (docs/spec/wire.md 2.2), so that whoever gets the token gets the key by the same way.
+void keep_token(Json& answer, AtomicFile& file, const std::string& path, const std::string& pinned_key_file) {
   const Json* token = answer.find("activation_token");
   if (token == nullptr || !token->is_string()) {
     throw Error("answer_malformed", "the control plane's answer has no activation_token");
   }
-  const SecretString line(token->as_string() + "\n");
+  std::string text = token->as_string() + "\n";
+  const Json* key = answer.find("control_plane_key");
+  if (key != nullptr && key->is_string()) {
+    const auto raw = from_base64url(key->as_string());
+    if (!raw || raw->size() != 32) throw Error("answer_malformed", "the control plane's answer has a key that is none");
+    if (!pinned_key_file.empty() && !std::ranges::equal(*raw, read_public_key(pinned_key_file))) {
+      throw Error("control_plane_key_mismatch",
+                  "the control plane's key is not the pinned one; its token was not kept");
+    }
+    text += "# control-plane-key " + key->as_string() + "\n";
+  }
+  const SecretString line(std::move(text));
   value_or_throw(write_full(file.fd(), as_bytes(line.reveal()), path));
   value_or_throw(file.commit());
 }
@@ -81,10 +93,12 @@ Json fields_json(const ContractFields& f, UnixMs now) {
   if (!f.allowed_paths.empty()) json.set("allowed_paths", strings(f.allowed_paths));
   set("runtime_isolation", f.runtime_isolation);
   set("authentication", f.authentication);
+  set("min_client_version", f.min_client_version);
   return json;
 }
 
-Json create_contract(ControlPlane& control_plane, const Json& body, const std::string& token_file) {
+Json create_contract(ControlPlane& control_plane, const Json& body, const std::string& token_file,
+                     const std::string& pinned_key_file) {
   const Json* authentication = body.find("authentication");
   const bool by_token = authentication == nullptr || authentication->as_string() == "token";
   if (by_token && token_file.empty()) {
@@ -93,17 +107,19 @@ Json create_contract(ControlPlane& control_plane, const Json& body, const std::s
   std::optional<AtomicFile> file;
   if (!token_file.empty()) file.emplace(value_or_throw(AtomicFile::create(token_file, 0600, false)));
   Json contract = control_plane.send("POST", "/api/v1/contracts", body, Repeat::kNever).body;
-  if (file && (by_token || contract.find("activation_token") != nullptr)) keep_token(contract, *file, token_file);
+  if (file && (by_token || contract.find("activation_token") != nullptr)) {
+    keep_token(contract, *file, token_file, pinned_key_file);
+  }
   if (contract.is_object()) contract.erase("activation_token");
   return contract;
 }
 
-Json renew_activation_token(ControlPlane& control_plane, const std::string& contract_id,
-                            const std::string& token_file) {
+Json renew_activation_token(ControlPlane& control_plane, const std::string& contract_id, const std::string& token_file,
+                            const std::string& pinned_key_file) {
   AtomicFile file = value_or_throw(AtomicFile::create(token_file, 0600, false));
   Json answer =
       control_plane.send("POST", contract_path(contract_id, "/activation-token"), Json::object(), Repeat::kNever).body;
-  keep_token(answer, file, token_file);
+  keep_token(answer, file, token_file, pinned_key_file);
   answer.erase("activation_token");
   return answer;
 }
@@ -114,10 +130,10 @@ std::string contract_path(const std::string& contract_id, std::string_view rest)
 
 std::string contract_text(const Json& contract) {
   std::string text = fmt::format("{}  {}\n", text_of(contract, "contract_id"), text_of(contract, "state"));
-  constexpr std::array<const char*, 14> kFields = {
-      "consumer", "asset_ids",      "not_before",    "not_after",     "max_seats",
-      "hardware", "attestation",    "key_release",   "lease_seconds", "offline_grace_seconds",
-      "quotas",   "allow_finetune", "allowed_paths", "authentication"};
+  constexpr std::array<const char*, 15> kFields = {
+      "consumer", "asset_ids",      "not_before",    "not_after",      "max_seats",
+      "hardware", "attestation",    "key_release",   "lease_seconds",  "offline_grace_seconds",
+      "quotas",   "allow_finetune", "allowed_paths", "authentication", "min_client_version"};
   for (const char* field : kFields) {
     const std::string value = text_of(contract, field);
     if (!value.empty() && value != "{}") text += fmt::format("  {:<22} {}\n", field, value);

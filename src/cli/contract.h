@@ -14,7 +14,7 @@ namespace tb::cli {
 /// One member for each field of wire 1.3; what is not set is not sent.
 struct ContractFields {
   std::optional<std::string> consumer, not_before, not_after, attestation, key_release, runtime_isolation,
-      authentication;
+      authentication, min_client_version;
   std::optional<std::string> attestation_policy, quotas, metering;  ///< files with JSON objects
   std::vector<std::string> asset_ids, hardware, allowed_paths;
   std::optional<std::int64_t> max_seats, lease_seconds, offline_grace_seconds;
@@ -26,12 +26,15 @@ struct ContractFields {
 Json fields_json(const ContractFields& fields, UnixMs now);
 
 /// Makes the contract and writes its activation token, which is told once, to `token_file` (0600). The file is made
-/// ready before the call, so that a token is not lost to a full disk. Gives the contract without the token. Throws
-/// "usage" if a token will come and no file was named, "output_exists".
-Json create_contract(ControlPlane& control_plane, const Json& body, const std::string& token_file);
+/// ready before the call, so that a token is not lost to a full disk. The control plane's identity key, which sentinels
+/// pin, goes into its second line; `pinned_key_file`, if any, holds the key that it must be. Gives the contract without
+/// the token. Throws "usage" if a token will come and no file was named, "output_exists", "control_plane_key_mismatch".
+Json create_contract(ControlPlane& control_plane, const Json& body, const std::string& token_file,
+                     const std::string& pinned_key_file);
 
 /// Replaces the activation token of a contract; as create_contract.
-Json renew_activation_token(ControlPlane& control_plane, const std::string& contract_id, const std::string& token_file);
+Json renew_activation_token(ControlPlane& control_plane, const std::string& contract_id, const std::string& token_file,
+                            const std::string& pinned_key_file);
 
 /// `/api/v1/contracts/<id><rest>`
 std::string contract_path(const std::string& contract_id, std::string_view rest = "");

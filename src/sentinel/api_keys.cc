@@ -52,7 +52,7 @@ void write_api_keys(const std::string& path, const std::vector<ApiKey>& keys) {
 }
 
 std::string stamp_of(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   if (stat(path.c_str(), &info) != 0) return {};
   return fmt::format("{}:{}:{}.{}", info.st_ino, info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
 }
@@ -104,7 +104,7 @@ void revoke_api_key(const std::string& path, std::string_view id) {
 }
 
 std::optional<std::string> make_first_api_key(const std::string& path, const std::string& state_dir, UnixMs now) {
-  struct stat info {};
+  struct stat info{};
   if (lstat(path.c_str(), &info) == 0) return std::nullopt;
   const NewApiKey made = add_api_key(path, "first", true, true, now);
   std::string shown = state_dir + "/first-api-key";

@@ -41,7 +41,7 @@ TEST_F(ApiKeysTest, AddedKeysAreKnownAndOthersAreNot) {
 TEST_F(ApiKeysTest, TheFileHoldsNoKeyAndIsPrivate) {
   const NewApiKey added = add_api_key(path_, "alice", true, true, 0);
   EXPECT_EQ(read_small_file(path_).value().find(added.key.reveal()), std::string::npos);
-  struct stat info {};
+  struct stat info{};
   ASSERT_EQ(stat(path_.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777U, 0600U);
 }

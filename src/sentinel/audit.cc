@@ -20,8 +20,7 @@ constexpr std::size_t kMaxPathBytes = 1024;
 /// What a client sent may hold anything; a record is printable.
 std::string printable(std::string_view text) {
   std::string out(text.substr(0, kMaxPathBytes));
-  std::ranges::replace_if(
-      out, [](char c) { return c < 0x20 || c >= 0x7f; }, '?');
+  std::ranges::replace_if(out, [](char c) { return c < 0x20 || c >= 0x7f; }, '?');
   return out;
 }
 

@@ -4,26 +4,23 @@
 
 #include <algorithm>
 
+#include "api/grant.h"
 #include "async/stop.h"
 #include "base/clock.h"
-#include "base/fs.h"
 #include "jose/sealed_key.h"
+#include "jose/statement.h"
 
 namespace tb::sentinel {
 namespace {
 
+const std::string kAuthorizePath = "/api/v1/license/authorize";
 constexpr std::int64_t kDefaultRenewMs = 60'000;
 constexpr std::int64_t kMinRenewMs = 200;
-
-Error denial_error(const api::Denial& denial) {
-  const std::string said = denial.detail.empty() ? denial.reason : fmt::format("{}: {}", denial.reason, denial.detail);
-  return Error(denial.known ? std::string_view(denial.reason) : "licence_denied",
-               "the control plane denied the licence: " + said);
-}
 
 Lease lease_of(api::AuthorizeAnswer& answer, std::int64_t sent_boot_ms, UnixMs sent_unix_ms) {
   Lease lease;
   lease.lease_id = answer.lease_id.value_or("");
+  if (answer.renewal_token) lease.renewal_token = std::move(*answer.renewal_token);
   lease.sas_url = std::move(answer.sas_url);
   lease.manifest_url = std::move(answer.manifest_url);
   lease.manifest_sha256 = answer.manifest_sha256;
@@ -43,6 +40,15 @@ Lease lease_of(api::AuthorizeAnswer& answer, std::int64_t sent_boot_ms, UnixMs s
   return lease;
 }
 
+/// Codes of a proof that was not taken: with their own hints, as only the operators of both sides can mend them.
+bool is_proof_code(std::string_view code) {
+  return code == "proof_refused" || code == "proof_replayed" || code == "proof_stale";
+}
+
+bool is_denial_reason(std::string_view reason) {
+  return std::ranges::binary_search(api::denial_reasons(), reason);
+}
+
 }  // namespace
 
 bool is_final(const Error& error) {
@@ -58,8 +64,22 @@ bool is_final(const Error& error) {
   }
 }
 
-Authorizer::Authorizer(LicenceQuestion question, Send send, async::BackoffPolicy backoff)
-    : question_(std::move(question)), send_(std::move(send)), backoff_(backoff) {}
+Authorizer::Authorizer(LicenceQuestion question, const jose::PrivateKey& key, Send send, async::BackoffPolicy backoff)
+    : question_(std::move(question)),
+      link_(question_.endpoint, question_.activation_token_file, question_.control_plane_key, key, std::move(send)),
+      backoff_(backoff) {}
+
+Error Authorizer::denial_error(const api::Denial& denial) {
+  ask_again_ms_ = denial.retry_after_seconds.value_or(0) * 1000;
+  const std::string said = denial.detail.empty() ? denial.reason : fmt::format("{}: {}", denial.reason, denial.detail);
+  return Error(denial.known ? std::string_view(denial.reason) : "licence_denied",
+               "the control plane denied the licence: " + said);
+}
+
+std::optional<std::int64_t> Authorizer::ask_again_ms() const {
+  const std::int64_t ms = ask_again_ms_;
+  return ms == 0 ? std::nullopt : std::optional(ms);
+}
 
 api::AuthorizeRequest Authorizer::request() const {
   api::AuthorizeRequest out;
@@ -70,24 +90,42 @@ api::AuthorizeRequest Authorizer::request() const {
   return out;
 }
 
-http::ClientResponse Authorizer::post(std::string_view path, const Json& body, std::stop_token stop) const {
-  http::ClientRequest request;
-  request.method = "POST";
-  request.url = SecretUrl(question_.endpoint + std::string(path));
-  request.headers.set("Content-Type", "application/json");
-  request.headers.set("Accept", "application/json");
-  request.body = body.dump();
-  request.max_answer_bytes = api::kMaxAuthorizeAnswerBytes;
-  request.stop = std::move(stop);
-  if (!question_.activation_token_file.empty()) {
-    const SecretString content = value_or_throw(read_secret_file(question_.activation_token_file, 8192));
-    const std::string_view text = content.reveal();
-    request.bearer = SecretString(std::string(text.substr(0, text.find_first_of("\r\n"))));
+/// spec: wire 1.1, grant. What it says replaces what stands beside it in the answer.
+void Authorizer::check_grant(api::AuthorizeAnswer& answer, const api::AuthorizeRequest& asked,
+                             const std::string& jti) const {
+  const auto key = link_.pinned_key();
+  if (!key) return;
+  if (!answer.grant) throw Error("grant_refused", "the control plane's answer carries no grant");
+  api::LeaseGrant grant;
+  try {
+    grant = api::LeaseGrant::parse(jose::verify(*key, api::kGrantType, *answer.grant));
+  } catch (const Error& error) {
+    throw Error("grant_refused", "the grant cannot be believed", error);
   }
-  return send_(request);
+  const auto require = [](bool holds, const char* what) {
+    if (!holds) throw Error("grant_refused", fmt::format("the grant is for another {}", what));
+  };
+  require(grant.proof_jti == jti, "request");
+  require(grant.contract_id == asked.contract_id, "contract");
+  require(grant.asset_id == asked.asset_id, "asset");
+  require(grant.lease_id == answer.lease_id, "lease");
+  require(grant.nonce == asked.nonce.value_or(""), "nonce");
+  const std::string thumbprint =
+      asked.key_release_jwk ? jose::PublicKey::from_jwk(*asked.key_release_jwk).thumbprint() : std::string();
+  require(grant.key_thumbprint == thumbprint, "one-time key");
+  require(grant.manifest_sha256 == answer.manifest_sha256.value_or(""), "manifest");
+  require(grant.issued_at == answer.issued_at && grant.expires_at == answer.lease_expires_at, "time");
+  require(grant.offline_grace_seconds == answer.offline_grace_seconds, "grace");
+  for (const auto* url : {&answer.sas_url, &answer.manifest_url}) {
+    const std::string origin = api::origin_of(url->printable());
+    const bool granted = std::ranges::find(grant.url_origins, origin) != grant.url_origins.end();
+    require(granted && !origin.empty(), "store");
+  }
+  answer.policy = std::move(grant.policy);
+  answer.policy_version = grant.policy_version;
 }
 
-Authorization Authorizer::authorize_once(std::stop_token stop, std::optional<std::int64_t>& retry_after_ms) const {
+Authorization Authorizer::authorize_once(std::stop_token stop, std::optional<std::int64_t>& retry_after_ms) {
   api::AuthorizeRequest asked = request();
   std::optional<jose::PrivateKey> recipient;
   if (!question_.plain_key_allowed) {
@@ -96,7 +134,7 @@ Authorization Authorizer::authorize_once(std::stop_token stop, std::optional<std
   }
   const std::int64_t sent_boot_ms = boot_ms_now();
   const UnixMs sent_unix_ms = unix_ms_now();
-  http::ClientResponse answer = post("/api/v1/license/authorize", asked.to_json(), std::move(stop));
+  auto [answer, jti] = link_.post(kAuthorizePath, asked.to_json(), std::move(stop));
   const SecretString body(std::move(answer.body));
   if (http::is_retryable_status(answer.status)) {
     retry_after_ms = http::retry_after_ms(answer.headers.get("retry-after"), unix_ms_now());
@@ -104,6 +142,8 @@ Authorization Authorizer::authorize_once(std::stop_token stop, std::optional<std
   }
   if (answer.status == 401 || answer.status == 403) {
     if (const auto denial = api::parse_denial(body.reveal())) throw denial_error(*denial);
+    const std::string code = problem_code(body.reveal());
+    if (is_proof_code(code)) throw Error(code, "the control plane did not take the proof of the sentinel's key");
     throw Error("licence_denied", fmt::format("the control plane answered {} without a reason", answer.status));
   }
   if (answer.status != 200)
@@ -112,6 +152,7 @@ Authorization Authorizer::authorize_once(std::stop_token stop, std::optional<std
   auto outcome = api::parse_authorize_answer(body.reveal(), {.plain_key_allowed = question_.plain_key_allowed});
   if (const auto* denial = std::get_if<api::Denial>(&outcome)) throw denial_error(*denial);
   auto& authorized = std::get<api::AuthorizeAnswer>(outcome);
+  check_grant(authorized, asked, jti);
   if (authorized.key) {
     FileKey key = std::move(*authorized.key);
     return {lease_of(authorized, sent_boot_ms, sent_unix_ms), std::move(key)};
@@ -144,23 +185,47 @@ Authorization Authorizer::authorize(std::stop_token stop) {
   }
 }
 
-Lease Authorizer::renew(const std::string& lease_id, std::stop_token stop) {
+Lease Authorizer::begin_anew(Holding& held, std::stop_token stop) {
+  std::optional<std::int64_t> ignored;
+  try {
+    Lease lease = authorize_once(std::move(stop), ignored).lease;
+    held = {.lease_id = lease.lease_id, .renewal_token = std::move(lease.renewal_token), .unanswered = 0};
+    return lease;
+  } catch (const Error& error) {
+    if (error.reason == "cancelled" || is_denial_reason(error.reason)) throw;
+    throw Error("control_plane_unavailable", "a new lease could not be begun", error);
+  }
+}
+
+Lease Authorizer::renew(Holding& held, std::stop_token stop) {
+  constexpr int kMostUnanswered = 2;
+  if (held.unanswered >= kMostUnanswered && !held.renewal_token.empty()) return begin_anew(held, std::move(stop));
   api::AuthorizeRequest asked = request();
-  if (!lease_id.empty()) asked.lease_id = lease_id;
+  if (!held.lease_id.empty()) asked.lease_id = held.lease_id;
+  if (!held.renewal_token.empty()) asked.renewal_token = held.renewal_token.clone();
   const std::int64_t sent_boot_ms = boot_ms_now();
   const UnixMs sent_unix_ms = unix_ms_now();
   std::optional<api::Denial> denial;
+  ++held.unanswered;
   try {
-    http::ClientResponse answer = post("/api/v1/license/authorize", asked.to_json(), std::move(stop));
+    auto [answer, jti] = link_.post(kAuthorizePath, asked.to_json(), std::move(stop));
     const SecretString body(std::move(answer.body));
     denial = api::parse_denial(body.reveal());
+    // A refusal in the control plane's own words has changed nothing there; a fault of its own may have.
+    const bool own_words = (denial && denial->known) || !problem_code(body.reveal()).empty();
+    if (own_words && (answer.status < 500 || answer.status == 503)) --held.unanswered;
     if (answer.status == 200 && !denial) {
       auto outcome = api::parse_authorize_answer(
           body.reveal(), {.plain_key_allowed = question_.plain_key_allowed, .key_required = false});
       if (auto* authorized = std::get_if<api::AuthorizeAnswer>(&outcome)) {
+        check_grant(*authorized, asked, jti);
         Lease lease = lease_of(*authorized, sent_boot_ms, sent_unix_ms);
-        if (lease.lease_id == lease_id) return lease;
-        throw Error("control_plane_unavailable", "the control plane renewed another lease");
+        if (lease.lease_id != held.lease_id) {
+          throw Error("control_plane_unavailable", "the control plane renewed another lease");
+        }
+        held.renewal_token = std::move(lease.renewal_token);
+        held.unanswered = 0;
+        return lease;
       }
     }
     if (!denial || !denial->known) {
@@ -178,7 +243,7 @@ bool Authorizer::release(const std::string& lease_id) noexcept {
   if (lease_id.empty()) return true;
   try {
     const api::ReleaseRequest asked{question_.contract_id, lease_id};
-    const int status = post("/api/v1/license/release", asked.to_json(), {}).status;
+    const int status = link_.post("/api/v1/license/release", asked.to_json(), {}).response.status;
     return status >= 200 && status < 300;
   } catch (...) {
     return false;

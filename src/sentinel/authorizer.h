@@ -2,7 +2,7 @@
 // here; when to ask is lease_keeper.h's business.
 #pragma once
 
-#include <functional>
+#include <atomic>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/secret.h"
 #include "http/client.h"
+#include "sentinel/control_plane_link.h"
 
 namespace tb::sentinel {
 
@@ -22,11 +23,13 @@ struct LicenceQuestion {
   std::string contract_id, asset_id, hw_id, client_version;
   std::string activation_token_file;  ///< read at every request, as it rotates; empty: no credential
   bool plain_key_allowed = false;     ///< TB_KEY_RELEASE=plain: no wrapped key is asked for
+  std::optional<Ed25519PublicKey> control_plane_key = std::nullopt;  ///< pinned; nothing: the token file may have one
 };
 
 /// What the control plane gave, in our own clock.
 struct Lease {
-  std::string lease_id;  ///< empty from an old control plane
+  std::string lease_id;        ///< empty from an old control plane
+  SecretString renewal_token;  ///< for the next renewal; empty from an old control plane
   SecretUrl sas_url, manifest_url;
   std::optional<std::string> manifest_sha256;
   std::optional<api::AssetMetadata> metadata;
@@ -44,33 +47,49 @@ struct Authorization {
   FileKey key;
 };
 
+/// What the holder of a lease shows when it renews; changed by each renewal.
+struct Holding {
+  std::string lease_id;
+  SecretString renewal_token;
+  /// Renewals since the newest token that may have reached the control plane and whose answers did not reach us.
+  int unanswered = 0;
+};
+
 /// True for what ends the use of the model: denied, expired, tampered. Everything else is tried again.
 bool is_final(const Error& error);
 
 class Authorizer {
  public:
-  using Send = std::function<http::ClientResponse(const http::ClientRequest&)>;
+  using Send = ControlPlaneLink::Send;
 
-  /// `send` is http::Client::send, or a test's own.
-  Authorizer(LicenceQuestion question, Send send, async::BackoffPolicy backoff = {});
+  /// `send` is http::Client::send, or a test's own. `key` is the sentinel's; it outlives this.
+  Authorizer(LicenceQuestion question, const jose::PrivateKey& key, Send send, async::BackoffPolicy backoff = {});
 
   /// A lease and the key. Waits and asks again on 429, 5xx and network errors. Throws: a denial under its own reason
   /// ("contract_suspended" …, "licence_denied" for others), "control_plane_refused" (other 4xx),
-  /// "authorize_answer_malformed", "jwe_refused", "control_plane_unavailable", "cancelled".
+  /// "authorize_answer_malformed", "jwe_refused", "grant_refused", "control_plane_unavailable", "cancelled", and
+  /// "proof_refused" and its like.
   Authorization authorize(std::stop_token stop);
-  /// One attempt. A denial only if it is well-formed and known; anything else is "control_plane_unavailable".
-  Lease renew(const std::string& lease_id, std::stop_token stop);
+  /// One attempt. A denial only if it is well-formed and known; anything else is "control_plane_unavailable". A lost
+  /// answer is asked for once more with the same token; after that the token may have served twice, and a third time
+  /// would look like a clone: then a new lease is begun in the old one's place, which the sentinel's key allows.
+  Lease renew(Holding& held, std::stop_token stop);
+  /// When the last denial said to ask again, in milliseconds from then; nothing if it did not say.
+  std::optional<std::int64_t> ask_again_ms() const;
   /// Best effort, quick; false if the control plane did not take it.
   bool release(const std::string& lease_id) noexcept;
 
  private:
-  http::ClientResponse post(std::string_view path, const Json& body, std::stop_token stop) const;
-  Authorization authorize_once(std::stop_token stop, std::optional<std::int64_t>& retry_after_ms) const;
+  Authorization authorize_once(std::stop_token stop, std::optional<std::int64_t>& retry_after_ms);
+  Lease begin_anew(Holding& held, std::stop_token stop);
+  void check_grant(api::AuthorizeAnswer& answer, const api::AuthorizeRequest& asked, const std::string& jti) const;
+  Error denial_error(const api::Denial& denial);
   api::AuthorizeRequest request() const;
 
   LicenceQuestion question_;
-  Send send_;
+  ControlPlaneLink link_;
   async::BackoffPolicy backoff_;
+  std::atomic<std::int64_t> ask_again_ms_{0};  ///< 0: not said
 };
 
 }  // namespace tb::sentinel

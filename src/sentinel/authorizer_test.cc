@@ -71,7 +71,7 @@ Json wrapped(const Json& asked, const std::function<void(Json::Object&)>& edit =
 class AuthorizerTest : public testing::Test {
  protected:
   Authorizer make(bool plain = false) {
-    return Authorizer({"https://cp.example", "c1", "a1", kHex, "1", "", plain}, std::ref(peer_), kQuick);
+    return Authorizer({"https://cp.example", "c1", "a1", kHex, "1", "", plain}, key_, std::ref(peer_), kQuick);
   }
   void says(std::function<http::ClientResponse(const Json&)> next) { peer_.answers.push_back(std::move(next)); }
   void says(int status, const Json& body) {
@@ -87,13 +87,15 @@ class AuthorizerTest : public testing::Test {
   }
   std::string renewal(const std::string& lease_id = "l1") {
     try {
-      make().renew(lease_id, {});
+      Holding held{.lease_id = lease_id};
+      make().renew(held, {});
       return "";
     } catch (const Error& error) {
       return error.reason;
     }
   }
   Peer peer_;
+  const jose::PrivateKey key_ = jose::PrivateKey::generate();
 };
 
 TEST_F(AuthorizerTest, AWrappedKeyIsOpenedAndTheLeaseIsInOurClock) {

@@ -63,6 +63,21 @@ class Reader {
   Faults& faults_;
 };
 
+std::optional<Ed25519PublicKey> read_key(Reader& reader, std::string_view name) {
+  const std::string& path = reader.text(name);
+  if (path.empty()) return std::nullopt;
+  auto text = read_small_file(path, 4096);
+  while (text && !text->empty() && (text->back() == '\n' || text->back() == '\r')) text->pop_back();
+  const auto raw = text ? from_base64url(*text) : Result<Bytes>(std::unexpected(text.error()));
+  if (!raw || raw->size() != 32) {
+    reader.fault(name, "must name a file with the base64url of a 32-byte Ed25519 public key");
+    return std::nullopt;
+  }
+  Ed25519PublicKey key{};
+  std::ranges::copy(*raw, key.begin());
+  return key;
+}
+
 void read_identity(Reader& reader, Config& config) {
   config.contract_id = reader.text("TB_CONTRACT_ID");
   config.asset_id = reader.text("TB_ASSET_ID");
@@ -98,16 +113,8 @@ void read_identity(Reader& reader, Config& config) {
   config.allow_unauthenticated_manifest = reader.truth("TB_ALLOW_UNAUTHENTICATED_MANIFEST");
   if (reader.text("TB_ATTESTATION") != "none")
     reader.fault("TB_ATTESTATION", "must be none: tpm is not in this version");
-  const std::string& key_file = reader.text("TB_PROVIDER_KEY");
-  if (key_file.empty()) return;
-  auto text = read_small_file(key_file, 4096);
-  while (text && !text->empty() && (text->back() == '\n' || text->back() == '\r')) text->pop_back();
-  const auto raw = text ? from_base64url(*text) : Result<Bytes>(std::unexpected(text.error()));
-  if (!raw || raw->size() != 32) {
-    reader.fault("TB_PROVIDER_KEY", "must name a file with the base64url of a 32-byte Ed25519 public key");
-    return;
-  }
-  std::ranges::copy(*raw, config.provider_key.emplace().begin());
+  config.provider_key = read_key(reader, "TB_PROVIDER_KEY");
+  config.control_plane_key = read_key(reader, "TB_CONTROL_PLANE_KEY");
 }
 
 void read_delivery(Reader& reader, const Settings& settings, Config& config) {

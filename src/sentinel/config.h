@@ -39,6 +39,7 @@ struct Config {
   bool allow_insecure_http = false, allow_private_networks = false;
   std::string hw_id_file;
   std::optional<Ed25519PublicKey> provider_key;
+  std::optional<Ed25519PublicKey> control_plane_key;  ///< pinned by configuration; the token file may have one, too
   bool allow_unauthenticated_manifest = false;
 
   DeliveryChoice delivery = DeliveryChoice::kAuto;

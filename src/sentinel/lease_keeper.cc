@@ -20,6 +20,7 @@ LeaseKeeper::LeaseKeeper(Authorizer& authorizer, const Lease& lease, OnUrl on_ur
       lease_id_(lease.lease_id),
       on_url_(std::move(on_url)),
       log_(std::move(log)),
+      held_{.lease_id = lease.lease_id, .renewal_token = lease.renewal_token.clone(), .unanswered = 0},
       expires_boot_ms_(lease.expires_boot_ms),
       renew_after_ms_(lease.renew_after_ms),
       offline_grace_ms_(lease.offline_grace_ms),
@@ -33,6 +34,11 @@ void LeaseKeeper::check() const {
   if (boot_ms_now() >= expires_boot_ms_ + offline_grace_ms_) {
     throw Error("lease_expired", "the lease ran out and could not be renewed");
   }
+}
+
+std::string LeaseKeeper::lease_id() const {
+  const std::scoped_lock lock(mutex_);
+  return lease_id_;
 }
 
 std::int64_t LeaseKeeper::renew_after_ms() const {
@@ -57,8 +63,9 @@ LeaseView LeaseKeeper::view() const {
 Lease LeaseKeeper::renew_once(const std::stop_token& stop) {
   const std::scoped_lock one(renewing_);
   try {
-    Lease lease = authorizer_.renew(lease_id_, stop);
+    Lease lease = authorizer_.renew(held_, stop);
     const std::scoped_lock lock(mutex_);
+    lease_id_ = lease.lease_id;
     expires_boot_ms_ = lease.expires_boot_ms;
     renew_after_ms_ = lease.renew_after_ms;
     offline_grace_ms_ = lease.offline_grace_ms;

@@ -42,7 +42,7 @@ class LeaseKeeper {
   blob::DatedUrl renew_url(std::stop_token stop);
   /// The same for the manifest's URL.
   blob::DatedUrl renew_manifest_url(std::stop_token stop);
-  const std::string& lease_id() const { return lease_id_; }
+  std::string lease_id() const;
   std::int64_t renew_after_ms() const;
   /// Until the lease and its grace are over.
   std::int64_t left_ms() const;
@@ -53,10 +53,11 @@ class LeaseKeeper {
   Lease renew_once(const std::stop_token& stop);
 
   Authorizer& authorizer_;
-  std::string lease_id_;
+  std::string lease_id_;  ///< guarded by mutex_, as what follows it there
   OnUrl on_url_;
   obs::Log log_;
   std::mutex renewing_;  ///< one renewal at a time
+  Holding held_;         ///< guarded by renewing_
   mutable std::mutex mutex_;
   std::int64_t expires_boot_ms_, renew_after_ms_, offline_grace_ms_;
   std::uint64_t renewals_ = 0;

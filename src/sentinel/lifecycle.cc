@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "async/backoff.h"
 #include "async/stop.h"
 #include "base/clock.h"
 #include "base/crypto.h"
@@ -115,7 +116,7 @@ int Lifecycle::run(std::stop_token stop) {
           finish();
           return 3;
         }
-        async::sleep_unless_stopped(stop, std::chrono::milliseconds(ask_again_ms_));
+        async::sleep_unless_stopped(stop, std::chrono::milliseconds(ask_again_after(error)));
         if (!stop.stop_requested()) move(Event::kAskAgain);
       } else {
         async::sleep_unless_stopped(stop, std::chrono::milliseconds(error.retryable() ? kRetryMs : ask_again_ms_));
@@ -125,6 +126,16 @@ int Lifecycle::run(std::stop_token stop) {
   move(Event::kStop);
   finish();
   return 0;
+}
+
+/// A seat is likely to be free when the lease that ends first has ended; a little later for each, so that those who
+/// wait do not all ask at once.
+std::int64_t Lifecycle::ask_again_after(const Error& error) const {
+  const auto said = error.reason == "seat_limit" ? parts_.authorizer.ask_again_ms() : std::nullopt;
+  if (!said) return ask_again_ms_;
+  const auto spread = static_cast<std::int64_t>(1000 * async::unit_random());
+  parts_.log.info("asks again when a seat may be free", {{"ms", *said + spread}});
+  return *said + spread;
 }
 
 /// From the licence to Ready, and there until something ends it: always by an Error, "cancelled" for a stop.

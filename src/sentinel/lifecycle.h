@@ -68,6 +68,7 @@ class Lifecycle {
   void finish();
   void move(Event event);
   void set_error(const Error& error);
+  std::int64_t ask_again_after(const Error& error) const;
   State state() const;
   std::shared_ptr<LeaseKeeper> current_lease() const;
 

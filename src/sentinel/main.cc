@@ -10,6 +10,7 @@
 #include "sentinel/health.h"
 #include "sentinel/hw_id.h"
 #include "sentinel/lifecycle.h"
+#include "sentinel/sentinel_key.h"
 #include "sentinel/signals.h"
 
 using namespace tb;
@@ -43,9 +44,10 @@ int serve(const Config& config) {
                                                       config.allow_insecure_http);
   http::Client control_plane(to_control_plane);
   http::Client blobs(to_blobs);
+  const jose::PrivateKey sentinel_key = load_or_make_sentinel_key(config.state_dir + "/sentinel-key");
   Authorizer authorizer({config.control_plane_url, config.contract_id, config.asset_id, hw_id({config.hw_id_file}),
-                         TB_VERSION, config.activation_token_file, config.plain_key_allowed},
-                        [&](const http::ClientRequest& request) { return control_plane.send(request); });
+                         TB_VERSION, config.activation_token_file, config.plain_key_allowed, config.control_plane_key},
+                        sentinel_key, [&](const http::ClientRequest& request) { return control_plane.send(request); });
 
   proxy::Gate gate;
   std::vector<std::unique_ptr<proxy::Filter>> filters;

@@ -23,6 +23,9 @@ constexpr std::array kSettings = {
     Setting{"TB_ASSET_ID", kText, "", "the asset to serve; required"},
     Setting{"TB_EDC_ENDPOINT", kText, "", "URL of the control plane; required"},
     Setting{"TB_ACTIVATION_TOKEN_FILE", kText, "", "0600 file with the contract's activation token"},
+    Setting{"TB_CONTROL_PLANE_KEY", kText, "",
+            "file with the control plane's key (base64url): its signed grant is then required; default: the key in the "
+            "second line of the activation token file, if there is one"},
     Setting{"TB_KEY_RELEASE", kText, "wrapped",
             "how the file key may come: `wrapped`, or `plain` for an old control plane"},
     Setting{"TB_CA_PATH", kText, "",
@@ -36,7 +39,8 @@ constexpr std::array kSettings = {
             "file with the provider's Ed25519 public key (base64url): its signature is then required"},
     Setting{"TB_ALLOW_UNAUTHENTICATED_MANIFEST", kSwitch, "false", "accept a manifest that nothing proves"},
     Setting{"TB_DELIVERY", kText, "auto", "`auto`, `mount`, `tmpfs` or `fifo`; see below"},
-    Setting{"TB_MODEL_DIR", kText, "/dev/shm/trustbridge/model", "where `mount` and `tmpfs` put the model; must be memory"},
+    Setting{"TB_MODEL_DIR", kText, "/dev/shm/trustbridge/model",
+            "where `mount` and `tmpfs` put the model; must be memory"},
     Setting{"TB_PIPE_PATH", kText, "/dev/shm/model-pipe", "the FIFO of `fifo`"},
     Setting{"TB_READY_SIGNAL", kText, "/dev/shm/weights/ready.signal", "file that says that the model can be read"},
     Setting{"TB_HYDRATE", kText, "overlap",
@@ -46,8 +50,9 @@ constexpr std::array kSettings = {
     Setting{"TB_DOWNLOAD_CONCURRENCY", kText, "4", "connections, 1 to 32, or `auto`"},
     Setting{"TB_DOWNLOAD_CHUNK_BYTES", kNumber, "8388608", "bytes asked for at once, 1024 to 67108864"},
     Setting{"TB_MAX_DOWNLOAD_BYTES_PER_SECOND", kNumber, "", "limit of the download's rate; default: none"},
-    Setting{"TB_SOURCE", kText, "",
-            "`file:/DIR` with `model.tbenc` and `model.manifest.json`, instead of signed URLs: for copies without a net"},
+    Setting{
+        "TB_SOURCE", kText, "",
+        "`file:/DIR` with `model.tbenc` and `model.manifest.json`, instead of signed URLs: for copies without a net"},
     Setting{"TB_ALLOW_SWAP", kSwitch, "false", "serve although memory can be swapped to a disk"},
     Setting{"TB_RUNTIME_URL", kText, "http://127.0.0.1:8081",
             "where the runtime answers: loopback, or `unix:/path`; port 0 with TB_RUNTIME_COMMAND: any free one"},
@@ -78,7 +83,6 @@ constexpr std::array kSettings = {
     Setting{"TB_EXIT_ON_DENIAL", kSwitch, "false", "exit 3 instead of staying Suspended"},
     Setting{"TB_LOG_LEVEL", kText, "info", "`debug`, `info`, `warn` or `error`"},
     Setting{"TB_ATTESTATION", kText, "none", "`none`; `tpm` is not in this version"},
-    Setting{"TB_CONTROL_PLANE_KEY", kText, "", "pinned key of the control plane", kRefused},
     Setting{"TB_BILLING_ENABLED", kSwitch, "false", "metering to a marketplace", kRefused},
     Setting{"TB_FINETUNE_ENABLED", kSwitch, "false", "training of adapters", kRefused},
     Setting{"TB_TPM_TCTI", kText, "", "TPM to attest with", kIgnored},
@@ -301,9 +305,11 @@ std::string config_document() {
   }
   out +=
       "\n## Delivery\n\n"
-      "`TB_DELIVERY=auto` gives the runtime a read-only mount of the model's files where FUSE works and the runtime will "
+      "`TB_DELIVERY=auto` gives the runtime a read-only mount of the model's files where FUSE works and the runtime "
+      "will "
       "see it\n"
-      "(the sentinel starts it, or `TB_MODEL_DIR` lies on shared propagation), else files in memory, and a FIFO for what "
+      "(the sentinel starts it, or `TB_MODEL_DIR` lies on shared propagation), else files in memory, and a FIFO for "
+      "what "
       "the\n"
       "first implementation encrypted. [delivery.md](delivery.md) says what each needs and what happens when something "
       "goes\n"

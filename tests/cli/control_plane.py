@@ -97,6 +97,11 @@ def journey(s, binary, url, environment):
     create = ["contract", "create", "--contract-id", "c-1", "--consumer", "acme", "--asset-id", "big", "--not-after", "30d", *at]
     made = s.tb(*create, "--activation-token-file", "c-1.token", "--json").json()
     equal((made["contract_id"], made["state"], "activation_token" in made), ("c-1", "active", False), "contract")
+    lines = (s.folder / "c-1.token").read_text().splitlines()
+    equal(lines[1:], ["# control-plane-key " + (s.folder / "cp.pub").read_text().strip()], "the key that sentinels pin")
+    s.tb(*create[:3], "c-x", *create[4:], "--activation-token-file", "x.token", "--control-plane-key", "stranger.pub", rc=4)
+    s.absent("x.token")
+    s.tb("contract", "revoke", "c-x", *at)
     s.tb(*create, "--activation-token-file", "again.token", rc=7)
     s.absent("again.token")
     s.tb("contract", "create", "--consumer", "acme", "--asset-id", "gone", "--not-after", "1d", "--activation-token-file", "t", *at,
@@ -106,10 +111,12 @@ def journey(s, binary, url, environment):
     s.tb("contract", "resume", "c-1", *at, rc=7)
     s.tb(*create[:3], "c-2", *create[4:], "--activation-token-file", "c-2.token")
     equal(s.tb("contract", "update", "c-2", "--max-seats", 3, *at, "--json").json()["max_seats"], 3, "update")
+    equal(s.tb("contract", "update", "c-2", "--min-client-version", "0.1.0", *at, "--json").json()["min_client_version"], "0.1.0", "update")
+    s.tb("contract", "update", "c-2", "--min-client-version", "new", *at, rc=2)
     s.tb("contract", "token", "c-2", "--activation-token-file", "c-2.new", *at)
     check((s.folder / "c-2.new").read_text() != (s.folder / "c-2.token").read_text(), "the token is the old one")
     listed = s.tb("contract", "list", *at, "--json").json()["items"]
-    equal(sorted((c["contract_id"], c["state"]) for c in listed), [("c-1", "revoked"), ("c-2", "active")], "list")
+    equal(sorted((c["contract_id"], c["state"]) for c in listed), [("c-1", "revoked"), ("c-2", "active"), ("c-x", "revoked")], "list")
     equal(s.tb("contract", "leases", "c-2", *at, "--json").json()["items"], [], "leases")
     s.tb("contract", "update", "c-2", "--hardware", "pin_first", *at)
     s.tb("contract", "hardware", "c-2", "--approve", "ab" * 32, *at)

@@ -13,6 +13,7 @@
 #include "base/fs.h"
 #include "control_plane_process.h"
 #include "http/client.h"
+#include "jose/proof.h"
 #include "jose/sealed_key.h"
 
 namespace tb {
@@ -67,6 +68,16 @@ class ControlPlaneProcess : public testing::Test {
       return {.status = 0, .headers = {}, .body = error.reason + ": " + error.story()};
     }
   }
+  /// As a sentinel posts: with a proof of `key` for this request.
+  http::ClientResponse prove(const jose::PrivateKey& key, const std::string& url, const std::string& token,
+                             const std::string& body) {
+    return send("POST", url, token, body,
+                {{"DPoP", jose::sign_proof(key, {.method = "POST",
+                                                 .url = url,
+                                                 .issued_at_seconds = unix_ms_now() / 1000,
+                                                 .jti = random_token(16),
+                                                 .token = token})}});
+  }
   static std::string text_of(const http::ClientResponse& response, std::string_view name) {
     const Json json = value_or_throw(Json::parse(response.body));
     const Json* member = json.find(name);
@@ -116,7 +127,9 @@ TEST_F(ControlPlaneProcess, AnAssetGoesFromUploadToASignedRangeAndSurvivesAResta
   const auto one_time = jose::PrivateKey::generate();
   api::AuthorizeRequest asked{.contract_id = "c", .asset_id = "m", .hw_id = "hw", .client_version = "1"};
   asked.key_release_jwk = one_time.public_key().to_jwk();
-  const auto released = send("POST", base + "/api/v1/license/authorize", activation, asked.to_json().dump());
+  const auto sentinel = jose::PrivateKey::generate();
+  const std::string authorize = base + "/api/v1/license/authorize";
+  const auto released = prove(sentinel, authorize, activation, asked.to_json().dump());
   ASSERT_EQ(released.status, 200) << released.body;
   const auto outcome = api::parse_authorize_answer(released.body, {});
   const auto& answer = std::get<api::AuthorizeAnswer>(outcome);
@@ -130,7 +143,7 @@ TEST_F(ControlPlaneProcess, AnAssetGoesFromUploadToASignedRangeAndSurvivesAResta
   EXPECT_EQ(send("GET", answer.sas_url.reveal() + "x", "").status, 403);
 
   EXPECT_EQ(send("POST", base + "/api/v1/contracts/c/suspend", provider).status, 200);
-  const auto denied = send("POST", base + "/api/v1/license/authorize", activation, asked.to_json().dump());
+  const auto denied = prove(sentinel, authorize, activation, asked.to_json().dump());
   EXPECT_EQ(denied.status, 403);
   EXPECT_EQ(text_of(denied, "reason"), "contract_suspended");
 
