@@ -76,6 +76,14 @@ Json body_of(Flags& flags) {
   return fields_json(flags.fields, unix_ms_now());
 }
 
+void add_pin(CLI::App& command, Flags& flags) {
+  command
+      .add_option("--control-plane-key", flags.settings.control_plane_key,
+                  "file with the control plane's identity key, which is pinned [TB_CONTROL_PLANE_KEY, profile]")
+      ->type_name("FILE")
+      ->group("Control plane");
+}
+
 void add_making(const Scene& scene) {
   auto flags = std::make_shared<Flags>();
   CLI::App& create = add_action(
@@ -87,6 +95,7 @@ void add_making(const Scene& scene) {
         const Json contract = create_contract(control_plane, body, f.token_file, settle(f.settings).control_plane_key);
         console.result(contract, contract_text(contract));
       });
+  add_pin(create, *flags);
   create.add_option("--contract-id", flags->id, "its id [made by the control plane]")->type_name("CONTRACT");
   create
       .add_option("--activation-token-file", flags->token_file,
@@ -115,6 +124,7 @@ void add_making(const Scene& scene) {
                        f.token_file);
       });
   add_id(token, *token_flags);
+  add_pin(token, *token_flags);
   token.add_option("--activation-token-file", token_flags->token_file, "where the new token goes, 0600")
       ->required()
       ->type_name("FILE");

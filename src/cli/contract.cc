@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/fs.h"
+#include "cli/key_file.h"
 
 namespace tb::cli {
 namespace {
