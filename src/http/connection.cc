@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "http/late_answer.h"
 #include "http/on_worker.h"
 #include "http/response_head.h"
 
@@ -65,6 +66,7 @@ Connection::Connection(asio::ip::tcp::socket socket, ServerShared& shared)
 
 void Connection::abort() {
   aborted_ = true;
+  wake_late();
   boost::system::error_code ec;
   // Not close(): a worker may be inside sendfile, and the descriptor's number must stay ours until it returns.
   socket_.shutdown(asio::ip::tcp::socket::shutdown_both, ec);
@@ -73,6 +75,11 @@ void Connection::abort() {
 
 void Connection::end_if_idle() {
   if (idle_) abort();
+  wake_late();
+}
+
+void Connection::wake_late() {
+  if (late_timer_ != nullptr) late_timer_->cancel();
 }
 
 void Connection::consume(std::size_t bytes) {
@@ -194,6 +201,7 @@ asio::awaitable<bool> Connection::exchange() {
     auto job = [&] { call_handler(x); };
     if (!co_await on_worker(job)) x.refusal.emplace("server_busy", "too many requests are waiting");
   }
+  if (!x.refusal && x.response.late) co_await await_late(x);
   x.request().body_sink.reset();
   if (x.refusal) {
     x.response = problem(*x.refusal);
@@ -323,6 +331,25 @@ void Connection::call_handler(Exchange& x) {
         x.response = x.match.route->handler(x.request());
       },
       shared_.log);
+}
+
+asio::awaitable<void> Connection::await_late(Exchange& x) {
+  const auto late = std::exchange(x.response.late, nullptr);
+  const auto executor = co_await asio::this_coro::executor;
+  asio::steady_timer pause(executor, milliseconds(late->wait_ms()));
+  auto wake = [executor, weak = weak_from_this()] {
+    asio::post(executor, [weak] {
+      if (const auto self = weak.lock()) self->wake_late();
+    });
+  };
+  late->when_completed(wake);
+  if (!shared_.draining && !aborted_) {
+    late_timer_ = &pause;
+    boost::system::error_code ec;
+    co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+    late_timer_ = nullptr;
+  }
+  x.response = late->take();
 }
 
 asio::awaitable<bool> Connection::answer(Exchange& x, bool close) {

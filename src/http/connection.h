@@ -52,6 +52,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   boost::asio::awaitable<bool> read_head(Exchange& x);
   void choose_route(Exchange& x);
   boost::asio::awaitable<void> take_body(Exchange& x);
+  /// Until the handler's late answer is there, or its time is over.
+  boost::asio::awaitable<void> await_late(Exchange& x);
+  void wake_late();
   boost::asio::awaitable<bool> answer(Exchange& x, bool close);
   boost::asio::awaitable<bool> send_file(const FileBody& file);
   boost::asio::awaitable<bool> send_file_by_kernel(const FileBody& file);
@@ -83,6 +86,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool timed_out_ = false;
   bool aborted_ = false;
   bool idle_ = false;
+  boost::asio::steady_timer* late_timer_ = nullptr;  ///< set while await_late sleeps
   std::string buffer_;
   std::size_t consumed_ = 0;
   std::size_t requests_ = 0;

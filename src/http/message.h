@@ -95,11 +95,14 @@ struct FileBody {
   std::uint64_t length = 0;
 };
 
+class LateAnswer;
+
 struct Response {
   int status = 200;
-  Headers headers;               ///< Content-Length, Connection and Date are the server's own
-  std::string body;              ///< wiped after it was sent
-  std::optional<FileBody> file;  ///< instead of `body`
+  Headers headers;                             ///< Content-Length, Connection and Date are the server's own
+  std::string body;                            ///< wiped after it was sent
+  std::optional<FileBody> file;                ///< instead of `body`
+  std::shared_ptr<LateAnswer> late = nullptr;  ///< instead of all of it: http/late_answer.h
 };
 
 Response text(int status, std::string body, std::string_view content_type = "text/plain; charset=utf-8");
