@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "controlplane/blob_files.h"
+#include "controlplane/hint_board.h"
 #include "controlplane/keyring.h"
 #include "controlplane/rate_limits.h"
 #include "obs/log.h"
@@ -37,6 +38,7 @@ struct Deps {
   const Keyring& keyring;
   const BlobFiles& blobs;
   const PublicUrl& public_url;
+  HintBoard& hints;
   Clock clock;
   obs::Log log;
   obs::Metrics& metrics;

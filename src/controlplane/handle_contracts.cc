@@ -38,6 +38,7 @@ http::Response set_state(const http::Request& request, api::ContractState state,
   const UnixMs now = deps.clock();
   const auto row =
       deps.store.set_contract_state(tenant, id, state, now, event_by(request, std::move(type), tenant, id));
+  deps.hints.tell({.tenant = tenant, .contract_id = id});
   return http::json(200, row.contract.to_json(now));
 }
 
@@ -86,6 +87,7 @@ http::Response handle_patch_contract(const http::Request& request, Deps& deps) {
   const UnixMs now = deps.clock();
   const auto changed =
       deps.store.update_terms(tenant, row.contract.contract_id, row.contract.policy_version, terms, now, event);
+  deps.hints.tell({.tenant = tenant, .contract_id = row.contract.contract_id});
   return http::json(200, changed.contract.to_json(now));
 }
 

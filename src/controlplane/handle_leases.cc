@@ -35,6 +35,7 @@ http::Response handle_evict_lease(const http::Request& request, Deps& deps) {
   if (!deps.store.end_lease(tenant, id, lease_id, api::LeaseState::kEvicted, deps.clock(), event)) {
     throw Error("lease_not_found", "the contract has no active lease of this id");
   }
+  deps.hints.tell({.tenant = tenant, .contract_id = id});
   return http::Response{.status = 204, .headers = {}, .body = {}, .file = {}};
 }
 
@@ -51,6 +52,7 @@ http::Response handle_set_hardware(const http::Request& request, Deps& deps) {
   store::Event event = event_by(request, reset ? "hardware_reset" : "hardware_approved", tenant, id);
   if (approve) event.detail.set("hw_id", *approve);
   deps.store.set_hardware_pin(tenant, id, approve, event);
+  deps.hints.tell({.tenant = tenant, .contract_id = id});
   Json body = Json::object();
   body.set("contract_id", id);
   body.set("hardware", reset ? "reset" : "approved");

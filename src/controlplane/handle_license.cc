@@ -1,4 +1,6 @@
-// The sentinel's other calls: giving a seat back, and asking for a nonce.
+// The sentinel's other calls: giving a seat back, asking for a nonce, and waiting for a hint.
+#include <charconv>
+
 #include "api/authorize.h"
 #include "base/crypto.h"
 #include "controlplane/caller.h"
@@ -52,6 +54,35 @@ http::Response handle_challenge(const http::Request& request, Deps& deps) {
     throw Error("challenge_limit", "the contract has too many unused challenges");
   }
   return http::json(200, answer.to_json());
+}
+
+/// Waits for a change of the contract on behalf of a lease's holder. The proof is not used up: nothing changes here.
+http::Response handle_wait_for_hint(const http::Request& request, Deps& deps) {
+  request.query.only({"contract_id", "lease_id", "policy_version"});
+  const auto parameter = [&](std::string_view name) {
+    auto value = request.query.one(name);
+    if (!value) throw Error("field_missing", std::string(name) + " is missing from the query");
+    return std::move(*value);
+  };
+  const std::string lease_id = parameter("lease_id");
+  const std::string version_text = parameter("policy_version");
+  std::int64_t known_version = 0;
+  const auto [end, fault] =
+      std::from_chars(version_text.data(), version_text.data() + version_text.size(), known_version);
+  if (fault != std::errc() || end != version_text.data() + version_text.size() || known_version < 0) {
+    throw Error("field_invalid", "policy_version must be a number");
+  }
+  const auto sentinel = proven_sentinel(request, parameter("contract_id"), deps);
+  if (!sentinel) return denied("authentication_required", deps);
+  const std::string& key = sentinel->proof.sentinel_key;
+  if (key.empty()) return denied("client_too_old", deps);
+  const auto& contract = sentinel->row.contract;
+  // A lease that is over is a change, too; and only holders wait, so that there are no more of them than seats.
+  const bool holds = deps.store.holds_lease(contract.tenant, contract.contract_id, lease_id, key, deps.clock());
+  if (!holds || contract.policy_version != known_version) return HintBoard::hint(true);
+  http::Response response;
+  response.late = deps.hints.wait({.tenant = contract.tenant, .contract_id = contract.contract_id}, key, known_version);
+  return response;
 }
 
 }  // namespace tb::controlplane

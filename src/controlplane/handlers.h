@@ -11,6 +11,7 @@ http::Response handle_authorize(const http::Request& request, Deps& deps);
 // handle_license.cc
 http::Response handle_release(const http::Request& request, Deps& deps);
 http::Response handle_challenge(const http::Request& request, Deps& deps);
+http::Response handle_wait_for_hint(const http::Request& request, Deps& deps);
 // handle_assets.cc
 http::Response handle_register_asset(const http::Request& request, Deps& deps);
 http::Response handle_list_assets(const http::Request& request, Deps& deps);

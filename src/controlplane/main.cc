@@ -9,6 +9,7 @@
 #include "controlplane/admin.h"
 #include "controlplane/backup.h"
 #include "controlplane/command_line.h"
+#include "controlplane/housekeeping.h"
 #include "controlplane/routes.h"
 #include "http/server.h"
 
@@ -43,10 +44,13 @@ void serve(Config config) {
   RateLimits rate_limits(config.rate_limit);
   PublicUrl public_url;
   public_url.set(config.public_url);
+  HintBoard hints(*store, log.named("hints"));
+  const Housekeeping housekeeping(*store, unix_ms_now, log.named("housekeeping"));
   Deps deps{.store = *store,
             .keyring = keyring,
             .blobs = blobs,
             .public_url = public_url,
+            .hints = hints,
             .clock = unix_ms_now,
             .log = log,
             .metrics = metrics,

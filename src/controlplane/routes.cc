@@ -25,6 +25,7 @@ constexpr Row kRows[] = {
     {"POST", "/api/v1/license/authorize", kSentinel, api::kMaxAuthorizeRequestBytes, handle_authorize},
     {"POST", "/api/v1/license/release", kSentinel, kSmall, handle_release},
     {"POST", "/api/v1/license/challenge", kSentinel, kSmall, handle_challenge},
+    {"GET", "/api/v1/license/events", kSentinel, 0, handle_wait_for_hint},
     {"POST", "/api/v1/assets/register", kProvider, api::kMaxRegisterRequestBytes, handle_register_asset},
     {"GET", "/api/v1/assets", kReader, 0, handle_list_assets},
     {"GET", "/api/v1/assets/{id}", kReader, 0, handle_get_asset},

@@ -79,6 +79,7 @@ class ServiceTest : public testing::Test {
   Keyring keyring_;
   BlobFiles blobs_;
   PublicUrl public_url_;
+  HintBoard hints_;
   obs::Metrics metrics_;
   RateLimits rate_limits_{{.per_second = 0}};
   Deps deps_;

@@ -103,6 +103,26 @@ std::vector<ContractRow> SqlStore::find_contracts(const std::string& contract_id
   });
 }
 
+std::vector<ContractVersion> SqlStore::contract_versions(const std::vector<ContractName>& names) {
+  constexpr std::size_t kAtOnce = 50;
+  return read([&](sql::Connection& db) -> std::vector<ContractVersion> {
+    std::vector<ContractVersion> out;
+    for (std::size_t begin = 0; begin < names.size(); begin += kAtOnce) {
+      const std::size_t end = std::min(begin + kAtOnce, names.size());
+      std::string sql =
+          "SELECT tenant, contract_id, policy_version FROM contract WHERE (tenant = ? AND contract_id = ?)";
+      for (std::size_t i = begin + 1; i < end; ++i) sql += " OR (tenant = ? AND contract_id = ?)";
+      auto rows = db.prepare(sql);
+      for (std::size_t i = begin; i < end; ++i) rows.bind(names[i].tenant).bind(names[i].contract_id);
+      while (rows.step()) {
+        out.push_back(
+            {.name = {.tenant = rows.text(0), .contract_id = rows.text(1)}, .policy_version = rows.integer(2)});
+      }
+    }
+    return out;
+  });
+}
+
 std::vector<ContractRow> SqlStore::list_contracts(const Scope& scope, const std::string& cursor, std::int64_t limit) {
   return read([&](sql::Connection& db) -> std::vector<ContractRow> {
     auto rows = db.prepare(std::string(kColumns) +

@@ -212,6 +212,36 @@ TEST_P(StoreContract, TheNextFreeSeatIsThatOfTheLeaseThatEndsFirst) {
   EXPECT_FALSE(store().next_seat_end("t2", "c", kNow).has_value());
 }
 
+TEST_P(StoreContract, WhoHoldsALeaseIsItsKeyWhileItLasts) {
+  add_asset_and_contract();
+  store().take_seat(owned(seat("l1"), "k1", "j1", "a"), kNow, event("released"));
+  EXPECT_TRUE(store().holds_lease("t1", "c", "l1", "k1", kNow + 99));
+  EXPECT_FALSE(store().holds_lease("t1", "c", "l1", "k1", kNow + 100));
+  EXPECT_FALSE(store().holds_lease("t1", "c", "l1", "k2", kNow));
+  EXPECT_FALSE(store().holds_lease("t1", "c", "l1", "", kNow));
+  EXPECT_FALSE(store().holds_lease("t2", "c", "l1", "k1", kNow));
+  EXPECT_FALSE(store().holds_lease("t1", "d", "l1", "k1", kNow));
+  store().end_lease("t1", "c", "l1", api::LeaseState::kEvicted, kNow, event("end"));
+  EXPECT_FALSE(store().holds_lease("t1", "c", "l1", "k1", kNow));
+}
+
+TEST_P(StoreContract, VersionsOfManyContractsAtOnce) {
+  add_asset_and_contract();
+  std::vector<ContractName> names{{"t1", "c"}, {"t2", "c"}};
+  for (int i = 0; i < 120; ++i) names.push_back({"t1", "none-" + std::to_string(i)});
+  store().create_contract(contract("d"), {}, event("contract_created"));
+  names.push_back({"t1", "d"});
+  store().set_contract_state("t1", "c", api::ContractState::kSuspended, kNow, event("suspended"));
+  auto versions = store().contract_versions(names);
+  ASSERT_EQ(versions.size(), 2U);
+  std::ranges::sort(versions, {}, &ContractVersion::name);
+  EXPECT_EQ(versions[0].name.contract_id, "c");
+  EXPECT_EQ(versions[0].policy_version, 2);
+  EXPECT_EQ(versions[1].name.contract_id, "d");
+  EXPECT_EQ(versions[1].policy_version, 1);
+  EXPECT_TRUE(store().contract_versions({}).empty());
+}
+
 TEST_P(StoreContract, PurgeTakesWhatIsOverAndNothingElse) {
   add_asset_and_contract(2);
   auto first = owned(seat("l1"), "k1", "j1", "a");

@@ -111,6 +111,16 @@ std::optional<UnixMs> SqlStore::next_seat_end(const std::string& tenant, const s
   });
 }
 
+bool SqlStore::holds_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,
+                           const std::string& sentinel_key, UnixMs now) {
+  return read([&](sql::Connection& db) -> bool {
+    auto row = db.prepare(
+        "SELECT 1 FROM lease WHERE lease_id = ? AND tenant = ? AND contract_id = ? AND sentinel_key = ? AND "
+        "state = 'active' AND seat_until > ?");
+    return row.bind(lease_id).bind(tenant).bind(contract_id).bind(sentinel_key).bind(now).step();
+  });
+}
+
 ReleaseOutcome SqlStore::release_lease(const std::string& tenant, const std::string& contract_id,
                                        const std::string& lease_id, const ProofOnce& proof, UnixMs now,
                                        const Event& event) {

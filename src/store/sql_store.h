@@ -39,6 +39,7 @@ class SqlStore final : public Store {
                        const Event& event) override;
   std::optional<ContractRow> find_contract(const std::string& tenant, const std::string& contract_id) override;
   std::vector<ContractRow> find_contracts(const std::string& contract_id) override;
+  std::vector<ContractVersion> contract_versions(const std::vector<ContractName>& names) override;
   std::vector<ContractRow> list_contracts(const Scope& scope, const std::string& cursor, std::int64_t limit) override;
   ContractRow update_terms(const std::string& tenant, const std::string& contract_id, std::int64_t expected_version,
                            const api::ContractTerms& terms, UnixMs now, const Event& event) override;
@@ -56,6 +57,8 @@ class SqlStore final : public Store {
   std::string find_seat(const std::string& tenant, const std::string& contract_id, const std::string& asset_id,
                         const std::string& hw_id, UnixMs now) override;
   std::optional<UnixMs> next_seat_end(const std::string& tenant, const std::string& contract_id, UnixMs now) override;
+  bool holds_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,
+                   const std::string& sentinel_key, UnixMs now) override;
   ReleaseOutcome release_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,
                                const ProofOnce& proof, UnixMs now, const Event& event) override;
   bool end_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,

@@ -80,6 +80,15 @@ struct ContractRow {
   std::optional<HardwarePin> pin;
 };
 
+struct ContractName {
+  std::string tenant, contract_id;
+  auto operator<=>(const ContractName&) const = default;
+};
+struct ContractVersion {
+  ContractName name;
+  std::int64_t policy_version = 0;
+};
+
 struct ActivationToken {
   Bytes hash;
   std::optional<UnixMs> expires_at;
@@ -178,6 +187,8 @@ class Store {
   virtual std::optional<ContractRow> find_contract(const std::string& tenant, const std::string& contract_id) = 0;
   /// Of every tenant: an id is one tenant's own, and a sentinel names no tenant. At most 64.
   virtual std::vector<ContractRow> find_contracts(const std::string& contract_id) = 0;
+  /// policy_version of those that are there, in any order. For who waits for a change.
+  virtual std::vector<ContractVersion> contract_versions(const std::vector<ContractName>& names) = 0;
   /// As list_assets.
   virtual std::vector<ContractRow> list_contracts(const Scope& scope, const std::string& cursor,
                                                   std::int64_t limit) = 0;
@@ -216,6 +227,9 @@ class Store {
   /// When the first of the contract's active leases ends unless it is renewed; nothing if there is none.
   virtual std::optional<UnixMs> next_seat_end(const std::string& tenant, const std::string& contract_id,
                                               UnixMs now) = 0;
+  /// True if the lease is an active one of this contract, not past its seat_until, and of this sentinel key.
+  virtual bool holds_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,
+                           const std::string& sentinel_key, UnixMs now) = 0;
   /// By its holder: only with a proof of the lease's own key, or none where it has none. kGone: no such active lease.
   virtual ReleaseOutcome release_lease(const std::string& tenant, const std::string& contract_id,
                                        const std::string& lease_id, const ProofOnce& proof, UnixMs now,
