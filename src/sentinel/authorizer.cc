@@ -25,6 +25,7 @@ Lease lease_of(api::AuthorizeAnswer& answer, std::int64_t sent_boot_ms, UnixMs s
   lease.manifest_url = std::move(answer.manifest_url);
   lease.manifest_sha256 = answer.manifest_sha256;
   lease.metadata = answer.metadata;
+  lease.policy_version = answer.policy_version;
   if (answer.policy) {
     lease.allowed_paths = answer.policy->allowed_paths;
     lease.isolation_required = !answer.policy->runtime_isolation.empty() && answer.policy->runtime_isolation != "none";
@@ -237,6 +238,21 @@ Lease Authorizer::renew(Holding& held, std::stop_token stop) {
     throw Error("control_plane_unavailable", "the lease could not be renewed", error);
   }
   throw denial_error(*denial);
+}
+
+bool Authorizer::wait_for_hint(const std::string& lease_id, std::int64_t policy_version, std::stop_token stop) const {
+  const auto answer = link_
+                          .get(fmt::format("/api/v1/license/events?contract_id={}&lease_id={}&policy_version={}",
+                                           question_.contract_id, lease_id, policy_version),
+                               std::move(stop))
+                          .response;
+  if (answer.status == 404 || answer.status == 405) throw Error("control_plane_refused", "it gives no hints");
+  const auto body = Json::parse(answer.body, {.bytes = 4096, .depth = 4});
+  const Json* changed = answer.status == 200 && body ? body->find("changed") : nullptr;
+  if (changed == nullptr || !changed->is_bool()) {
+    throw Error("control_plane_unavailable", fmt::format("the control plane answered {} to a wait", answer.status));
+  }
+  return changed->as_bool();
 }
 
 bool Authorizer::release(const std::string& lease_id) noexcept {

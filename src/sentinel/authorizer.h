@@ -33,9 +33,10 @@ struct Lease {
   SecretUrl sas_url, manifest_url;
   std::optional<std::string> manifest_sha256;
   std::optional<api::AssetMetadata> metadata;
-  std::vector<std::string> allowed_paths;  ///< of the contract; empty: no narrowing
-  bool isolation_required = false;         ///< the contract wants the runtime confined
-  std::int64_t expires_boot_ms = 0;        ///< boot clock: request sent + (lease_expires_at − issued_at)
+  std::optional<std::int64_t> policy_version;  ///< nothing from an old control plane, which gives no hints
+  std::vector<std::string> allowed_paths;      ///< of the contract; empty: no narrowing
+  bool isolation_required = false;             ///< the contract wants the runtime confined
+  std::int64_t expires_boot_ms = 0;            ///< boot clock: request sent + (lease_expires_at − issued_at)
   /// Of both URLs, boot clock: request sent + (expires_at − issued_at); nullopt from a control plane without issued_at.
   std::optional<std::int64_t> urls_expire_boot_ms;
   std::int64_t renew_after_ms = 60'000;
@@ -74,6 +75,10 @@ class Authorizer {
   /// answer is asked for once more with the same token; after that the token may have served twice, and a third time
   /// would look like a clone: then a new lease is begun in the old one's place, which the sentinel's key allows.
   Lease renew(Holding& held, std::stop_token stop);
+  /// Asks the control plane to answer when the contract is not at `policy_version` any more; returns after less than a
+  /// minute in any case. True: renew now. Throws what sending throws, "control_plane_refused" (this control plane gives
+  /// no hints) and "control_plane_unavailable".
+  bool wait_for_hint(const std::string& lease_id, std::int64_t policy_version, std::stop_token stop) const;
   /// When the last denial said to ask again, in milliseconds from then; nothing if it did not say.
   std::optional<std::int64_t> ask_again_ms() const;
   /// Best effort, quick; false if the control plane did not take it.

@@ -15,16 +15,19 @@ constexpr std::int64_t kMinRetryMs = 100;
 
 }  // namespace
 
-LeaseKeeper::LeaseKeeper(Authorizer& authorizer, const Lease& lease, OnUrl on_url, obs::Log log)
+LeaseKeeper::LeaseKeeper(Authorizer& authorizer, const Lease& lease, OnUrl on_url, obs::Log log, OnTerms on_terms)
     : authorizer_(authorizer),
       lease_id_(lease.lease_id),
       on_url_(std::move(on_url)),
+      on_terms_(std::move(on_terms)),
       log_(std::move(log)),
       held_{.lease_id = lease.lease_id, .renewal_token = lease.renewal_token.clone(), .unanswered = 0},
       expires_boot_ms_(lease.expires_boot_ms),
       renew_after_ms_(lease.renew_after_ms),
       offline_grace_ms_(lease.offline_grace_ms),
-      thread_([this](const std::stop_token& stop) { run(stop); }) {}
+      policy_version_(lease.policy_version),
+      thread_([this](const std::stop_token& stop) { run(stop); }),
+      listener_([this](const std::stop_token& stop) { listen(stop); }) {}
 
 LeaseKeeper::~LeaseKeeper() = default;
 
@@ -64,8 +67,13 @@ Lease LeaseKeeper::renew_once(const std::stop_token& stop) {
   const std::scoped_lock one(renewing_);
   try {
     Lease lease = authorizer_.renew(held_, stop);
+    if (lease.isolation_required) {
+      throw Error("isolation_missing", "the contract now asks for a confined runtime, which this version cannot give");
+    }
+    if (on_terms_) on_terms_(lease);
     const std::scoped_lock lock(mutex_);
     lease_id_ = lease.lease_id;
+    policy_version_ = lease.policy_version;
     expires_boot_ms_ = lease.expires_boot_ms;
     renew_after_ms_ = lease.renew_after_ms;
     offline_grace_ms_ = lease.offline_grace_ms;
@@ -91,10 +99,45 @@ blob::DatedUrl LeaseKeeper::renew_manifest_url(std::stop_token stop) {
   return {std::move(lease.manifest_url), lease.urls_expire_boot_ms};
 }
 
+bool LeaseKeeper::wait_to_renew(const std::stop_token& stop, std::int64_t wait_ms) {
+  std::unique_lock lock(mutex_);
+  hint_came_.wait_for(lock, stop, std::chrono::milliseconds(wait_ms), [&] { return hinted_; });
+  hinted_ = false;
+  return !stop.stop_requested();
+}
+
+void LeaseKeeper::listen(const std::stop_token& stop) {
+  // After a hint, too, a moment: one that is always "changed" must not become a storm of renewals.
+  constexpr std::int64_t kPauseMs = 1'000;
+  constexpr std::int64_t kMaxPauseMs = 60'000;
+  std::int64_t pause_ms = kPauseMs;
+  do {
+    std::string lease;
+    std::optional<std::int64_t> version;
+    {
+      const std::scoped_lock lock(mutex_);
+      lease = lease_id_;
+      version = policy_version_;
+    }
+    if (!version || lease.empty()) return;
+    try {
+      if (authorizer_.wait_for_hint(lease, *version, stop)) {
+        const std::scoped_lock lock(mutex_);
+        hinted_ = true;
+        hint_came_.notify_all();
+      }
+      pause_ms = kPauseMs;
+    } catch (const Error& error) {
+      if (error.reason == "cancelled" || error.reason == "control_plane_refused") return;
+      pause_ms = std::min(pause_ms * 2, kMaxPauseMs);
+    }
+  } while (async::sleep_unless_stopped(stop, std::chrono::milliseconds(pause_ms)));
+}
+
 void LeaseKeeper::run(const std::stop_token& stop) {
   std::int64_t retry_ms = kFirstRetryMs;
   auto wait_ms = static_cast<std::int64_t>(static_cast<double>(renew_after_ms()) * (0.9 + 0.2 * async::unit_random()));
-  while (async::sleep_unless_stopped(stop, std::chrono::milliseconds(wait_ms))) {
+  while (wait_to_renew(stop, wait_ms)) {
     try {
       Lease lease = renew_once(stop);
       if (on_url_) on_url_({std::move(lease.sas_url), lease.urls_expire_boot_ms});

@@ -4,6 +4,7 @@
 // nothing until the lease has run out, its grace included; a denial ends it at once.
 #pragma once
 
+#include <condition_variable>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -27,10 +28,12 @@ class LeaseKeeper {
  public:
   /// Takes the signed URL of the ciphertext.
   using OnUrl = std::function<void(blob::DatedUrl)>;
+  /// Sees the terms of every renewal.
+  using OnTerms = std::function<void(const Lease&)>;
 
   /// `on_url` gets the ciphertext's URL of every renewal but renew_url()'s, which returns it. `authorizer` outlives the
   /// keeper.
-  LeaseKeeper(Authorizer& authorizer, const Lease& lease, OnUrl on_url, obs::Log log);
+  LeaseKeeper(Authorizer& authorizer, const Lease& lease, OnUrl on_url, obs::Log log, OnTerms on_terms = {});
   /// Stops; the lease is not released.
   ~LeaseKeeper();
   LeaseKeeper(const LeaseKeeper&) = delete;
@@ -50,11 +53,14 @@ class LeaseKeeper {
 
  private:
   void run(const std::stop_token& stop);
+  void listen(const std::stop_token& stop);
+  bool wait_to_renew(const std::stop_token& stop, std::int64_t wait_ms);
   Lease renew_once(const std::stop_token& stop);
 
   Authorizer& authorizer_;
   std::string lease_id_;  ///< guarded by mutex_, as what follows it there
   OnUrl on_url_;
+  OnTerms on_terms_;
   obs::Log log_;
   std::mutex renewing_;  ///< one renewal at a time
   Holding held_;         ///< guarded by renewing_
@@ -63,7 +69,11 @@ class LeaseKeeper {
   std::uint64_t renewals_ = 0;
   bool failing_ = false;
   std::optional<Error> denial_;
+  std::optional<std::int64_t> policy_version_;
+  bool hinted_ = false;
+  std::condition_variable_any hint_came_;
   std::jthread thread_;
+  std::jthread listener_;  ///< a hint only moves the next renewal to now
 };
 
 }  // namespace tb::sentinel

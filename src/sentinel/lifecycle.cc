@@ -164,6 +164,10 @@ FileKey Lifecycle::authorize(const std::stop_token& stop) {
     parts_.authorizer.release(granted.lease.lease_id);
     throw Error("isolation_missing", "the contract asks for a confined runtime, which this version cannot give");
   }
+  {
+    const std::scoped_lock lock(mutex_);
+    new_paths_.reset();
+  }
   parts_.proxy.narrow(granted.lease.allowed_paths);
   const auto renew_url = [this, stop] {
     const auto lease = current_lease();
@@ -173,7 +177,14 @@ FileKey Lifecycle::authorize(const std::stop_token& stop) {
   const auto end = granted.lease.urls_expire_boot_ms;
   urls_ = std::make_shared<blob::UrlProvider>(blob::DatedUrl(granted.lease.sas_url.clone(), end), renew_url);
   const auto on_url = [urls = urls_](blob::DatedUrl url) { urls->replace(std::move(url)); };
-  auto keeper = std::make_shared<LeaseKeeper>(parts_.authorizer, granted.lease, on_url, parts_.log.named("lease"));
+  const auto on_terms = [this, paths = granted.lease.allowed_paths](const Lease& lease) mutable {
+    if (!lease.policy_version || lease.allowed_paths == paths) return;
+    paths = lease.allowed_paths;
+    const std::scoped_lock lock(mutex_);
+    new_paths_ = paths;
+  };
+  auto keeper =
+      std::make_shared<LeaseKeeper>(parts_.authorizer, granted.lease, on_url, parts_.log.named("lease"), on_terms);
   expected_ = {.asset_id = parts_.config.asset_id,
                .manifest_sha256 = granted.lease.manifest_sha256,
                .metadata = granted.lease.metadata ? std::optional(metadata_of(*granted.lease.metadata)) : std::nullopt,
@@ -256,12 +267,23 @@ void Lifecycle::become_ready() {
   status_.error_hint.clear();
 }
 
+/// Here and not where a renewal brings them: this thread alone opens and ends the proxy.
+void Lifecycle::take_new_paths() {
+  std::optional<std::vector<std::string>> paths;
+  {
+    const std::scoped_lock lock(mutex_);
+    paths = std::exchange(new_paths_, std::nullopt);
+  }
+  if (paths) parts_.proxy.narrow(*paths);
+}
+
 void Lifecycle::watch_ready(const std::stop_token& stop) {
   std::int64_t loading_since = boot_ms_now();
   while (true) {
     if (stop.stop_requested()) throw Error("cancelled", "stopped");
     lease_->check();
     provision_->check();
+    take_new_paths();
     const bool healthy = probe_->healthy();
     if (state() == State::kDecrypt && healthy) {
       become_ready();
@@ -305,7 +327,6 @@ void Lifecycle::tear_down(proxy::Gate::Door door) {
     lease = std::move(lease_);
   }
   if (lease) parts_.authorizer.release(lease->lease_id());
-  lease.reset();
   if (had_plaintext) parts_.log.info("traffic closed, runtime ended, plaintext wiped", {{"ms", boot_ms_now() - began}});
 }
 

@@ -62,6 +62,7 @@ class Lifecycle {
   hydrate::AuthenticatedManifest fetch_manifest(const FileKey& key, const std::stop_token& stop);
   void provide(const hydrate::AuthenticatedManifest& asset, FileKey key, const std::stop_token& stop);
   void start_runtime();
+  void take_new_paths();
   void watch_ready(const std::stop_token& stop);
   void become_ready();
   void tear_down(proxy::Gate::Door door);
@@ -86,7 +87,8 @@ class Lifecycle {
   mutable std::mutex mutex_;  ///< of what status() reads
   Status status_;
   std::shared_ptr<LeaseKeeper> lease_;
-  std::unique_ptr<Provision> provision_;  ///< changed by the lifecycle's thread alone
+  std::optional<std::vector<std::string>> new_paths_;  ///< of a renewal, not in force yet
+  std::unique_ptr<Provision> provision_;               ///< changed by the lifecycle's thread alone
 };
 
 }  // namespace tb::sentinel

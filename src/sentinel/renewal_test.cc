@@ -2,6 +2,7 @@
 // spec: wire 1.1
 #include <gtest/gtest.h>
 
+#include <condition_variable>
 #include <filesystem>
 
 #include "api/grant.h"
@@ -12,6 +13,7 @@
 #include "jose/sealed_key.h"
 #include "jose/statement.h"
 #include "sentinel/authorizer.h"
+#include "sentinel/lease_keeper.h"
 
 namespace tb::sentinel {
 namespace {
@@ -278,6 +280,63 @@ TEST_F(Renewal, ABadGrantAtARenewalIsAnAnswerThatDidNotCome) {
 TEST_F(Renewal, AUrlOfAnotherStoreIsRefused) {
   peer_.store = "https://elsewhere.example";
   EXPECT_EQ(reason_of([&] { make(peer_.identity.public_key()).authorize({}); }), "grant_refused");
+}
+
+TEST_F(Renewal, AHintMovesTheNextRenewalToNow) {
+  // All of it is behind the mutex of the peer: the keeper asks from two threads.
+  std::mutex mutex;
+  std::condition_variable changed;
+  int renewals = 0;
+  std::string listened;
+  Authorizer authorizer(
+      {.endpoint = "https://cp.example",
+       .contract_id = "c1",
+       .asset_id = "a1",
+       .hw_id = "hw",
+       .client_version = "1",
+       .activation_token_file = ""},
+      key_,
+      [&](const http::ClientRequest& request) -> http::ClientResponse {
+        std::unique_lock lock(mutex);
+        if (request.method == "GET") {
+          listened = request.url.reveal();
+          EXPECT_FALSE(request.headers.get("DPoP").empty());
+          return {.status = 200, .headers = {}, .body = R"({"changed":true})"};
+        }
+        ++renewals;
+        changed.notify_all();
+        return denied("contract_suspended");
+      },
+      kQuick);
+  Lease lease;
+  lease.lease_id = "l1";
+  lease.policy_version = 3;
+  lease.expires_boot_ms = boot_ms_now() + 3'600'000;
+  lease.renew_after_ms = 3'600'000;
+  const LeaseKeeper keeper(authorizer, lease, {}, {});
+  std::unique_lock lock(mutex);
+  changed.wait(lock, [&] { return renewals > 0; });
+  EXPECT_EQ(listened, "https://cp.example/api/v1/license/events?contract_id=c1&lease_id=l1&policy_version=3");
+}
+
+TEST_F(Renewal, AControlPlaneWithoutHintsIsNotAskedAgain) {
+  const auto answers = [&](int status, const std::string& body) {
+    Authorizer one(
+        {.endpoint = "https://cp.example", .contract_id = "c1"}, key_,
+        [&](const http::ClientRequest&) { return http::ClientResponse{.status = status, .headers = {}, .body = body}; },
+        kQuick);
+    bool changed = false;
+    const std::string reason = reason_of([&] { changed = one.wait_for_hint("l1", 1, {}); });
+    return reason.empty() ? std::string(changed ? "changed" : "unchanged") : reason;
+  };
+  EXPECT_EQ(answers(200, R"({"changed":true})"), "changed");
+  EXPECT_EQ(answers(200, R"({"changed":false})"), "unchanged");
+  EXPECT_EQ(answers(404, "{}"), "control_plane_refused");
+  EXPECT_EQ(answers(405, "{}"), "control_plane_refused");
+  for (const auto* nonsense : {"", "{}", "true", R"({"changed":"true"})", "<html>"}) {
+    EXPECT_EQ(answers(200, nonsense), "control_plane_unavailable") << nonsense;
+  }
+  EXPECT_EQ(answers(403, R"({"changed":true})"), "control_plane_unavailable");
 }
 
 }  // namespace
