@@ -240,6 +240,14 @@ TEST_F(ClientTest, WhatIsNoHttpIsMalformed) {
   EXPECT_EQ(error_of([&] { Client({}).send(request_to(old.url())); }).reason, "answer_malformed");
 }
 
+TEST_F(ClientTest, AnExchangeMayHaveAnEnd) {
+  const RawServer silent = scripted("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", true);
+  ClientRequest request = request_to(silent.url());
+  request.total_timeout_ms = 50;
+  // Its stall limit would hold it for half a minute, the test's own for five.
+  EXPECT_EQ(error_of([&] { Client({.stall_timeout_ms = 600'000}).send(request); }).reason, "network_unreachable");
+}
+
 TEST_F(ClientTest, StopEndsACall) {
   const RawServer silent = scripted("", true);
   std::stop_source stop;

@@ -133,6 +133,7 @@ void Transfer::set_options(CURL* handle) {
   if (!config_.client_key_path.empty()) set(CURLOPT_SSLKEY, config_.client_key_path.c_str());
 
   set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(config_.connect_timeout_ms));
+  if (request_.total_timeout_ms > 0) set(CURLOPT_TIMEOUT_MS, static_cast<long>(request_.total_timeout_ms));
   set(CURLOPT_LOW_SPEED_LIMIT, kStallBytesPerSecond);
   set(CURLOPT_LOW_SPEED_TIME, std::max<long>(1, static_cast<long>((config_.stall_timeout_ms + 999) / 1000)));
   set(CURLOPT_BUFFERSIZE, kBufferBytes);
