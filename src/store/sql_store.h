@@ -29,6 +29,8 @@ class SqlStore final : public Store {
   std::optional<OwnKey> find_own_key(const std::string& name) override;
   OwnKey add_own_key(const OwnKey& key) override;
   std::vector<std::string> kek_ids() override;
+  std::vector<StoredKey> keys_not_under(const std::string& kek_id, std::int64_t limit) override;
+  std::int64_t rewrap_keys(const std::vector<Rewrap>& rewraps, const Event& event) override;
 
   RegisterOutcome register_asset(const AssetRow& asset, const Event& event) override;
   std::optional<AssetRow> find_asset(const std::string& tenant, const std::string& asset_id) override;

@@ -56,7 +56,7 @@ struct Token {
 /// A key wrapped under another that is not in the database.
 struct WrappedKey {
   std::string kek_id;
-  Bytes wrapped;  ///< 40 bytes, RFC 3394
+  Bytes wrapped;  ///< 40 bytes of RFC 3394, or what a KMS made of the key
 };
 
 struct AssetRow {
@@ -148,6 +148,21 @@ struct OwnKey {
 /// How long a lease that is over, and a one-time key that has served, are remembered: 90 days.
 inline constexpr std::int64_t kRetentionMs = std::int64_t{90} * 86'400'000;
 
+/// A wrapped key and the row that it stands in: one of the control plane's own, or an asset's.
+struct StoredKey {
+  std::string own_name;  ///< empty: an asset's
+  std::string tenant;
+  std::string asset_id;
+  std::string sha256_ciphertext;
+  WrappedKey key;
+};
+
+/// The same key under another KEK, for a row that still is as it was read.
+struct Rewrap {
+  StoredKey stored;
+  WrappedKey rewrapped;
+};
+
 class Store {
  public:
   virtual ~Store() = default;
@@ -169,6 +184,10 @@ class Store {
   virtual OwnKey add_own_key(const OwnKey& key) = 0;
   /// Ids of all KEKs that a stored key is wrapped under.
   virtual std::vector<std::string> kek_ids() = 0;
+  /// At most `limit` keys that are wrapped under another KEK than this.
+  virtual std::vector<StoredKey> keys_not_under(const std::string& kek_id, std::int64_t limit) = 0;
+  /// Each row is changed only if its key is still `stored.key`. Returns how many were; the event if any was.
+  virtual std::int64_t rewrap_keys(const std::vector<Rewrap>& rewraps, const Event& event) = 0;
 
   // ---- assets ----
   /// kSame changes nothing and appends no event. After a deletion only the same ciphertext may return.
