@@ -7,6 +7,7 @@
 #include "base/crypto.h"
 #include "base/fs.h"
 #include "controlplane/caller.h"
+#include "controlplane/rekey.h"
 #include "store/open.h"
 #include "tlog/chain.h"
 
@@ -18,15 +19,26 @@ std::unique_ptr<store::Store> open_store(const Config& config) {
   return store::open_sqlite_store(config.database_path);
 }
 
-Keyring open_keyring(Config& config, store::Store& store) {
-  if (config.kek_hex) {
-    Kek kek = kek_from_hex(config.kek_hex->reveal());
-    config.kek_hex.reset();
-    return {std::move(kek), store};
+Keyring open_keyring(const Config& config, store::Store& store) {
+  std::vector<KekSet::Opener> accepted;
+  for (const auto& source : config.kek_accepted) accepted.push_back(opener_of(source));
+  return {std::make_unique<KekSet>(open_kek(config.kek, store.kek_ids().empty()), std::move(accepted)), store};
+}
+
+std::string rekey_to(const Config& config, const std::string& to, store::Store& store) {
+  const KekSource* target = to == config.kek.spec ? &config.kek : nullptr;
+  std::vector<KekSet::Opener> others = {opener_of(config.kek)};
+  for (const auto& source : config.kek_accepted) {
+    if (source.spec == to) target = &source;
+    others.push_back(opener_of(source));
   }
-  const std::size_t slash = config.kek_path.rfind('/');
-  if (slash != std::string::npos && slash > 0) value_or_throw(make_directories(config.kek_path.substr(0, slash), 0700));
-  return {load_or_create_kek(config.kek_path, store.kek_ids().empty()), store};
+  if (target == nullptr) {
+    throw Error("usage", "the new KEK is neither TB_CP_KEK nor of TB_CP_KEK_ACCEPTED")
+        .with_hint("name it in TB_CP_KEK_ACCEPTED and start the services with it first: they have to open its keys");
+  }
+  const KekSet keks(open_kek(*target, true), std::move(others));
+  const std::int64_t keys = rekey(keks, store);
+  return fmt::format("{} keys wrapped anew under the KEK {}", keys, keks.current().id());
 }
 
 SecretString create_token(store::Store& store, const TokenWish& wish, UnixMs now) {

@@ -13,8 +13,11 @@ namespace tb::controlplane {
 
 /// Makes the data directory (0700) and opens the database in it.
 std::unique_ptr<store::Store> open_store(const Config& config);
-/// The KEK that the configuration names; its file is made if nothing was wrapped yet.
-Keyring open_keyring(Config& config, store::Store& store);
+/// The KEKs that the configuration names; the current one's file is made if nothing was wrapped yet.
+Keyring open_keyring(const Config& config, store::Store& store);
+/// Wraps all stored keys under `to`, which must be TB_CP_KEK or one of TB_CP_KEK_ACCEPTED, since a running service has to
+/// open what this leaves behind. A `file:` that is not there is made. One line of what was done.
+std::string rekey_to(const Config& config, const std::string& to, store::Store& store);
 
 struct TokenWish {
   std::string role;

@@ -45,6 +45,9 @@ CommandLineOutcome parse_command_line(int argc, char** argv, const std::string& 
   command(token, "list", "ids, roles and tenants; never the tokens", Command::kTokenList);
   command(token, "revoke", "end a token", Command::kTokenRevoke)->add_option("id", line.token_id, "its id")->required();
   command(&app, "identity", "print the public identity key, which others pin", Command::kIdentity);
+  command(&app, "rekey", "wrap all stored keys under another KEK, while the service runs", Command::kRekey)
+      ->add_option("--to", line.rekey_to, "TB_CP_KEK, or one of TB_CP_KEK_ACCEPTED")
+      ->required();
   CLI::App* events = app.add_subcommand("events", "the event log");
   events->require_subcommand(1)->fallthrough();
   command(events, "verify", "check the hash chain of the whole log", Command::kEventsVerify);

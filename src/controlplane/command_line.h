@@ -9,7 +9,18 @@
 
 namespace tb::controlplane {
 
-enum class Command { kServe, kPrintConfig, kTokenCreate, kTokenList, kTokenRevoke, kIdentity, kEventsVerify, kBackup, kRestore };
+enum class Command {
+  kServe,
+  kPrintConfig,
+  kTokenCreate,
+  kTokenList,
+  kTokenRevoke,
+  kIdentity,
+  kEventsVerify,
+  kBackup,
+  kRestore,
+  kRekey
+};
 
 struct CommandLine {
   Command command = Command::kServe;
@@ -19,6 +30,7 @@ struct CommandLine {
   std::string token_id;
   std::string backup_path;
   bool force = false;
+  std::string rekey_to;
 };
 
 /// Help, version and faults are answered on the console here: then there is nothing to do but to exit with the status.

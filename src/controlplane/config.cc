@@ -17,13 +17,17 @@
 namespace tb::controlplane {
 namespace {
 
-constexpr std::array<Setting, 15> kSettings = {{
+constexpr std::array<Setting, 19> kSettings = {{
     {"addr", "127.0.0.1:8080", "where to listen; plain HTTP on loopback only"},
     {"allow_unauthenticated_sentinels", "false", "allow contracts with authentication none"},
     {"client_ca_path", "", "PEM file of the authority that signs sentinels' certificates"},
     {"data_dir", "/var/lib/trustbridge", "where database, keys and stored objects lie"},
     {"database", "sqlite:", "sqlite:, sqlite:PATH or postgresql://USER@HOST/NAME"},
-    {"kek", "file:", "file:PATH or env:NAME of the key-encryption key"},
+    {"kek", "file:", "key-encryption key: file:PATH, env:NAME or transit:https://host:8200/mount/key"},
+    {"kek_accepted", "", "other KEKs whose keys are opened too, separated by commas; for rekey"},
+    {"kek_ca_path", "", "PEM file of the authority of a transit: KMS"},
+    {"kek_namespace", "", "namespace of a transit: KMS"},
+    {"kek_token_file", "", "file (0600) with the token for a transit: KMS"},
     {"log_level", "info", "debug, info, warn or error"},
     {"public_url", "", "base of signed URLs, as sentinels reach this service"},
     {"rate_limit", "200", "requests a second that one credential may make on this node; 0: no limit"},
@@ -166,14 +170,23 @@ std::string printable_database(const std::string& url) {
 }
 
 void take_kek(Values& values, const Environment& environment, Config& config) {
-  const std::string& kek = values.of("kek");
-  if (!kek.starts_with("env:")) {
-    config.kek_path = values.after("kek", "file:", config.data_dir + "/keys/kek");
-    return;
+  config.kek_access = {.token_file = values.of("kek_token_file"),
+                       .ca_path = values.of("kek_ca_path"),
+                       .kms_namespace = values.of("kek_namespace")};
+  const std::string default_path = config.data_dir + "/keys/kek";
+  const auto take = [&](const std::string& name, const std::string& spec) -> std::optional<KekSource> {
+    auto source = parse_kek_source(spec, default_path, environment, config.kek_access);
+    if (source) return std::move(*source);
+    values.fault(name, source.error().message);
+    return std::nullopt;
+  };
+  if (auto source = take("kek", values.of("kek"))) config.kek = std::move(*source);
+  std::string_view rest = values.of("kek_accepted");
+  while (!rest.empty()) {
+    const std::string_view one = rest.substr(0, rest.find(','));
+    rest.remove_prefix(std::min(rest.size(), one.size() + 1));
+    if (auto source = take("kek_accepted", std::string(one))) config.kek_accepted.push_back(std::move(*source));
   }
-  const auto hex = environment(kek.substr(4));
-  if (!hex || hex->empty()) return values.fault("kek", "names an environment variable that is not set");
-  config.kek_hex.emplace(*hex);
 }
 
 void take_tls(Values& values, Config& config) {
@@ -257,7 +270,7 @@ Json printable_config(const std::map<std::string, std::string>& flags, const Env
                       const std::string& config_path) {
   const Values values(flags, environment, config_path);
   Json json = Json::object();
-  // The KEK's setting names a file or a variable; a database's URL may hold a password.
+  // A KEK's setting names a file, a variable or a place; a database's URL may hold a password.
   for (const auto& [name, value] : values.all()) json.set(name, value);
   if (!values.of("database").starts_with("sqlite:")) json.set("database", printable_database(values.of("database")));
   if (values.of("kek").starts_with("env:")) {

@@ -8,9 +8,11 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/json.h"
 #include "base/secret.h"
+#include "controlplane/kek_source.h"
 #include "controlplane/rate_limits.h"
 #include "http/listen.h"
 #include "http/tls.h"
@@ -32,8 +34,9 @@ struct Config {
   std::string data_dir;
   std::string database_path;                 ///< of SQLite; empty: `database_url`
   std::optional<SecretString> database_url;  ///< of PostgreSQL; may hold a password
-  std::string kek_path;                 ///< empty: `kek_hex` came by environment
-  std::optional<SecretString> kek_hex;  ///< of `env:NAME`
+  KekSource kek;
+  std::vector<KekSource> kek_accepted;  ///< rows under these are opened, nothing new is wrapped under them
+  TransitAccess kek_access;
   std::string blob_dir;
   std::optional<http::TlsConfig> tls;
   bool allow_unauthenticated_sentinels = false;

@@ -45,7 +45,7 @@ TEST(Config, DefaultsAreThoseOfTheSpec) {
   EXPECT_EQ(config.data_dir, "/var/lib/trustbridge");
   EXPECT_EQ(config.database_path, "/var/lib/trustbridge/control-plane.db");
   EXPECT_EQ(config.blob_dir, "/var/lib/trustbridge/blobs");
-  EXPECT_EQ(config.kek_path, "/var/lib/trustbridge/keys/kek");
+  EXPECT_EQ(config.kek.path, "/var/lib/trustbridge/keys/kek");
   EXPECT_EQ(config.url_seconds, 3600);
   EXPECT_FALSE(config.allow_unauthenticated_sentinels);
   EXPECT_FALSE(config.tls.has_value());
@@ -121,15 +121,34 @@ TEST(Config, CombinationsAreChecked) {
   EXPECT_THAT(faults({{"database", "mysql://x"}}), testing::HasSubstr("TB_CP_DATABASE"));
   EXPECT_THAT(faults({{"store", "s3:x"}}), testing::HasSubstr("TB_CP_STORE"));
   EXPECT_THAT(faults({{"kek", "transit:x"}}), testing::HasSubstr("TB_CP_KEK"));
+  EXPECT_THAT(faults({{"kek", "file:relative"}}), testing::HasSubstr("TB_CP_KEK"));
   EXPECT_THAT(faults({{"kek", "env:NONE"}}), testing::HasSubstr("TB_CP_KEK"));
   EXPECT_EQ(load_config({{"public_url", "https://x/base/"}}, env({}), "").public_url, "https://x/base");
+}
+
+TEST(Config, AKekMayLieInAKms) {
+  const Texts flags = {{"kek", "transit:https://kms.example:8200/team/transit/tb"},
+                       {"kek_token_file", "/run/kms-token"},
+                       {"kek_namespace", "prod"},
+                       {"kek_accepted", "file:/a,file:/b"}};
+  const Config config = load_config(flags, env({}), "");
+  EXPECT_EQ(config.kek.transit->origin, "https://kms.example:8200");
+  EXPECT_EQ(config.kek.transit->mount, "team/transit");
+  EXPECT_EQ(config.kek.transit->key, "tb");
+  EXPECT_EQ(config.kek.transit->token_file, "/run/kms-token");
+  EXPECT_EQ(transit_kek_id(*config.kek.transit), "transit:prod/team/transit/tb");
+  ASSERT_EQ(config.kek_accepted.size(), 2U);
+  EXPECT_EQ(config.kek_accepted[1].path, "/b");
+  EXPECT_THAT(faults({{"kek", "transit:https://kms.example/transit/tb"}}), testing::HasSubstr("TB_CP_KEK_TOKEN_FILE"));
+  EXPECT_THAT(faults({{"kek_accepted", "file:/a,"}, {"kek", "file:/b"}}), "");
+  EXPECT_THAT(faults({{"kek_accepted", ",file:/a"}}), testing::HasSubstr("TB_CP_KEK_ACCEPTED"));
 }
 
 TEST(Config, SecretsAreNeverPrinted) {
   const std::string hex(64, '7');
   const Environment variables = env({{"MY_KEK", hex}});
   const Texts flags = {{"kek", "env:MY_KEK"}};
-  EXPECT_EQ(load_config(flags, variables, "").kek_hex->reveal(), hex);
+  EXPECT_EQ(load_config(flags, variables, "").kek.hex->reveal(), hex);
   const std::string printed = printable_config(flags, variables, "").dump();
   EXPECT_EQ(printed.find(hex), std::string::npos);
   EXPECT_THAT(printed, testing::HasSubstr("(set)"));

@@ -216,7 +216,11 @@ std::optional<http::Response> decide_once(Case& c, Deps& deps) {
   if (!decision.grant) return deny(c, decision.reason, deps);
   const Grant& grant = *decision.grant;
   const auto& view = c.asset->view;
-  FileKey key = deps.keyring.unwrap(view.tenant, view.asset_id, view.metadata.sha256_ciphertext, c.asset->key);
+  // A renewal without a key asks nothing of the KEK: it goes on while a KMS does not answer.
+  FileKey key;
+  if (grant.key != KeyForm::kNone) {
+    key = deps.keyring.unwrap(view.tenant, view.asset_id, view.metadata.sha256_ciphertext, c.asset->key);
+  }
   const std::string held = held_lease(c, deps);
   const std::string lease_id = held.empty() ? random_token(18) : held;
   const std::string renewal_token = random_token(32);

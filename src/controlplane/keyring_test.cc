@@ -34,11 +34,11 @@ std::string reason_of(F&& action) {
 
 TEST_F(KeyringTest, TheKekFileIsMadeOnceForItsOwnerOnly) {
   const std::string path = dir_ + "/kek";
-  const Kek first = load_or_create_kek(path, true);
+  const auto first = load_or_create_kek(path, true);
   struct stat info{};
   ASSERT_EQ(stat(path.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600U);
-  EXPECT_EQ(load_or_create_kek(path, true).id, first.id);
+  EXPECT_EQ(load_or_create_kek(path, true)->id(), first->id());
   ASSERT_EQ(chmod(path.c_str(), 0644), 0);
   EXPECT_EQ(reason_of([&] { load_or_create_kek(path, true); }), "file_mode_unsafe");
 }

@@ -106,6 +106,9 @@ int run(const CommandLine& line) {
     case Command::kEventsVerify:
       fmt::print("{}\n", verify_events(*store));
       break;
+    case Command::kRekey:
+      fmt::print("{}\n", rekey_to(config, line.rekey_to, *store));
+      break;
     default:
       fmt::print("{}\n", to_base64url(open_keyring(config, *store).identity().public_key()));
       break;
