@@ -26,6 +26,7 @@ PLACES = [
     (r"#include <sqlite3\.h>|\bsqlite3_\w+\(", r"sql/sqlite", "SQLite"),
     (r"#include <libpq-fe\.h>|\bPQ[a-z]\w+\(", r"sql/postgres", "libpq"),
     (r"#include <fuse|\bfuse_(session|reply|req|lowlevel)_\w+\(", r"deliver/fuse_session", "libfuse"),
+    (r"#include <pugixml|\bpugi::", r"azure/", "pugixml"),
     (r"#include <jose/", r"jose/", "libjose"),
     (r"\bEVP_\w+\(", r"base/crypto_\w+\.cc|jose/|http/tls|attest/snp_certificate", "EVP_ calls"),
     (r"\bgetenv\(", r"\w+/(settings|config)\w*\.cc|cli/console\.cc|http/transfer\.cc|base/test_scale\.h", "getenv"),
