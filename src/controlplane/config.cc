@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <set>
 
+#include "api/asset.h"
 #include "base/fs.h"
 #include "http/address.h"
 #include "sql/postgres.h"
@@ -17,7 +18,7 @@
 namespace tb::controlplane {
 namespace {
 
-constexpr std::array<Setting, 19> kSettings = {{
+constexpr std::array<Setting, 22> kSettings = {{
     {"addr", "127.0.0.1:8080", "where to listen; plain HTTP on loopback only"},
     {"allow_unauthenticated_sentinels", "false", "allow contracts with authentication none"},
     {"client_ca_path", "", "PEM file of the authority that signs sentinels' certificates"},
@@ -32,7 +33,10 @@ constexpr std::array<Setting, 19> kSettings = {{
     {"public_url", "", "base of signed URLs, as sentinels reach this service"},
     {"rate_limit", "200", "requests a second that one credential may make on this node; 0: no limit"},
     {"rate_limit_burst", "1000", "requests that one credential may make at once, after a rest"},
-    {"store", "filesystem:", "filesystem: or filesystem:DIR of the embedded store"},
+    {"store", "filesystem:", "filesystem:DIR of the embedded store, or azure:ACCOUNT/CONTAINER/PREFIX with {tenant}"},
+    {"store_ca_path", "", "PEM file of the authority of an azure: store, if not the system's"},
+    {"store_credential", "", "key-file:PATH, client-secret[-file:PATH], workload-identity or managed-identity"},
+    {"store_endpoint", "https://{account}.blob.core.windows.net", "of an azure: store; another cloud, or an emulator"},
     {"tls_cert_path", "", "PEM file of the certificate chain"},
     {"tls_key_path", "", "PEM file of the certificate's key"},
     {"tls_require_client_cert", "false", "refuse connections without a client certificate"},
@@ -47,9 +51,24 @@ std::string upper(std::string_view name) {
   return out;
 }
 
+using Texts = std::map<std::string, std::string>;
+
+void take_tenant_stores(const toml::node& node, Texts& out, std::vector<std::string>& faults) {
+  const toml::table* table = node.as_table();
+  if (table == nullptr) return faults.emplace_back("stores must be a table of tenants"), void();
+  for (const auto& [tenant, place] : *table) {
+    const auto text = place.value_exact<std::string>();
+    if (!text || !api::valid_name(tenant.str())) {
+      faults.push_back(fmt::format("stores.{} must be a tenant's name and a text", std::string(tenant.str())));
+    } else {
+      out[std::string(tenant.str())] = *text;
+    }
+  }
+}
+
 /// What the TOML file says, by name; faults are added to `faults`.
-std::map<std::string, std::string> file_values(const std::string& path, std::vector<std::string>& faults) {
-  std::map<std::string, std::string> out;
+Texts file_values(const std::string& path, Texts& tenant_stores, std::vector<std::string>& faults) {
+  Texts out;
   if (path.empty()) return out;
   auto text = read_small_file(path, kMaxConfigBytes);
   if (!text) {
@@ -60,7 +79,9 @@ std::map<std::string, std::string> file_values(const std::string& path, std::vec
     const toml::table table = toml::parse(*text, path);
     for (const auto& [key, value] : table) {
       const std::string name(key.str());
-      if (std::ranges::none_of(kSettings, [&](const Setting& s) { return s.name == name; })) {
+      if (name == kTenantStores) {
+        take_tenant_stores(value, tenant_stores, faults);
+      } else if (std::ranges::none_of(kSettings, [&](const Setting& s) { return s.name == name; })) {
         faults.push_back(fmt::format("{} has an unknown key {}", path, name));
       } else if (const auto word = value.value_exact<std::string>()) {
         out[name] = *word;
@@ -81,7 +102,7 @@ std::map<std::string, std::string> file_values(const std::string& path, std::vec
 class Values {
  public:
   Values(const std::map<std::string, std::string>& flags, const Environment& environment, const std::string& path) {
-    const auto from_file = file_values(path, faults);
+    const auto from_file = file_values(path, tenant_stores, faults);
     for (const auto& setting : kSettings) {
       const std::string name(setting.name);
       if (const auto flag = flags.find(name); flag != flags.end()) {
@@ -130,6 +151,7 @@ class Values {
   }
 
   std::vector<std::string> faults;
+  Texts tenant_stores;
 
  private:
   std::map<std::string, std::string> taken_;
@@ -189,6 +211,38 @@ void take_kek(Values& values, const Environment& environment, Config& config) {
   }
 }
 
+void take_store(Values& values, const Environment& environment, Config& config) {
+  const std::string& store = values.of("store");
+  const bool remote = store.starts_with("azure:");
+  // Objects that were put into the embedded store are served from there whatever else is set.
+  config.blob_dir = config.data_dir + "/blobs";
+  if (!remote) config.blob_dir = values.after("store", "filesystem:", config.blob_dir);
+  if (!remote && values.tenant_stores.empty()) return;
+  azure::StoreSettings settings{.endpoint = values.of("store_endpoint"), .ca_path = values.of("store_ca_path")};
+  const auto fault = [&](const std::string& name, const Error& error) { values.fault(name, error.message); };
+  if (remote) {
+    if (auto place = azure::parse_place(store, true)) {
+      settings.any_tenant = std::move(*place);
+    } else {
+      fault("store", place.error());
+    }
+  }
+  for (const auto& [tenant, spec] : values.tenant_stores) {
+    if (auto place = azure::parse_place(spec, false)) {
+      settings.of_tenant[tenant] = std::move(*place);
+    } else {
+      values.faults.push_back(fmt::format("stores.{} {}", tenant, place.error().message));
+    }
+  }
+  if (auto credential = azure::parse_credential(values.of("store_credential"), environment)) {
+    settings.credential = std::move(*credential);
+  } else {
+    fault("store_credential", credential.error());
+  }
+  for (const auto& text : azure::faults_of(settings)) values.faults.push_back("TB_CP_STORE: " + text);
+  config.remote_store = std::move(settings);
+}
+
 void take_tls(Values& values, Config& config) {
   http::TlsConfig tls{.cert_path = values.of("tls_cert_path"),
                       .key_path = values.of("tls_key_path"),
@@ -244,7 +298,7 @@ Config load_config(const std::map<std::string, std::string>& flags, const Enviro
   config.data_dir = values.of("data_dir");
   if (!config.data_dir.starts_with('/')) values.fault("data_dir", "must be an absolute path");
   take_database(values, config);
-  config.blob_dir = values.after("store", "filesystem:", config.data_dir + "/blobs");
+  take_store(values, environment, config);
   take_kek(values, environment, config);
   take_tls(values, config);
   take_public_url(values, config);
@@ -270,6 +324,11 @@ Json printable_config(const std::map<std::string, std::string>& flags, const Env
                       const std::string& config_path) {
   const Values values(flags, environment, config_path);
   Json json = Json::object();
+  if (!values.tenant_stores.empty()) {
+    Json stores = Json::object();
+    for (const auto& [tenant, place] : values.tenant_stores) stores.set(tenant, place);
+    json.set(kTenantStores, std::move(stores));
+  }
   // A KEK's setting names a file, a variable or a place; a database's URL may hold a password.
   for (const auto& [name, value] : values.all()) json.set(name, value);
   if (!values.of("database").starts_with("sqlite:")) json.set("database", printable_database(values.of("database")));

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "azure/tenant_stores.h"
 #include "base/json.h"
 #include "base/secret.h"
 #include "controlplane/kek_source.h"
@@ -19,6 +20,9 @@
 #include "obs/log.h"
 
 namespace tb::controlplane {
+
+/// A table of the file: places of single tenants, by tenant. It has no flag and no variable.
+inline constexpr std::string_view kTenantStores = "stores";
 
 /// One row of the table of settings: `addr` is --addr, TB_CP_ADDR and `addr` in the file.
 struct Setting {
@@ -38,6 +42,7 @@ struct Config {
   std::vector<KekSource> kek_accepted;  ///< rows under these are opened, nothing new is wrapped under them
   TransitAccess kek_access;
   std::string blob_dir;
+  std::optional<azure::StoreSettings> remote_store;  ///< of `azure:`, or where a tenant has a place of its own
   std::optional<http::TlsConfig> tls;
   bool allow_unauthenticated_sentinels = false;
   std::int64_t url_seconds = 3600;

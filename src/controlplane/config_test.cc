@@ -126,6 +126,36 @@ TEST(Config, CombinationsAreChecked) {
   EXPECT_EQ(load_config({{"public_url", "https://x/base/"}}, env({}), "").public_url, "https://x/base");
 }
 
+TEST_F(ConfigFile, TenantsMayHavePlacesInAStoreElsewhere) {
+  const Texts store = {{"store", "azure:acct/models/{tenant}"}, {"store_credential", "key-file:/k"}};
+  const Config all = load_config(store, env({}), "");
+  EXPECT_EQ(all.remote_store->any_tenant->prefix, "{tenant}");
+  EXPECT_EQ(all.blob_dir, "/var/lib/trustbridge/blobs");
+  EXPECT_FALSE(load_config({}, env({}), "").remote_store.has_value());
+  EXPECT_THAT(faults({{"store", "azure:acct/models"}, {"store_credential", "key-file:/k"}}),
+              testing::HasSubstr("{tenant}"));
+  EXPECT_THAT(faults({{"store", "azure:acct/models/{tenant}"}}), testing::HasSubstr("TB_CP_STORE_CREDENTIAL"));
+  EXPECT_THAT(faults({{"store", "azure:acct/m/{tenant}"}, {"store_credential", "key-file:/k"}}),
+              testing::HasSubstr("TB_CP_STORE"));
+
+  write(
+      "store_credential = \"managed-identity\"\n[stores]\nacme = \"azure:acct/models\"\nbeta = \"azure:acct/beta\"\n");
+  const Config some = load_config({}, env({}), path_);
+  EXPECT_FALSE(some.remote_store->any_tenant.has_value());
+  EXPECT_EQ(some.remote_store->of_tenant.at("beta").container, "beta");
+  EXPECT_THAT(printable_config({}, env({}), path_).dump(), testing::HasSubstr("azure:acct/beta"));
+  EXPECT_THAT(faults({{"store_endpoint", "http://x.example"}}, {}, path_), testing::HasSubstr("endpoint"));
+  write(
+      "store_credential = \"managed-identity\"\n[stores]\nacme = \"azure:acct/models\"\nbeta = "
+      "\"azure:acct/models\"\n");
+  EXPECT_THAT(faults({}, {}, path_), testing::HasSubstr("acme and beta"));
+  for (const auto* bad : {"stores = 1\n", "[stores]\n\"a b\" = \"azure:acct/models\"\n", "[stores]\na = 1\n",
+                          "[stores]\na = \"azure:acct/models/{tenant}\"\n"}) {
+    write(std::string("store_credential = \"managed-identity\"\n") + bad);
+    EXPECT_THAT(faults({}, {}, path_), testing::HasSubstr("stores")) << bad;
+  }
+}
+
 TEST(Config, AKekMayLieInAKms) {
   const Texts flags = {{"kek", "transit:https://kms.example:8200/team/transit/tb"},
                        {"kek_token_file", "/run/kms-token"},

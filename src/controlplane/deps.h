@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/clock.h"
+#include "blob/signing_store.h"
 #include "controlplane/blob_files.h"
 #include "controlplane/hint_board.h"
 #include "controlplane/keyring.h"
@@ -45,6 +46,7 @@ struct Deps {
   RateLimits& rate_limits;
   bool allow_unauthenticated_sentinels = false;
   std::int64_t url_seconds = 3600;
+  blob::SigningStore* signing_store = nullptr;  ///< where tenants keep blobs elsewhere, and we sign their URLs
 };
 
 }  // namespace tb::controlplane

@@ -31,8 +31,9 @@ std::optional<std::string> manifest_digest(const api::RegisterRequest& asked, co
   return manifest.sha256();
 }
 
-/// `store:<asset_id>/<name>` of an object that was uploaded, or an https URL (http to this machine only), which is
-/// handed to sentinels as it is and never fetched from here.
+/// `store:<asset_id>/<name>` of an object that was uploaded; or the asset's own URL in the store that is signed for; or
+/// another https URL (http to this machine only), which is handed to sentinels as it is. None is ever fetched from
+/// here.
 void check_url(const std::string& url, const BlobName& blob, const Deps& deps) {
   if (url.starts_with("store:")) {
     if (url != "store:" + blob.asset_id + "/" + std::string(blob.name)) {
@@ -41,6 +42,16 @@ void check_url(const std::string& url, const BlobName& blob, const Deps& deps) {
     if (!deps.blobs.open(blob))
       throw Error("blob_not_found", "nothing is stored as " + url).with_hint("upload it first");
     return;
+  }
+  if (deps.signing_store != nullptr) {
+    const std::string own =
+        deps.signing_store->url({.tenant = blob.tenant, .asset_id = blob.asset_id, .name = std::string(blob.name)});
+    if (url == own) return;
+    if (deps.signing_store->covers(url)) {
+      throw Error("field_invalid",
+                  "the url lies in the store that is signed for, but is not this asset's own place there")
+          .with_hint(own.empty() ? "this tenant has no place in it" : "register it as " + own);
+    }
   }
   const bool https = url.starts_with("https://");
   const bool loopback =

@@ -92,7 +92,13 @@ void pin_if_first(Case& c, Deps& deps) {
 
 SecretUrl url_of(const Case& c, std::string_view name, const std::string& stored, const std::string& digest,
                  const std::string& lease_id, const Grant& grant, Deps& deps) {
-  if (!stored.starts_with("store:")) return SecretUrl(stored);
+  if (!stored.starts_with("store:")) {
+    // Signed is the path made of tenant, asset and name, and only where that is what was registered.
+    const blob::StoredObject object{
+        .tenant = c.row.contract.tenant, .asset_id = c.request.asset_id, .name = std::string(name)};
+    const bool ours = deps.signing_store != nullptr && deps.signing_store->url(object) == stored;
+    return ours ? deps.signing_store->sign_read(object, grant.urls_expire_at) : SecretUrl(stored);
+  }
   const BlobClaim claim{.tenant = c.row.contract.tenant,
                         .asset_id = c.request.asset_id,
                         .name = std::string(name),
@@ -136,14 +142,24 @@ std::string grant_of(const Case& c, const api::AuthorizeAnswer& answer, Deps& de
   return jose::sign(deps.keyring.identity(), api::kGrantType, grant.to_json().dump());
 }
 
-api::AuthorizeAnswer answer_of(const Case& c, const Grant& grant, const std::string& lease_id, FileKey key,
+struct Urls {
+  SecretUrl ciphertext, manifest;
+};
+
+Urls urls_of(const Case& c, const Grant& grant, const std::string& lease_id, Deps& deps) {
+  const auto& [ciphertext, manifest] = c.asset->view.blob_urls;
+  const std::string& digest = c.asset->view.metadata.sha256_ciphertext;
+  return {.ciphertext = url_of(c, kCiphertextName, ciphertext, digest, lease_id, grant, deps),
+          .manifest = url_of(c, kManifestName, manifest, digest, lease_id, grant, deps)};
+}
+
+api::AuthorizeAnswer answer_of(const Case& c, const Grant& grant, const std::string& lease_id, FileKey key, Urls urls,
                                Deps& deps) {
   const auto& contract = c.row.contract;
   const auto& view = c.asset->view;
   api::AuthorizeAnswer answer;
-  const std::string& digest = view.metadata.sha256_ciphertext;
-  answer.sas_url = url_of(c, kCiphertextName, view.blob_urls.ciphertext, digest, lease_id, grant, deps);
-  answer.manifest_url = url_of(c, kManifestName, view.blob_urls.manifest, digest, lease_id, grant, deps);
+  answer.sas_url = std::move(urls.ciphertext);
+  answer.manifest_url = std::move(urls.manifest);
   answer.expires_at = grant.urls_expire_at;
   answer.lease_id = lease_id;
   answer.lease_expires_at = grant.lease_expires_at;
@@ -224,6 +240,7 @@ std::optional<http::Response> decide_once(Case& c, Deps& deps) {
   const std::string held = held_lease(c, deps);
   const std::string lease_id = held.empty() ? random_token(18) : held;
   const std::string renewal_token = random_token(32);
+  Urls urls = urls_of(c, grant, lease_id, deps);
   switch (seat_for(c, grant, lease_id, !held.empty(), renewal_token, deps)) {
     case store::SeatOutcome::kGranted:
       break;
@@ -240,7 +257,7 @@ std::optional<http::Response> decide_once(Case& c, Deps& deps) {
       return std::nullopt;
   }
   deps.metrics.counter("tb_cp_releases_total", "authorize requests that were granted").add();
-  api::AuthorizeAnswer answer = answer_of(c, grant, lease_id, std::move(key), deps);
+  api::AuthorizeAnswer answer = answer_of(c, grant, lease_id, std::move(key), std::move(urls), deps);
   answer.renewal_token = SecretString(renewal_token);
   return http::json(200, answer.to_json());
 }

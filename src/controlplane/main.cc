@@ -6,6 +6,7 @@
 
 #include <cstdio>
 
+#include "azure/tenant_stores.h"
 #include "controlplane/admin.h"
 #include "controlplane/backup.h"
 #include "controlplane/command_line.h"
@@ -40,6 +41,8 @@ void serve(Config config) {
   const auto store = open_store(config);
   const Keyring keyring = open_keyring(config, *store);
   const BlobFiles blobs(config.blob_dir);
+  std::optional<azure::TenantStores> remote_store;
+  if (config.remote_store) remote_store.emplace(std::move(*config.remote_store));
   obs::Metrics metrics;
   RateLimits rate_limits(config.rate_limit);
   PublicUrl public_url;
@@ -56,7 +59,8 @@ void serve(Config config) {
             .metrics = metrics,
             .rate_limits = rate_limits,
             .allow_unauthenticated_sentinels = config.allow_unauthenticated_sentinels,
-            .url_seconds = config.url_seconds};
+            .url_seconds = config.url_seconds,
+            .signing_store = remote_store ? &*remote_store : nullptr};
   http::Server server({.address = config.address, .tls = config.tls}, make_router(deps), log.named("http"), &metrics);
 
   http::ListenAddress address = config.address;
