@@ -21,17 +21,43 @@
 
 namespace tb {
 
+/// Makes Azurite serve HTTPS and take OAuth tokens, any that has the shape of one.
+struct AzuriteTls {
+  std::string cert_path, key_path;
+};
+
 class Azurite {
  public:
   static bool installed() { return access(TB_AZURITE, R_OK) == 0 && access(TB_NODE, X_OK) == 0; }
 
-  explicit Azurite(const std::string& log_path) : port_(blob::ChildServer::free_port()) {
+  explicit Azurite(const std::string& log_path, const std::optional<AzuriteTls>& tls = {})
+      : port_(blob::ChildServer::free_port()),
+        scheme_(tls ? "https" : "http"),
+        client_({.ca_path = tls ? tls->cert_path : "", .use_proxy_environment = false}) {
     random_bytes(key_);
-    process_.emplace(
-        std::vector<std::string>{TB_NODE, TB_AZURITE, "--blobHost", "127.0.0.1", "--blobPort", std::to_string(port_),
-                                 "--inMemoryPersistence", "--disableTelemetry", "--silent"},
-        std::vector<std::string>{fmt::format("AZURITE_ACCOUNTS={}:{}", kAccount, to_base64(key_))}, port_, log_path);
+    std::vector<std::string> command = {TB_NODE,
+                                        TB_AZURITE,
+                                        "--blobHost",
+                                        "127.0.0.1",
+                                        "--blobPort",
+                                        std::to_string(port_),
+                                        "--inMemoryPersistence",
+                                        "--disableTelemetry",
+                                        "--silent"};
+    if (tls) {
+      for (const std::string& more : {std::string("--oauth"), std::string("basic"), std::string("--cert"),
+                                      tls->cert_path, std::string("--key"), tls->key_path}) {
+        command.push_back(more);
+      }
+    }
+    process_.emplace(command, std::vector<std::string>{fmt::format("AZURITE_ACCOUNTS={}:{}", kAccount, key_base64())},
+                     port_, log_path);
   }
+
+  static constexpr const char* kAccount = "trustbridge";
+  std::string key_base64() const { return to_base64(key_); }
+  /// With "{account}" in it, as the control plane is configured.
+  std::string endpoint() const { return fmt::format("{}://127.0.0.1:{}/{{account}}", scheme_, port_); }
 
   void create_container(const std::string& name) { call("PUT", "/" + name, {{"restype", "container"}}, ""); }
 
@@ -67,10 +93,9 @@ class Azurite {
  private:
   using Parameters = std::map<std::string, std::string>;
   static constexpr std::size_t kBlockBytes = std::size_t{1} << 20;
-  static constexpr const char* kAccount = "trustbridge";
   static constexpr const char* kVersion = "2025-11-05";
 
-  std::string origin() const { return fmt::format("http://127.0.0.1:{}/{}", port_, kAccount); }
+  std::string origin() const { return fmt::format("{}://127.0.0.1:{}/{}", scheme_, port_, kAccount); }
 
   static std::string escaped(const std::string& text) {
     std::string out;
@@ -112,8 +137,9 @@ class Azurite {
   }
 
   std::uint16_t port_;
+  std::string scheme_;
   Bytes key_ = Bytes(64);
-  http::Client client_{{.use_proxy_environment = false}};
+  http::Client client_;
   std::optional<blob::ChildServer> process_;
 };
 
