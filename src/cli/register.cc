@@ -4,6 +4,7 @@
 
 #include "api/asset.h"
 #include "api/upload.h"
+#include "azure/tenant_stores.h"
 #include "cli/key_file.h"
 #include "cli/manifest_file.h"
 #include "jose/sealed_key.h"
@@ -26,8 +27,18 @@ FileKey key_of(const RegisterOptions& options, const Console& console) {
 }
 
 api::BlobUrls blob_urls(const RegisterOptions& options, const std::string& asset_id) {
-  if (options.store_cp != options.blob_url.empty()) {
-    throw Error("usage", "one of --blob-url and --store cp: is required");
+  if (options.store_cp + !options.blob_url.empty() + !options.storage_account.empty() != 1) {
+    throw Error("usage", "one of --blob-url, --storage-account and --store cp: is required");
+  }
+  if (!options.storage_account.empty()) {
+    auto place = azure::parse_place(
+        fmt::format("azure:{}/{}/{}", options.storage_account, options.container, options.prefix), false);
+    if (!place)
+      throw Error("usage", "--storage-account, --container and --prefix name no place: " + place.error().message);
+    const std::string endpoint = options.endpoint.empty() ? std::string(azure::kEndpoint) : options.endpoint;
+    if (!endpoint.contains("{account}")) throw Error("usage", "--endpoint must have {account} in it");
+    return {azure::blob_url(endpoint, *place, asset_id, "model.tbenc"),
+            azure::blob_url(endpoint, *place, asset_id, kManifestName)};
   }
   if (options.store_cp) {
     return {fmt::format("store:{}/model.tbenc", asset_id), fmt::format("store:{}/{}", asset_id, kManifestName)};

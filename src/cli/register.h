@@ -13,11 +13,17 @@ namespace tb::cli {
 struct RegisterOptions {
   std::string asset_id;  ///< empty: as the manifest says
   std::string manifest;
-  std::string key_file;      ///< or "-" for standard input
-  std::string key_hex;       ///< kept form; exclusive with key_file
-  std::string blob_url;      ///< of the ciphertext; exclusive with store_cp
+  std::string key_file;  ///< or "-" for standard input
+  std::string key_hex;   ///< kept form; exclusive with key_file
+  // Where the blobs lie: exactly one of blob_url, storage_account and store_cp.
+  std::string blob_url;      ///< of the ciphertext
   std::string manifest_url;  ///< empty: `model.manifest.json` beside the ciphertext
-  bool store_cp = false;     ///< the blobs were uploaded with --store cp:
+  std::string
+      storage_account;  ///< Azure's: `<container>/<prefix>/<asset_id>/…` at its endpoint, as the control plane signs
+  std::string container = "models";
+  std::string prefix;
+  std::string endpoint;   ///< with "{account}"; empty: Azure's public cloud
+  bool store_cp = false;  ///< the blobs were uploaded with --store cp:
 };
 
 struct WrappingKey {

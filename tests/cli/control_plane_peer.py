@@ -58,6 +58,14 @@ def story(s):
     equal((sent["decryption_key_hex"], sent["asset_id"], sent["manifest"]), (key, "my-model", manifest), "kept fields")
     equal(sorted(sent["metadata"]), ["algo", "chunk_bytes", "format", "plaintext_bytes", "sha256_ciphertext"], "metadata")
 
+    Peer.script = {("POST", "/api/v1/assets/register"): [(201, {"asset_id": "my-model"})] * 3}
+    place = ["--storage-account", "acct", "--prefix", "live"]
+    for flags, at_ in ((place, "https://acct.blob.core.windows.net/models/live/my-model/"),
+                       ([*place, "--container", "other"], "https://acct.blob.core.windows.net/other/live/my-model/"),
+                       ([*place, "--endpoint", "http://127.0.0.1:1/{account}"], "http://127.0.0.1:1/acct/models/live/my-model/")):
+        s.tb(*register, *flags)
+        equal(json.loads(last("POST")[3])["blob_urls"], {"ciphertext": at_ + "model.tbenc", "manifest": at_ + "model.manifest.json"}, "place")
+
     blob = ["--blob-url", "https://b/m"]
     for status, answer, reason, rc in ((409, {"code": "asset_conflict", "detail": "other content"}, None, 7),
                                        (401, {"code": "x", "detail": "y"}, "permission_denied", 3), (403, b"<html>", "permission_denied", 3),
@@ -73,6 +81,10 @@ def story(s):
     s.fails("usage", 2, *register)
     s.fails("usage", 2, *register, *blob, "--key-hex", key)
     s.fails("usage", 2, *register, "--blob-url", "https://b/m?sig=1")
+    s.fails("usage", 2, *register, *blob, *place)
+    s.fails("usage", 2, *register, "--store", "cp:", *place)
+    s.fails("usage", 2, *register, *place, "--container", "Not-One")
+    s.fails("usage", 2, *register, *place, "--endpoint", "https://blob.example")
     equal(len(Peer.seen), count, "requests after refusals that need no control plane")
 
     create = ["contract", "create", "--consumer", "acme", "--asset-id", "a", "--asset-id", "b", "--not-after", "30d", "--max-seats",

@@ -71,11 +71,11 @@ def sha256_of_file(path):
 class Chain:
     """A control plane, and the provider who uses it by the command line."""
 
-    def __init__(self):
+    def __init__(self, **settings):
         self.work = tempfile.mkdtemp(prefix="tb-e2e-")
         self.shm = tempfile.mkdtemp(prefix="tb-e2e-", dir="/dev/shm")
         self.environment = bare(HOME=self.work, TB_CP_ADDR="127.0.0.1:0", TB_CP_DATA_DIR=self.work + "/cp",
-                                TB_CP_STORE=f"filesystem:{self.work}/blobs")
+                                TB_CP_STORE=f"filesystem:{self.work}/blobs") | settings
         os.mkdir(self.work + "/blobs", 0o700)
         log = self.work + "/control-plane.log"
         with open(log, "wb") as out:
