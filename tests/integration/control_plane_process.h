@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,6 +40,7 @@ class Process {
       execv(argv[0], argv.data());
       _exit(127);
     }
+    pidfd_ = Fd(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
   }
   ~Process() {
     if (pid_ > 0) stop();
@@ -53,9 +55,13 @@ class Process {
     kill(pid_, SIGTERM);
     return wait();
   }
+  /// May be called while another thread waits: by a descriptor, which never names another process, as a number would
+  /// once this one has been waited for.
+  void kill_now() const { syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0); }
 
  private:
   pid_t pid_ = -1;
+  Fd pidfd_;
 };
 
 class ControlPlaneNode {
@@ -75,6 +81,7 @@ class ControlPlaneNode {
   }
   /// Starts the service and waits until it says where it listens.
   void start() {
+    std::filesystem::remove(dir_ + "/service.err");
     service_ = std::make_unique<Process>(command({}), dir_ + "/service.out", dir_ + "/service.err");
     for (int i = 0; i < 600; ++i) {
       const std::string log = read("service.err");
@@ -87,6 +94,7 @@ class ControlPlaneNode {
     }
     ADD_FAILURE() << "the control plane did not start: " << read("service.err");
   }
+  int stop() { return std::exchange(service_, nullptr)->stop(); }
   http::ClientResponse send(const std::string& method, const std::string& path, const std::string& token,
                             const std::string& body = "") {
     http::ClientRequest request;
@@ -106,7 +114,6 @@ class ControlPlaneNode {
     return member == nullptr ? "(none)" : member->is_string() ? member->as_string() : member->dump();
   }
 
- private:
   Arguments command(const Arguments& more) const {
     Arguments all = {TB_CONTROL_PLANE, "--data-dir", dir_ + "/data", "--addr", "127.0.0.1:0"};
     all.insert(all.end(), settings_.begin(), settings_.end());
@@ -114,6 +121,7 @@ class ControlPlaneNode {
     return all;
   }
 
+ private:
   const std::string dir_;
   const Arguments settings_;
   std::unique_ptr<Process> service_;
