@@ -173,18 +173,6 @@ Finding kernel() {
   return {"kernel", Health::kOk, fmt::format("{} {} {}", name.sysname, name.release, name.machine), ""};
 }
 
-std::string_view health_name(Health health) {
-  switch (health) {
-    case Health::kOk:
-      return "ok";
-    case Health::kWarning:
-      return "warning";
-    case Health::kFault:
-      return "fault";
-  }
-  return "fault";
-}
-
 }  // namespace
 
 std::vector<Finding> examine_machine(const std::string& root) {
@@ -203,33 +191,6 @@ std::vector<Finding> examine_machine(const std::string& root) {
   findings.push_back(landlock());
   findings.push_back(tpm(root));
   return findings;
-}
-
-Json to_json(const std::vector<Finding>& findings) {
-  Json list = Json::array();
-  bool healthy = true;
-  for (const Finding& finding : findings) {
-    Json item = Json::object();
-    item.set("name", finding.name);
-    item.set("health", health_name(finding.health));
-    item.set("value", finding.value);
-    item.set("advice", finding.advice);
-    list.push(std::move(item));
-    healthy &= finding.health != Health::kFault;
-  }
-  Json result = Json::object();
-  result.set("healthy", healthy);
-  result.set("findings", std::move(list));
-  return result;
-}
-
-std::string to_text(const std::vector<Finding>& findings) {
-  std::string text;
-  for (const Finding& finding : findings) {
-    text += fmt::format("{:<8} {:<12} {}\n", health_name(finding.health), finding.name, finding.value);
-    if (!finding.advice.empty()) text += fmt::format("{:21} {}\n", "", finding.advice);
-  }
-  return text;
 }
 
 }  // namespace tb::cli

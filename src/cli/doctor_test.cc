@@ -109,12 +109,5 @@ TEST(DoctorDelivery, WhatIsMissingComesWithAdvice) {
   EXPECT_NE(about("pipe", denied).advice.find("pipe-max-size"), std::string::npos);
 }
 
-TEST_F(DoctorTest, JsonIsHealthyUnlessThereIsAFault) {
-  EXPECT_TRUE(to_json({{"a", Health::kWarning, "x", "y"}}).find("healthy")->as_bool());
-  EXPECT_FALSE(to_json({{"a", Health::kFault, "x", "y"}}).find("healthy")->as_bool());
-  EXPECT_EQ(to_text({{"swap", Health::kWarning, "on", "turn it off"}}),
-            "warning  swap         on\n                      turn it off\n");
-}
-
 }  // namespace
 }  // namespace tb::cli

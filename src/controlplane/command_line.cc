@@ -48,6 +48,8 @@ CommandLineOutcome parse_command_line(int argc, char** argv, const std::string& 
   command(&app, "rekey", "wrap all stored keys under another KEK, while the service runs", Command::kRekey)
       ->add_option("--to", line.rekey_to, "TB_CP_KEK, or one of TB_CP_KEK_ACCEPTED")
       ->required();
+  command(&app, "doctor", "say what is wrong, or soon will be, with keys, database, disk and clock", Command::kDoctor)
+      ->add_flag("--json", line.json, "as JSON");
   CLI::App* events = app.add_subcommand("events", "the event log");
   events->require_subcommand(1)->fallthrough();
   command(events, "verify", "check the hash chain of the whole log", Command::kEventsVerify);

@@ -19,7 +19,8 @@ enum class Command {
   kEventsVerify,
   kBackup,
   kRestore,
-  kRekey
+  kRekey,
+  kDoctor
 };
 
 struct CommandLine {
@@ -31,6 +32,7 @@ struct CommandLine {
   std::string backup_path;
   bool force = false;
   std::string rekey_to;
+  bool json = false;
 };
 
 /// Help, version and faults are answered on the console here: then there is nothing to do but to exit with the status.

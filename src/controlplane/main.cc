@@ -10,6 +10,7 @@
 #include "controlplane/admin.h"
 #include "controlplane/backup.h"
 #include "controlplane/command_line.h"
+#include "controlplane/doctor.h"
 #include "controlplane/housekeeping.h"
 #include "controlplane/routes.h"
 #include "http/server.h"
@@ -95,6 +96,11 @@ int run(const CommandLine& line) {
     fmt::print("{}\n", report.line);
     for (const auto& text : report.warnings) fmt::print(stderr, "trustbridge-control-plane: warning: {}\n", text);
     return 0;
+  }
+  if (line.command == Command::kDoctor) {
+    const auto findings = examine(config);
+    fmt::print("{}", line.json ? to_json(findings).pretty() + "\n" : to_text(findings));
+    return is_healthy(findings) ? 0 : 1;
   }
   const auto store = open_store(config);
   switch (line.command) {

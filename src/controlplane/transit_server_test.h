@@ -17,7 +17,19 @@ namespace tb::controlplane {
 
 class TransitServer {
  public:
-  enum class Mode { kWorks, kSealed, kForbidden, kBusy, kSlow, kHuge, kNoJson, kNoData, kNotFound, kOtherKey };
+  enum class Mode {
+    kWorks,
+    kSealed,
+    kForbidden,
+    kBusy,
+    kSlow,
+    kHuge,
+    kNoJson,
+    kNoData,
+    kNotFound,
+    kOtherKey,
+    kIgnoresContext
+  };
 
   explicit TransitServer(std::string token) : token_(std::move(token)), server_(config(), router()) {}
 
@@ -102,11 +114,17 @@ class TransitServer {
     return member != nullptr && member->is_string() ? member->as_string() : "";
   }
 
+  /// A KMS from before associated_data passes over it.
+  Result<Bytes> associated_data(const Json& body) const {
+    if (mode_ == Mode::kIgnoresContext) return Bytes{};
+    return from_base64(text_of(body, "associated_data"));
+  }
+
   http::Response encrypt(const http::Request& request) {
     ++encryptions_;
     const Json body = value_or_throw(Json::parse(request.body));
     const auto plain = from_base64(text_of(body, "plaintext"));
-    const auto aad = from_base64(text_of(body, "associated_data"));
+    const auto aad = associated_data(body);
     if (!plain || !aad) return fault(400, "failed to base64-decode");
     Bytes sealed(kNonceBytes + plain->size() + kTagBytes);
     random_bytes({sealed.data(), kNonceBytes});
@@ -121,7 +139,7 @@ class TransitServer {
     const Json body = value_or_throw(Json::parse(request.body));
     const std::string ciphertext = text_of(body, "ciphertext");
     const auto sealed = from_base64(ciphertext.starts_with("vault:v1:") ? ciphertext.substr(9) : "-");
-    const auto aad = from_base64(text_of(body, "associated_data"));
+    const auto aad = associated_data(body);
     if (!sealed || !aad || sealed->size() < kNonceBytes + kTagBytes) return fault(400, "invalid ciphertext: no prefix");
     Bytes plain(sealed->size() - kNonceBytes - kTagBytes);
     Aes256Gcm aead(key_of(request));
