@@ -221,8 +221,15 @@ Result<TransitSource> parse_transit(std::string_view url) {
     return fail("config_invalid", "mount and key are letters, digits, hyphens, underscores and dots");
   }
   const bool bracket = authority.starts_with('[');
-  const std::string_view host =
-      bracket ? authority.substr(1, authority.find(']') - 1) : authority.substr(0, authority.find(':'));
+  const std::size_t host_end = authority.find(bracket ? ']' : ':');
+  const std::string_view host = authority.substr(bracket ? 1 : 0, bracket ? host_end - 1 : host_end);
+  const std::string_view after = authority.substr(
+      std::min(authority.size(), host_end == std::string_view::npos ? authority.size() : host_end + (bracket ? 1 : 0)));
+  const bool port_is_one = after.empty() || (after.size() > 1 && after.size() < 7 && after.front() == ':' &&
+                                             after.find_first_not_of("0123456789", 1) == std::string_view::npos);
+  if (host.empty() || (bracket && host_end == std::string_view::npos) || !port_is_one) {
+    return fail("config_invalid", "must be https://host or https://host:port before mount and key");
+  }
   if (plain_http && !http::is_loopback_host(host)) {
     return fail("config_invalid", "must be https:// unless its host is this machine's loopback");
   }

@@ -170,10 +170,29 @@ TEST(ParseTransit, OnlyAnOriginAMountAndAKey) {
   EXPECT_EQ(parse_transit("https://[::1]:8200/a/b/c")->mount, "a/b");
   EXPECT_TRUE(parse_transit("http://[::1]:8200/a/b"));
   EXPECT_TRUE(parse_transit("http://127.0.0.1:8200/a/b"));
-  for (const auto* bad :
-       {"", "x", "ftp://h/a/b", "http://kms.example/a/b", "https://", "https:///a/b", "https://h", "https://h/",
-        "https://h/a", "https://h/a/", "https://h//a", "https://h/a//b", "https://h/../b", "https://u:p@h/a/b",
-        "https://h/a/b?c", "https://h/a/b#c", "https://h/a/%62", "https://h/a b/c"}) {
+  for (const auto* bad : {"",
+                          "x",
+                          "ftp://h/a/b",
+                          "http://kms.example/a/b",
+                          "https://",
+                          "https:///a/b",
+                          "https://h",
+                          "https://h/",
+                          "https://h/a",
+                          "https://h/a/",
+                          "https://h//a",
+                          "https://h/a//b",
+                          "https://h/../b",
+                          "https://u:p@h/a/b",
+                          "http://[::1/a/b",
+                          "https://[::1]x/a/b",
+                          "https://h:/a/b",
+                          "https://h:x/a/b",
+                          "https://:1/a/b",
+                          "https://h/a/b?c",
+                          "https://h/a/b#c",
+                          "https://h/a/%62",
+                          "https://h/a b/c"}) {
     const auto parsed = parse_transit(bad);
     EXPECT_FALSE(parsed) << bad;
     if (!parsed) EXPECT_EQ(parsed.error().reason, "config_invalid");
