@@ -144,14 +144,26 @@ Result<std::vector<Certificate>> Certificate::all_from_pem(std::string_view pem)
 Result<RevocationList> RevocationList::parse(std::string_view bytes) {
   const CleanErrors clean;
   if (bytes.size() > kMaxRevocationBytes) return fail("certificate_malformed", "the revocation list is too long");
-  X509_CRL* crl = nullptr;
-  if (bytes.starts_with("-----BEGIN")) {
-    crl = PEM_read_bio_X509_CRL(memory_bio(bytes).get(), nullptr, nullptr, nullptr);
-  } else {
-    crl = d2i_X509_CRL_bio(memory_bio(bytes).get(), nullptr);
+  const unsigned char* at = as_bytes(bytes).data();
+  X509_CRL* crl = d2i_X509_CRL(nullptr, &at, static_cast<long>(bytes.size()));
+  if (crl == nullptr) return fail("certificate_malformed", "the revocation list is not DER");
+  RevocationList out(crl);
+  if (at != as_bytes(bytes).data() + bytes.size()) {
+    return fail("certificate_malformed", "bytes stand after the revocation list");
   }
-  if (crl == nullptr) return fail("certificate_malformed", "the revocation list is neither DER nor PEM");
-  return RevocationList(crl);
+  return out;
+}
+
+Result<std::vector<RevocationList>> RevocationList::all_from_pem(std::string_view pem) {
+  const CleanErrors clean;
+  const Bio bio = memory_bio(pem);
+  std::vector<RevocationList> out;
+  while (X509_CRL* crl = PEM_read_bio_X509_CRL(bio.get(), nullptr, nullptr, nullptr))
+    out.push_back(RevocationList(crl));
+  if (out.empty() || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE) {
+    return fail("certificate_malformed", "the file is not a list of PEM revocation lists");
+  }
+  return out;
 }
 
 Bytes Certificate::der() const {

@@ -47,10 +47,12 @@ class Certificate {
   std::unique_ptr<x509_st, Free> x509_;
 };
 
-/// A list of revoked certificates, DER or PEM.
+/// A list of revoked certificates.
 class RevocationList {
  public:
   static Result<RevocationList> parse(std::string_view bytes);  ///< "certificate_malformed"
+  /// All lists of a PEM file, at least one. "certificate_malformed".
+  static Result<std::vector<RevocationList>> all_from_pem(std::string_view pem);
   X509_crl_st* get() const { return crl_.get(); }
 
  private:

@@ -48,7 +48,7 @@ TEST(Certificate, RefusesWhatIsNone) {
   EXPECT_FALSE(Certificate::all_from_pem("").has_value());
   EXPECT_FALSE(Certificate::all_from_pem("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").has_value());
   EXPECT_FALSE(RevocationList::parse("").has_value());
-  EXPECT_FALSE(RevocationList::parse("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n").has_value());
+  EXPECT_FALSE(RevocationList::all_from_pem("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n").has_value());
 }
 
 }  // namespace

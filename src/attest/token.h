@@ -49,8 +49,8 @@ void validate_token_policy(const Json& json, const TokenProfiles& profiles);
 /// request in lower hex, or the base64 of that text, as services give back what they were handed.
 Verdict check_token_claims(std::string_view payload, const TokenPolicy& policy, const Digest& request, UnixMs now);
 
-/// `evidence` is {"type": "token", "token": compact JWS, "config_sha256"?}. The claims' token_id is to be taken once.
-/// Throws "attestation_unavailable" where the issuer's keys cannot be had.
+/// `evidence` is {"type": "token", "token": compact JWS, "config_sha256"?}. The claims' token_id serves once, because
+/// the nonce in `request` does. Throws "attestation_unavailable" where the issuer's keys cannot be had.
 Verdict verify_token(const Json& evidence, const Json& policy, const Digest& request, const TokenTrust& trust,
                      UnixMs now);
 

@@ -25,7 +25,7 @@ struct Check {
 
 struct Claims {
   Json facts = Json::object();  ///< what was verified, for the event of the release
-  std::string token_id;         ///< `jti` of a token: the store takes it once; empty for other evidence
+  std::string token_id;         ///< `jti` of a token, for the record; empty for other evidence
   UnixMs token_expires_at = 0;  ///< until then the store remembers token_id
 };
 

@@ -17,8 +17,8 @@ struct Trust {
 /// True for the kinds that verify_evidence knows.
 bool is_verified_kind(std::string_view kind);
 
-/// The policy of a contract when it is made or changed; throws "contract_invalid" naming the field. Other kinds are not
-/// this function's business.
+/// The policy of a contract when it is made or changed; throws "contract_invalid" naming the field, also where the
+/// operator configured nothing that could verify it. Other kinds are not this function's business.
 void validate_attestation_policy(std::string_view kind, const Json& policy, const Trust& trust);
 
 /// `request` is the evidence digest of wire 1.1. A kind that is not known is refused ("attestation_kind"). Throws

@@ -18,7 +18,7 @@
 namespace tb::controlplane {
 namespace {
 
-constexpr std::array<Setting, 22> kSettings = {{
+constexpr std::array<Setting, 25> kSettings = {{
     {"addr", "127.0.0.1:8080", "where to listen; plain HTTP on loopback only"},
     {"allow_unauthenticated_sentinels", "false", "allow contracts with authentication none"},
     {"client_ca_path", "", "PEM file of the authority that signs sentinels' certificates"},
@@ -33,6 +33,8 @@ constexpr std::array<Setting, 22> kSettings = {{
     {"public_url", "", "base of signed URLs, as sentinels reach this service"},
     {"rate_limit", "200", "requests a second that one credential may make on this node; 0: no limit"},
     {"rate_limit_burst", "1000", "requests that one credential may make at once, after a rest"},
+    {"snp_revocations", "", "PEM file of AMD's revocation lists, kept current by the operator"},
+    {"snp_roots", "", "PEM file of AMD's root certificates (ARK), for contracts with attestation snp"},
     {"store", "filesystem:", "filesystem:DIR of the embedded store, or azure:ACCOUNT/CONTAINER/PREFIX with {tenant}"},
     {"store_ca_path", "", "PEM file of the authority of an azure: store, if not the system's"},
     {"store_credential", "", "key-file:PATH, client-secret[-file:PATH], workload-identity or managed-identity"},
@@ -40,6 +42,7 @@ constexpr std::array<Setting, 22> kSettings = {{
     {"tls_cert_path", "", "PEM file of the certificate chain"},
     {"tls_key_path", "", "PEM file of the certificate's key"},
     {"tls_require_client_cert", "false", "refuse connections without a client certificate"},
+    {"token_issuers", "", "JSON file of the services whose attestation tokens count, and their keys"},
     {"url_seconds", "3600", "longest life of a signed URL, in seconds, at most 3600"},
 }};
 
@@ -303,6 +306,9 @@ Config load_config(const std::map<std::string, std::string>& flags, const Enviro
   take_tls(values, config);
   take_public_url(values, config);
   config.allow_unauthenticated_sentinels = values.truth("allow_unauthenticated_sentinels");
+  config.attestation = {.snp_roots = values.of("snp_roots"),
+                        .snp_revocations = values.of("snp_revocations"),
+                        .token_issuers = values.of("token_issuers")};
   config.url_seconds = values.number("url_seconds", 1, 3600);
   config.rate_limit = {.per_second = values.number("rate_limit", 0, 1000000),
                        .burst = values.number("rate_limit_burst", 1, 1000000)};

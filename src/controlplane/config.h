@@ -13,6 +13,7 @@
 #include "azure/tenant_stores.h"
 #include "base/json.h"
 #include "base/secret.h"
+#include "controlplane/attestation_trust.h"
 #include "controlplane/kek_source.h"
 #include "controlplane/rate_limits.h"
 #include "http/listen.h"
@@ -45,6 +46,7 @@ struct Config {
   std::optional<azure::StoreSettings> remote_store;  ///< of `azure:`, or where a tenant has a place of its own
   std::optional<http::TlsConfig> tls;
   bool allow_unauthenticated_sentinels = false;
+  AttestationFiles attestation;
   std::int64_t url_seconds = 3600;
   RateLimit rate_limit;
   obs::Level log_level = obs::Level::kInfo;

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 
+#include "attest/verify_evidence.h"
 #include "base/clock.h"
 #include "blob/signing_store.h"
 #include "controlplane/blob_files.h"
@@ -44,6 +45,7 @@ struct Deps {
   obs::Log log;
   obs::Metrics& metrics;
   RateLimits& rate_limits;
+  const attest::Trust& attestation_trust;
   bool allow_unauthenticated_sentinels = false;
   std::int64_t url_seconds = 3600;
   blob::SigningStore* signing_store = nullptr;  ///< where tenants keep blobs elsewhere, and we sign their URLs

@@ -18,12 +18,13 @@ store::ContractRow row_of(const http::Request& request, const std::string& tenan
   return std::move(*row);
 }
 
-/// What the operator's flags do not allow cannot be agreed either.
+/// What the operator's settings do not allow, or could never verify, cannot be agreed either.
 void check_allowed(const api::ContractTerms& terms, const Deps& deps) {
   if (terms.authentication == "none" && !deps.allow_unauthenticated_sentinels) {
     throw Error("contract_invalid", "authentication none is not allowed by this control plane")
         .with_hint("use token or mtls, or let the operator set TB_CP_ALLOW_UNAUTHENTICATED_SENTINELS");
   }
+  attest::validate_attestation_policy(terms.attestation, terms.attestation_policy, deps.attestation_trust);
 }
 
 http::Response with_token(int status, Json body, const std::string& token, const Deps& deps) {

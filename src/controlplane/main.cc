@@ -6,6 +6,7 @@
 
 #include <cstdio>
 
+#include "azure/attestation_profile.h"
 #include "azure/tenant_stores.h"
 #include "controlplane/admin.h"
 #include "controlplane/backup.h"
@@ -46,6 +47,8 @@ void serve(Config config) {
   if (config.remote_store) remote_store.emplace(std::move(*config.remote_store));
   obs::Metrics metrics;
   RateLimits rate_limits(config.rate_limit);
+  attest::Trust attestation_trust = load_attestation_trust(config.attestation, fetch_over_https());
+  attestation_trust.token.profiles.emplace(azure::kConfidentialVmProfile, azure::confidential_vm_profile());
   PublicUrl public_url;
   public_url.set(config.public_url);
   HintBoard hints(*store, log.named("hints"));
@@ -59,6 +62,7 @@ void serve(Config config) {
             .log = log,
             .metrics = metrics,
             .rate_limits = rate_limits,
+            .attestation_trust = attestation_trust,
             .allow_unauthenticated_sentinels = config.allow_unauthenticated_sentinels,
             .url_seconds = config.url_seconds,
             .signing_store = remote_store ? &*remote_store : nullptr};

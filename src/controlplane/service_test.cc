@@ -25,7 +25,8 @@ ServiceTest::ServiceTest()
             .clock = [this] { return now_; },
             .log = {},
             .metrics = metrics_,
-            .rate_limits = rate_limits_},
+            .rate_limits = rate_limits_,
+            .attestation_trust = attestation_trust_},
       router_(make_router(deps_)),
       key_(random_key()) {
   public_url_.set("https://cp.example");

@@ -82,6 +82,7 @@ class ServiceTest : public testing::Test {
   HintBoard hints_;
   obs::Metrics metrics_;
   RateLimits rate_limits_{{.per_second = 0}};
+  attest::Trust attestation_trust_;
   Deps deps_;
   http::Router router_;
   std::string provider_, other_provider_, operator_, auditor_;
