@@ -7,6 +7,7 @@
 #include "api/grant.h"
 #include "base/crypto.h"
 #include "controlplane/caller.h"
+#include "controlplane/evidence_check.h"
 #include "controlplane/handlers.h"
 #include "controlplane/policy.h"
 #include "controlplane/sentinel_credential.h"
@@ -26,6 +27,7 @@ struct Case {
   store::ProofOnce proof;
   Bytes digest;  ///< of the request: what tells its repetition from another
   Facts facts;
+  EvidenceVerdict evidence;
 };
 
 store::Event event_of(const Case& c, std::string type) {
@@ -37,6 +39,7 @@ store::Event event_of(const Case& c, std::string type) {
   event.detail.set("hw_id", c.request.hw_id);
   event.detail.set("client_version", c.request.client_version);
   if (!c.proof.sentinel_key.empty()) event.detail.set("sentinel_key", c.proof.sentinel_key);
+  c.evidence.write_to(event.detail);
   return event;
 }
 
@@ -61,11 +64,17 @@ Facts facts_of(const Case& c, Deps& deps) {
   return facts;
 }
 
+void check_evidence_of(Case& c, Deps& deps) {
+  c.evidence = check_evidence(c.row.contract.terms, c.request, c.one_time_key ? c.one_time_key->thumbprint() : "",
+                              c.facts.nonce_valid.value_or(false), deps.attestation_trust, c.facts.now);
+  c.facts.attested = c.evidence.facts.has_value();
+}
+
 http::Response deny(const Case& c, std::string_view reason, Deps& deps) {
   store::Event event = event_of(c, "license_denied");
   event.detail.set("reason", reason);
   deps.store.append_event(event);
-  return denied(reason, deps);
+  return denied(reason, deps, {.detail = reason == "attestation_failed" ? c.evidence.detail() : "", .retry_after_seconds = {}});
 }
 
 /// With when to ask again: a lease that is not renewed ends then, and one that is moves that time on.
@@ -77,8 +86,8 @@ http::Response deny_seat(const Case& c, Deps& deps) {
   const auto end = deps.store.next_seat_end(contract.tenant, contract.contract_id, c.facts.now);
   if (!end || c.facts.is_renewal) return denied("seat_limit", deps);
   constexpr std::int64_t kLongestWaitSeconds = 3600;
-  return denied("seat_limit", deps,
-                std::clamp<std::int64_t>((*end - c.facts.now + 999) / 1000, 1, kLongestWaitSeconds));
+  const auto wait = std::clamp<std::int64_t>((*end - c.facts.now + 999) / 1000, 1, kLongestWaitSeconds);
+  return denied("seat_limit", deps, {.detail = "", .retry_after_seconds = wait});
 }
 
 /// The first machine of a pin_first contract is remembered here, pending; the decision itself stays pure.
@@ -283,6 +292,7 @@ http::Response handle_authorize(const http::Request& request, Deps& deps) {
     c.asset = deps.store.find_asset(c.row.contract.tenant, c.request.asset_id);
     if (attempt == 0) {
       c.facts = facts_of(c, deps);
+      check_evidence_of(c, deps);
     } else {
       c.facts.pin = c.row.pin;
     }

@@ -75,17 +75,18 @@ std::optional<ProvenSentinel> proven_sentinel(const http::Request& request, cons
   return ProvenSentinel{.row = std::move(*row), .proof = verified_proof(request, deps)};
 }
 
-http::Response denied(std::string_view reason, Deps& deps, std::optional<std::int64_t> retry_after_seconds) {
+http::Response denied(std::string_view reason, Deps& deps, DenialWords words) {
   deps.metrics
       .counter("tb_cp_denials_total", "authorize requests that were denied, by reason",
                {{"reason", std::string(reason)}})
       .add();
+  if (words.detail.empty()) words.detail = denial_detail(reason);
   const api::Denial denial{.reason = std::string(reason),
-                           .detail = std::string(denial_detail(reason)),
+                           .detail = std::move(words.detail),
                            .known = true,
-                           .retry_after_seconds = retry_after_seconds};
+                           .retry_after_seconds = words.retry_after_seconds};
   http::Response response = http::json(403, denial.to_json());
-  if (retry_after_seconds) response.headers.set("Retry-After", std::to_string(*retry_after_seconds));
+  if (words.retry_after_seconds) response.headers.set("Retry-After", std::to_string(*words.retry_after_seconds));
   return response;
 }
 

@@ -30,8 +30,13 @@ struct ProvenSentinel {
 /// has no key and proof_required(); the store refuses a lease of another key.
 std::optional<ProvenSentinel> proven_sentinel(const http::Request& request, const std::string& contract_id, Deps& deps);
 
+/// What a denial says beside its reason.
+struct DenialWords {
+  std::string detail;  ///< in the place of the reason's own sentence, if not empty
+  std::optional<std::int64_t> retry_after_seconds;
+};
+
 /// 403 with `status: denied`, counted by reason. `authentication_required` is one fixed body.
-http::Response denied(std::string_view reason, Deps& deps,
-                      std::optional<std::int64_t> retry_after_seconds = std::nullopt);
+http::Response denied(std::string_view reason, Deps& deps, DenialWords words = {});
 
 }  // namespace tb::controlplane
