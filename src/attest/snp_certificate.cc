@@ -9,6 +9,8 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include <algorithm>
+
 namespace tb::attest {
 namespace {
 
@@ -127,6 +129,8 @@ Result<Certificate> Certificate::from_der(ByteView der) {
   if (x == nullptr) return fail("certificate_malformed", "the certificate is not DER");
   Certificate out(x);
   if (at != der.data() + der.size()) return fail("certificate_malformed", "bytes stand after the certificate");
+  // OpenSSL reads looser encodings (BER), in which one certificate has many forms.
+  if (!std::ranges::equal(out.der(), der)) return fail("certificate_malformed", "the certificate is not strict DER");
   return out;
 }
 

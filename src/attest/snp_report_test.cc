@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "attest/snp_certificate.h"
+#include "base/fs.h"
 
 namespace tb::attest {
 namespace {
@@ -39,6 +40,15 @@ TEST(SnpReport, RefusesEveryOtherLength) {
     ASSERT_FALSE(report.has_value()) << size;
     EXPECT_EQ(report.error().id, "snp_report_form");
   }
+}
+
+TEST(Certificate, HasOneFormOnly) {
+  // Found by fuzzing: OpenSSL takes it, and writes other bytes.
+  const std::string text =
+      value_or_throw(read_small_file(std::string(TB_SOURCE_DIR) + "/fuzz/corpus/snp_report/not-strict-der.der"));
+  const auto certificate = Certificate::from_der(as_bytes(text));
+  ASSERT_FALSE(certificate.has_value());
+  EXPECT_EQ(certificate.error().message, "the certificate is not strict DER");
 }
 
 TEST(Certificate, RefusesWhatIsNone) {
