@@ -32,6 +32,8 @@ std::vector<EveryRouteTest::Sample> EveryRouteTest::samples() {
       {"POST", "/api/v1/license/authorize", "/api/v1/license/authorize", authorize_body("c1").dump()},
       {"POST", "/api/v1/license/release", "/api/v1/license/release", release},
       {"POST", "/api/v1/license/challenge", "/api/v1/license/challenge", license},
+      {"GET", "/api/v1/license/events", "/api/v1/license/events?contract_id=c1&policy_version=1&lease_id=" + lease_id_,
+       ""},
       {"POST", "/api/v1/assets/register", "/api/v1/assets/register", register_body("m").dump()},
       {"GET", "/api/v1/assets", "/api/v1/assets", ""},
       {"GET", "/api/v1/assets/{id}", "/api/v1/assets/m", ""},
