@@ -39,7 +39,7 @@ class PostgresServer {
     std::filesystem::create_directories(dir_);
     if (getuid() == 0) EXPECT_EQ(chown(dir_.c_str(), kNobody, kNobody), 0);
     const pid_t initdb = spawn({programs() + "/initdb", "-D", dir_ + "/data", "-U", "tb", "--auth=trust", "-E", "UTF8",
-                                "--locale=C.UTF-8", "--no-instructions"});
+                                "--locale=C.UTF-8", "--no-instructions", "--no-sync"});
     int status = 0;
     waitpid(initdb, &status, 0);
     EXPECT_EQ(status, 0) << "initdb failed, see " << dir_ << "/log";

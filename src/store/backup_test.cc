@@ -93,7 +93,13 @@ TEST_P(BackupTest, EverythingComesBackAndGoesOn) {
   {
     const auto store = from_.open_store();
     // More than a page of rows.
-    for (int i = 0; i < 600; ++i) store->append_event(event("e" + std::to_string(i)));
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 12; ++t) {
+      threads.emplace_back([&] {
+        for (int i = 0; i < 50; ++i) store->append_event(event("e"));
+      });
+    }
+    threads.clear();
     before = lines(*store);
   }
   const auto made = back_up(*from_.connect(), file_);

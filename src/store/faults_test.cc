@@ -137,13 +137,14 @@ TEST_F(StoreFaults, ADatabaseHeldByAnotherProcessIsBusy) {
   EXPECT_EQ(subjects(store), (std::set<std::string>{"one", "three"}));
 }
 
+/// A server that these tests may stop; each has a database of its own.
 class ServerFaults : public testing::Test {
  protected:
+  static void TearDownTestSuite() { server_.reset(); }
   void SetUp() override {
     if (sql::PostgresServer::programs().empty()) GTEST_SKIP() << sql::PostgresServer::kMissing;
-    server_ = std::make_unique<sql::PostgresServer>();
-    database_ = server_->make_database();
-    store_ = open_postgres_store(server_->url(database_));
+    if (!server_) server_ = std::make_unique<sql::PostgresServer>();
+    store_ = open_postgres_store(server_->url(server_->make_database()));
   }
   /// The same store again, in a while.
   void wait_until_it_answers() {
@@ -153,8 +154,7 @@ class ServerFaults : public testing::Test {
     }
     ADD_FAILURE() << "the store did not come back";
   }
-  std::unique_ptr<sql::PostgresServer> server_;
-  std::string database_;
+  static inline std::unique_ptr<sql::PostgresServer> server_;
   std::unique_ptr<Store> store_;
 };
 

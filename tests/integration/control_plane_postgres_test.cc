@@ -24,9 +24,10 @@ constexpr int kSeats = 5;
 
 class ControlPlaneOnPostgres : public testing::Test {
  protected:
+  static void TearDownTestSuite() { server_.reset(); }
   void SetUp() override {
     if (sql::PostgresServer::programs().empty()) GTEST_SKIP() << sql::PostgresServer::kMissing;
-    server_ = std::make_unique<sql::PostgresServer>();
+    if (!server_) server_ = std::make_unique<sql::PostgresServer>();
     const std::string url = server_->url(server_->make_database()).reveal();
     std::filesystem::create_directories(dir_);
     // Both nodes have the KEK, the store of objects and the database in common.
@@ -39,7 +40,6 @@ class ControlPlaneOnPostgres : public testing::Test {
   }
   void TearDown() override {
     nodes_.clear();
-    server_.reset();
     std::filesystem::remove_all(dir_);
   }
 
@@ -71,7 +71,7 @@ class ControlPlaneOnPostgres : public testing::Test {
   }
 
   const std::string dir_ = testing::TempDir() + "tb-nodes-" + random_token(8);
-  std::unique_ptr<sql::PostgresServer> server_;
+  static inline std::unique_ptr<sql::PostgresServer> server_;
   std::vector<std::unique_ptr<ControlPlaneNode>> nodes_;
   std::string provider_, activation_;
 };
