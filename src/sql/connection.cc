@@ -11,6 +11,9 @@ Statement& Statement::bind(std::int64_t value) {
 }
 
 Statement& Statement::bind(std::string_view value) {
+  if (value.find('\0') != std::string_view::npos) {
+    throw Error("field_invalid", "a text must not hold a NUL character");
+  }
   raw_->bind_text(value);
   return *this;
 }

@@ -43,7 +43,7 @@ class Statement {
  public:
   explicit Statement(std::unique_ptr<RawStatement> raw) : raw_(std::move(raw)) {}
 
-  /// The next parameter, in order.
+  /// The next parameter, in order. A text is UTF-8 without NUL, which PostgreSQL cannot hold: else "field_invalid".
   Statement& bind(std::int64_t value);
   Statement& bind(int value) { return bind(static_cast<std::int64_t>(value)); }
   Statement& bind(std::string_view value);

@@ -77,6 +77,7 @@ std::string_view reason_of(std::string_view state) {
   if (state == "55P03" || state == "57014" || state == "25P03") return "database_busy";
   if (state == "53100") return "disk_full";
   if (state == "53200") return "out_of_memory";
+  if (state == "22021") return "field_invalid";
   if (state == "42501") return "permission_denied";
   return "database_failed";
 }

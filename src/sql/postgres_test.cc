@@ -68,6 +68,14 @@ TEST_F(PostgresTest, ValuesComeBackAsTheyWere) {
   EXPECT_FALSE(row.is_null(0)) << "no bytes are not null";
 }
 
+TEST_F(PostgresTest, TextThatIsNotUtf8IsTheCallersFault) {
+  const auto db = open();
+  for (const auto* text : {"\xff", "\xc3", "a\xed\xa0\x80"}) {
+    EXPECT_EQ(reason_of([&] { db->prepare("SELECT 1 WHERE ? = 'a'").bind(text).step(); }), "field_invalid");
+  }
+  EXPECT_TRUE(db->prepare("SELECT 1 WHERE ? = 'a'").bind("a").step());
+}
+
 TEST_F(PostgresTest, MigrationsGoForwardOnlyAndRunOnce) {
   {
     const auto db = open();

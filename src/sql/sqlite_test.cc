@@ -41,7 +41,7 @@ TEST_F(SqliteTest, ValuesComeBackAsTheyWere) {
   const auto db = open_sqlite(path());
   migrate(*db, kSteps);
   const Bytes bytes = {0, 1, 255};
-  const std::string name("a\0b", 3);
+  const std::string name("a'b");
   EXPECT_EQ(db->prepare("INSERT INTO item VALUES (?,?,?,?)")
                 .bind(std::int64_t{1} << 60)
                 .bind(name)
@@ -56,6 +56,12 @@ TEST_F(SqliteTest, ValuesComeBackAsTheyWere) {
   EXPECT_EQ(row.blob(2), bytes);
   EXPECT_FALSE(row.optional_text(3).has_value());
   EXPECT_FALSE(row.step());
+}
+
+TEST_F(SqliteTest, TextHasNoNul) {
+  const auto db = open_sqlite(path());
+  auto statement = db->prepare("SELECT ?");
+  EXPECT_EQ(reason_of([&] { statement.bind(std::string("a\0b", 3)); }), "field_invalid");
 }
 
 TEST_F(SqliteTest, FileIsForItsOwnerOnly) {
