@@ -13,6 +13,8 @@ constexpr std::size_t kMaxGroup = 64;
 /// Of a change whose transaction was rolled back to let another one pass.
 constexpr int kMaxAttempts = 5;
 
+constexpr std::string_view kConflict = "database_conflict";
+
 bool is_unavailable(const Error& error) {
   return error.reason == "database_unavailable";
 }
@@ -20,7 +22,7 @@ bool is_unavailable(const Error& error) {
 }  // namespace
 
 void CommitQueue::run(Body body) {
-  Entry own{.body = std::move(body), .error = nullptr, .done = false, .turn = {}};
+  Entry own{.body = std::move(body), .error = nullptr, .conflicted = false, .done = false, .turn = {}};
   std::unique_lock lock(mutex_);
   queue_.push_back(&own);
   own.turn.wait(lock, [&] { return own.done || (!committing_ && queue_.front() == &own); });
@@ -89,29 +91,38 @@ std::unique_ptr<sql::Transaction> CommitQueue::begin() {
 }
 
 void CommitQueue::commit_group(Group group) {
-  if (group.size() > 1 && commit_together(group)) return;
-  for (Entry* entry : group) commit_alone(*entry);
+  const bool together = group.size() > 1 && commit_together(group);
+  for (Entry* entry : group) {
+    if (!together || entry->conflicted) commit_alone(*entry);
+  }
 }
 
 bool CommitQueue::commit_together(Group group) {
-  const auto all_failed = [&] {
-    for (Entry* entry : group) entry->error = std::current_exception();
+  // To each its own copy: they are thrown, and die, on different threads.
+  const auto all_failed = [&](const Error& error) {
+    for (Entry* entry : group) entry->error = std::make_exception_ptr(error);
     return true;
   };
   std::unique_ptr<sql::Transaction> transaction;
   try {
     transaction = begin();
-  } catch (const Error&) {
-    return all_failed();
+  } catch (const Error& error) {
+    return all_failed(error);
+  } catch (const std::exception&) {
+    return false;
   }
   bool committing = false;
   try {
     for (Entry* entry : group) {
       entry->error = nullptr;
+      entry->conflicted = false;
       db_->execute("SAVEPOINT change");
       Change change(*db_);
       try {
         entry->body(change);
+      } catch (const Error& error) {
+        entry->error = std::current_exception();
+        entry->conflicted = error.reason == kConflict;
       } catch (...) {
         entry->error = std::current_exception();
       }
@@ -123,7 +134,8 @@ bool CommitQueue::commit_together(Group group) {
     return true;
   } catch (const Error& error) {
     // Run again, changes might happen twice.
-    if (committing && is_unavailable(error)) return all_failed();
+    return committing && is_unavailable(error) && all_failed(error);
+  } catch (const std::exception&) {
     return false;
   }
 }
@@ -141,7 +153,7 @@ void CommitQueue::commit_alone(Entry& entry) {
       return;
     } catch (const Error& error) {
       entry.error = std::current_exception();
-      const bool again = error.reason == "database_conflict" || (is_unavailable(error) && !committing && attempt == 1);
+      const bool again = error.reason == kConflict || (is_unavailable(error) && !committing && attempt == 1);
       if (!again || attempt == kMaxAttempts) return;
     } catch (...) {
       entry.error = std::current_exception();

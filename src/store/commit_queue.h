@@ -53,6 +53,7 @@ class CommitQueue {
   struct Entry {
     Body body;
     std::exception_ptr error;
+    bool conflicted = false;  ///< within its group: to be run again, alone
     bool done = false;
     std::condition_variable turn;
   };

@@ -205,7 +205,14 @@ TEST_F(CommitQueueTest, ConflictsAreRunAgainAFewTimes) {
   EXPECT_EQ(run_as_group({[](Change& c) { insert(c, "b"); }, [](Change& c) { insert(c, "c"); }},
                          [&] { faults_.of["COMMIT"] = {"database_conflict"}; }),
             Reasons(2, "nothing"));
-  EXPECT_EQ(items(), (std::set<std::string>{"a", "b", "c"}));
+  bool first = true;
+  EXPECT_EQ(run_as_group({[&](Change& c) {
+                            if (std::exchange(first, false)) throw Error("database_conflict", "");
+                            insert(c, "d");
+                          },
+                          [](Change& c) { insert(c, "e"); }}),
+            Reasons(2, "nothing"));
+  EXPECT_EQ(items(), (std::set<std::string>{"a", "b", "c", "d", "e"}));
 }
 
 TEST_F(CommitQueueTest, WithConnectionLetsOthersGoOnAfterwards) {
