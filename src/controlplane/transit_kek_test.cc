@@ -12,7 +12,6 @@
 #include "controlplane/rekey.h"
 #include "controlplane/service_test.h"
 #include "controlplane/transit_server_test.h"
-#include "store/sqlite_store.h"
 
 namespace tb::controlplane {
 namespace {
@@ -138,7 +137,8 @@ TEST_F(TransitKekTest, AuthorizeAnswers503WhileTheKmsIsDownAndTakesNoSeat) {
             .public_url = public_url_,
             .clock = [this] { return now_; },
             .log = {},
-            .metrics = metrics_};
+            .metrics = metrics_,
+            .rate_limits = deps_.rate_limits};
   router_ = make_router(deps);
   register_asset("m");
   Json terms = Json::object();
