@@ -102,7 +102,7 @@ TEST(TokenVectors, TheTokensIdIsThereToBeTakenOnce) {
 
 std::string refusal(std::string_view options) {
   Json policy = Json::object();
-  policy.set("issuer", "https://a.test");
+  policy.set("issuer", "https://shared.weu.attest.test");
   policy.set("profile", "azure-cvm");
   policy.set("options", value_or_throw(Json::parse(options)));
   try {
