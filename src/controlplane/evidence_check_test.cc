@@ -99,6 +99,10 @@ class Evidence : public ServiceTest {
     return request;
   }
 
+  http::Response patch(const std::string& body) {
+    return call({.method = "PATCH", .target = "/api/v1/contracts/c", .token = provider_, .body = body});
+  }
+
   Issuer issuer_;
   std::string token_;
 };
@@ -152,6 +156,20 @@ TEST_F(Evidence, ARefusalSaysHowToMendItAndKeepsWhatWasExpected) {
   EXPECT_THAT(events.body, HasSubstr(R"("expected":"model = sealed")"));
 }
 
+TEST_F(Evidence, IsHeldAgainstTheContractThatIsInForceWhenTheSeatIsTaken) {
+  // The contract changes after it was read, while the issuer's keys are fetched.
+  std::string stricter(kPolicy);
+  stricter.replace(stricter.find("sealed"), 6, "newest");
+  attestation_trust_.token.issuers.insert_or_assign(
+      std::string(kIssuer), std::make_shared<attest::IssuerKeys>([&] {
+        EXPECT_EQ(patch(R"({"attestation_policy":)" + stricter + "}").status, 200);
+        return issuer_.key_set();
+      }));
+  const auto response = authorize(token_, request_with(jose::PrivateKey::generate(), challenge(), [](Json&) {}));
+  EXPECT_EQ(text_of(response, "reason"), "attestation_failed");
+  EXPECT_THAT(text_of(response, "detail"), HasSubstr("model = sealed"));
+}
+
 TEST_F(Evidence, APolicyThatNobodyCouldVerifyIsNotAgreed) {
   const auto refusal = [&](std::string_view terms) {
     Json json = value_or_throw(Json::parse(terms));
@@ -171,10 +189,7 @@ TEST_F(Evidence, APolicyThatNobodyCouldVerifyIsNotAgreed) {
   EXPECT_THAT(
       refusal(R"({"attestation":"snp","attestation_policy":{"measurements":[")" + std::string(96, 'a') + R"("]}})"),
       HasSubstr("no roots"));
-  const auto patched = call({.method = "PATCH",
-                             .target = "/api/v1/contracts/c",
-                             .token = provider_,
-                             .body = R"({"attestation_policy":{"issuer":"https://issuer.test"}})"});
+  const auto patched = patch(R"({"attestation_policy":{"issuer":"https://issuer.test"}})");
   EXPECT_EQ(patched.status, 400) << patched.body;
 }
 

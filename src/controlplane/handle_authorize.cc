@@ -74,7 +74,8 @@ http::Response deny(const Case& c, std::string_view reason, Deps& deps) {
   store::Event event = event_of(c, "license_denied");
   event.detail.set("reason", reason);
   deps.store.append_event(event);
-  return denied(reason, deps, {.detail = reason == "attestation_failed" ? c.evidence.detail() : "", .retry_after_seconds = {}});
+  return denied(reason, deps,
+                {.detail = reason == "attestation_failed" ? c.evidence.detail() : "", .retry_after_seconds = {}});
 }
 
 /// With when to ask again: a lease that is not renewed ends then, and one that is moves that time on.
@@ -292,10 +293,11 @@ http::Response handle_authorize(const http::Request& request, Deps& deps) {
     c.asset = deps.store.find_asset(c.row.contract.tenant, c.request.asset_id);
     if (attempt == 0) {
       c.facts = facts_of(c, deps);
-      check_evidence_of(c, deps);
     } else {
       c.facts.pin = c.row.pin;
     }
+    // Every time: what the contract asks for may be what has changed.
+    check_evidence_of(c, deps);
     if (auto response = decide_once(c, deps)) return std::move(*response);
   }
   throw Error("database_busy", "the contract kept changing while it was decided on");
