@@ -12,6 +12,7 @@
 #include "controlplane/rekey.h"
 #include "controlplane/service_test.h"
 #include "controlplane/transit_server_test.h"
+#include "store/open.h"
 
 namespace tb::controlplane {
 namespace {
@@ -135,10 +136,12 @@ TEST_F(TransitKekTest, AuthorizeAnswers503WhileTheKmsIsDownAndTakesNoSeat) {
             .keyring = keyring,
             .blobs = blobs_,
             .public_url = public_url_,
+            .hints = hints_,
             .clock = [this] { return now_; },
             .log = {},
             .metrics = metrics_,
-            .rate_limits = deps_.rate_limits};
+            .rate_limits = rate_limits_,
+            .attestation_trust = attestation_trust_};
   router_ = make_router(deps);
   register_asset("m");
   Json terms = Json::object();
