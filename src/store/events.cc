@@ -3,12 +3,6 @@
 
 namespace tb::store {
 
-tlog::ChainHead SqlStore::chain_head(sql::Connection& db) {
-  auto last = db.prepare("SELECT seq, line FROM event ORDER BY seq DESC LIMIT 1");
-  if (!last.step()) return {};
-  return {.records = static_cast<std::uint64_t>(last.integer(0)) + 1, .prev = tlog::leaf_hash(last.text(1))};
-}
-
 void SqlStore::append(sql::Connection& db, const Event& event) {
   Json record = Json::object();
   record.set("ts", to_rfc3339(clock_(), true));
@@ -17,10 +11,13 @@ void SqlStore::append(sql::Connection& db, const Event& event) {
   record.set("actor", event.actor);
   record.set("subject", event.subject);
   record.set("detail", event.detail);
-  tlog::ChainHead head = chain_head(db);
+  EventLog log = event_log(db);
+  tlog::ChainHead head{.records = log.tree.size(), .prev = log.last_leaf};
   const auto seq = static_cast<std::int64_t>(head.records);
   const std::string line = tlog::append_record(head, std::move(record));
   db.prepare("INSERT INTO event (seq, tenant, line) VALUES (?,?,?)").bind(seq).bind(event.tenant).bind(line).run();
+  add_leaf(db, log, head.prev);
+  keep(db, log);
 }
 
 void SqlStore::append_event(const Event& event) {

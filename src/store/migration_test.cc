@@ -60,10 +60,16 @@ class MigrationTest : public testing::TestWithParam<std::string> {
     db->execute(value_or_throw(read_small_file(path)));
     ASSERT_EQ(place_.connect()->schema_version(), 1);
   }
-  /// The number of events, whose chain must verify.
+  /// The number of events, whose chain and tree must verify.
   static std::size_t events(Store& store) {
     tlog::ChainHead head;
-    for (const auto& stored : store.list_events({}, -1, 1000)) tlog::verify_record(head, stored.line);
+    tlog::Frontier tree;
+    for (const auto& stored : store.list_events({}, -1, 1000)) {
+      tlog::verify_record(head, stored.line);
+      tree.append(head.prev);
+    }
+    EXPECT_EQ(store.event_tree().size(), head.records);
+    EXPECT_EQ(store.event_tree().root(), tree.root());
     return head.records;
   }
   std::string opening() {

@@ -33,8 +33,10 @@ SqlStore::SqlStore(sql::Opener open, bool shared, Clock clock)
       commits_(opener_),
       shared_(shared),
       clock_(std::move(clock)) {
-  commits_.with_connection([](sql::Connection& db) { sql::migrate(db, schema_steps(db.dialect())); });
-  read([](sql::Connection& db) { return chain_head(db); });
+  commits_.with_connection([](sql::Connection& db) {
+    sql::migrate(db, schema_steps(db.dialect()));
+    take_in_old_events(db);
+  });
 }
 
 void SqlStore::check() {

@@ -78,6 +78,9 @@ class SqlStore final : public Store {
 
   void append_event(const Event& event) override;
   std::vector<StoredEvent> list_events(const Scope& scope, std::int64_t after, std::int64_t limit) override;
+  std::optional<StoredEvent> find_event(const Scope& scope, std::int64_t seq) override;
+  tlog::Frontier event_tree() override;
+  std::vector<Digest> event_hashes(unsigned level, std::uint64_t first, std::uint64_t count) override;
 
  private:
   /// Runs `verb(db)` on a connection that no one else uses, once more if the server turns out to have gone away.
@@ -110,8 +113,18 @@ class SqlStore final : public Store {
     }
   }
 
-  /// Where the chain ends, read inside the transaction that appends: another process may have written since.
-  static tlog::ChainHead chain_head(sql::Connection& db);
+  /// Where chain and tree end: all that the next event needs.
+  struct EventLog {
+    tlog::Frontier tree;
+    Digest last_leaf{};
+  };
+  /// Read inside the transaction that appends: another process may have written since.
+  static EventLog event_log(sql::Connection& db);
+  /// The leaf joins the tree; rows above the leaves are kept as they become complete.
+  static void add_leaf(sql::Connection& db, EventLog& log, const Digest& leaf);
+  static void keep(sql::Connection& db, const EventLog& log);
+  /// Takes in events that a schema without the tree left behind. "chain_broken" if one is missing.
+  static void take_in_old_events(sql::Connection& db);
   void append(sql::Connection& db, const Event& event);
   static std::optional<ContractRow> contract_row(sql::Connection& db, const std::string& tenant,
                                                  const std::string& contract_id);

@@ -1,9 +1,9 @@
 // What the control plane remembers, as verbs of its domain.
 //
 // Every verb is atomic: it happens whole or not at all, also with many callers and many processes, and the event that
-// tells of it is appended to the hash-chained event log in the same transaction. Nothing here judges (that is
-// policy.cc) and nothing here decrypts. `scope` is the tenant whose rows are seen; no scope sees all of them. Functions
-// are thread-safe. They throw Error: "database_busy" (try again), "disk_full", "database_failed".
+// tells of it is appended to the event log, hash chain and Merkle tree, in the same transaction. Nothing here judges
+// (that is policy.cc) and nothing here decrypts. `scope` is the tenant whose rows are seen; no scope sees all of them.
+// Functions are thread-safe. They throw Error: "database_busy" (try again), "disk_full", "database_failed".
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "tlog/tree.h"
 
 namespace tb::store {
 
@@ -280,6 +281,14 @@ class Store {
   virtual void append_event(const Event& event) = 0;
   /// Ascending, `seq` above `after` (-1: from the start).
   virtual std::vector<StoredEvent> list_events(const Scope& scope, std::int64_t after, std::int64_t limit) = 0;
+  /// Nothing if it is another tenant's or not there.
+  virtual std::optional<StoredEvent> find_event(const Scope& scope, std::int64_t seq) = 0;
+
+  // ---- the Merkle tree over the events: each is a leaf, added in the transaction that appends it ----
+  /// The tree as it is now; its size is the number of events.
+  virtual tlog::Frontier event_tree() = 0;
+  /// `count` hashes of a row of tiles from `first` on (tlog::RowReader); fewer where the tree ends.
+  virtual std::vector<Digest> event_hashes(unsigned level, std::uint64_t first, std::uint64_t count) = 0;
 };
 
 }  // namespace tb::store

@@ -44,7 +44,7 @@ Digest empty_root() {
 
 Frontier::Frontier(std::uint64_t size, std::vector<Digest> hashes) : size_(size), hashes_(std::move(hashes)) {
   if (static_cast<std::size_t>(std::popcount(size)) != hashes_.size()) {
-    throw Error("internal", "a frontier does not have the hashes that its size asks for");
+    throw Error("chain_broken", "a frontier does not have the hashes that its size asks for");
   }
 }
 
@@ -75,7 +75,7 @@ Bytes Frontier::to_bytes() const {
 }
 
 Frontier Frontier::from_bytes(std::uint64_t size, ByteView bytes) {
-  if (bytes.size() % Digest().size() != 0) throw Error("internal", "a frontier is cut short");
+  if (bytes.size() % Digest().size() != 0) throw Error("chain_broken", "a frontier is cut short");
   std::vector<Digest> hashes(bytes.size() / Digest().size());
   for (std::size_t i = 0; i < hashes.size(); ++i) {
     std::ranges::copy(bytes.subspan(i * hashes[i].size(), hashes[i].size()), hashes[i].begin());

@@ -29,7 +29,7 @@ struct Node {
 class Frontier {
  public:
   Frontier() = default;
-  /// Throws "internal" unless there is one hash for each bit set in `size`.
+  /// Throws "chain_broken" unless there is one hash for each bit set in `size`.
   Frontier(std::uint64_t size, std::vector<Digest> hashes);
 
   /// Adds a leaf hash; gives the nodes that became complete by it, the leaf's own first.
@@ -38,7 +38,7 @@ class Frontier {
   std::uint64_t size() const { return size_; }
   const std::vector<Digest>& hashes() const { return hashes_; }
 
-  /// The hashes one after the other, for a row or a file, and back. Throws "internal" as the constructor.
+  /// The hashes one after the other, for a row or a file, and back. Throws "chain_broken" as the constructor.
   Bytes to_bytes() const;
   static Frontier from_bytes(std::uint64_t size, ByteView bytes);
 

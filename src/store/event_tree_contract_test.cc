@@ -1,0 +1,76 @@
+// The Merkle tree over the event log, held against whatever backend the parameter makes. spec: C2SP tlog-tiles
+#include "store/store_contract_test.h"
+#include "tlog/chain.h"
+#include "tlog/tile.h"
+
+namespace tb::store {
+namespace {
+
+/// Appends until there are `size` events.
+void grow_to(Store& store, std::int64_t size, const Event& event) {
+  while (static_cast<std::int64_t>(store.event_tree().size()) < size) store.append_event(event);
+}
+
+tlog::RowReader rows_of(Store& store) {
+  return [&store](unsigned level, std::uint64_t first, std::uint64_t count) {
+    return store.event_hashes(level, first, count);
+  };
+}
+
+TEST_P(StoreContract, EveryEventIsALeafOfTheTree) {
+  const auto again = under_test_.open_again();
+  tlog::Frontier expected;
+  for (int i = 0; i < 20; ++i) (i % 2 == 0 ? store() : *again).append_event(event("e" + std::to_string(i)));
+  for (const auto& stored : store().list_events({}, -1, 1000)) expected.append(tlog::leaf_hash(stored.line));
+  EXPECT_EQ(expected.size(), 22U);
+  EXPECT_EQ(store().event_tree().root(), expected.root());
+  EXPECT_EQ(again->event_tree().root(), expected.root());
+  EXPECT_EQ(under_test_.open_again()->event_tree().root(), expected.root());
+}
+
+TEST_P(StoreContract, WhatIsRefusedAddsNoLeaf) {
+  const auto size = store().event_tree().size();
+  EXPECT_FALSE(store().revoke_token("no-such-token", event("token_revoked")));
+  add_asset_and_contract();
+  EXPECT_EQ(store().event_tree().size(), size + 2);
+  EXPECT_THROW(store().create_contract(contract("c"), {}, event("contract_created")), Error);
+  EXPECT_EQ(store().event_tree().size(), size + 2);
+}
+
+TEST_P(StoreContract, ProofsComeOutOfTheKeptRows) {
+  constexpr std::int64_t kSize = 520;
+  grow_to(store(), kSize, event("e"));
+  const auto events = store().list_events({}, -1, 1000);
+  ASSERT_EQ(events.size(), static_cast<std::size_t>(kSize));
+  const tlog::Frontier tree = store().event_tree();
+  for (const std::uint64_t index : {0U, 255U, 256U, 511U, 512U, 519U}) {
+    tlog::TiledNodes nodes(tree.size(), rows_of(store()));
+    const auto proof = tlog::inclusion_proof(index, tree.size(), nodes.reader());
+    EXPECT_TRUE(tlog::verify_inclusion(tlog::leaf_hash(events[index].line), index, tree.size(), proof, tree.root()))
+        << index;
+  }
+  // An older tree is told from the rows of the newer one.
+  tlog::Frontier old;
+  for (std::size_t i = 0; i < 300; ++i) old.append(tlog::leaf_hash(events[i].line));
+  tlog::TiledNodes nodes(tree.size(), rows_of(store()));
+  EXPECT_EQ(tlog::root_at(300, nodes.reader()), old.root());
+  const auto grown = tlog::consistency_proof(300, tree.size(), nodes.reader());
+  EXPECT_TRUE(tlog::verify_consistency(300, old.root(), tree.size(), tree.root(), grown));
+  EXPECT_EQ(store().event_hashes(1, 0, 256).size(), 2U) << "the row above the leaves holds complete tiles only";
+  EXPECT_EQ(store().event_hashes(0, 500, 256).size(), 20U);
+  EXPECT_TRUE(store().event_hashes(2, 0, 256).empty());
+}
+
+TEST_P(StoreContract, AnEventIsFoundByItsNumberInItsTenantOnly) {
+  const auto found = store().find_event({}, 1);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->seq, 1);
+  EXPECT_EQ(found->tenant, "t1");
+  EXPECT_TRUE(store().find_event("t1", 1));
+  EXPECT_FALSE(store().find_event("t2", 1));
+  EXPECT_FALSE(store().find_event({}, 2));
+  EXPECT_FALSE(store().find_event({}, -1));
+}
+
+}  // namespace
+}  // namespace tb::store
