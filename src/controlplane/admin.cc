@@ -7,9 +7,9 @@
 #include "base/crypto.h"
 #include "base/fs.h"
 #include "controlplane/caller.h"
+#include "controlplane/event_log.h"
 #include "controlplane/rekey.h"
 #include "store/open.h"
-#include "tlog/chain.h"
 
 namespace tb::controlplane {
 
@@ -75,16 +75,15 @@ std::string token_lines(store::Store& store) {
   return out;
 }
 
-std::string verify_events(store::Store& store) {
-  constexpr std::int64_t kBatch = 1000;
-  tlog::ChainHead head;
-  for (std::int64_t after = -1;;) {
-    const auto events = store.list_events({}, after, kBatch);
-    for (const auto& event : events) tlog::verify_record(head, event.line);
-    if (static_cast<std::int64_t>(events.size()) < kBatch) break;
-    after = events.back().seq;
+std::string verify_events_against(store::Store& store, const std::string& checkpoint_path, const Keyring& keyring) {
+  if (checkpoint_path.empty()) return verify_events(store);
+  const auto note = tlog::Note::parse(value_or_throw(read_small_file(checkpoint_path, tlog::kMaxNoteBytes)));
+  const auto& identity = keyring.identity().public_key();
+  const auto earlier = tlog::verified_checkpoint(note, identity);
+  if (earlier.origin != events_origin(identity)) {
+    throw Error("proof_mismatch", "the checkpoint is of another log: " + earlier.origin);
   }
-  return fmt::format("{} records, head {}", head.records, to_hex(head.prev));
+  return verify_events(store, earlier) + fmt::format(", continues the checkpoint of {} records", earlier.size);
 }
 
 void revoke_token(store::Store& store, const std::string& token_id) {

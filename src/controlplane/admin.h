@@ -28,8 +28,9 @@ struct TokenWish {
 SecretString create_token(store::Store& store, const TokenWish& wish, UnixMs now);
 /// One line a token: id, role, tenant, made, expires.
 std::string token_lines(store::Store& store);
-/// Checks the hash chain of the whole event log; its number of records and its head, in words. Throws "chain_broken".
-std::string verify_events(store::Store& store);
+/// verify_events of event_log.h; `checkpoint_path` names a note file that was kept from before, or is empty. It must be
+/// signed by `keyring`'s identity key for this log's origin.
+std::string verify_events_against(store::Store& store, const std::string& checkpoint_path, const Keyring& keyring);
 /// Throws "not_found".
 void revoke_token(store::Store& store, const std::string& token_id);
 

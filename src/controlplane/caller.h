@@ -14,6 +14,7 @@ namespace tb::controlplane {
 inline constexpr std::string_view kPublic = "public";
 inline constexpr std::string_view kSentinel = "sentinel";        ///< the handler looks at the contract's credential
 inline constexpr std::string_view kProvider = "provider";        ///< changes
+inline constexpr std::string_view kAuditor = "auditor";          ///< reads what providers do not
 inline constexpr std::string_view kReader = "provider,auditor";  ///< reads
 
 /// The router's gate: throws "token_refused" or "role_denied", or sets Request::caller to the store::Token.

@@ -52,7 +52,8 @@ CommandLineOutcome parse_command_line(int argc, char** argv, const std::string& 
       ->add_flag("--json", line.json, "as JSON");
   CLI::App* events = app.add_subcommand("events", "the event log");
   events->require_subcommand(1)->fallthrough();
-  command(events, "verify", "check the hash chain of the whole log", Command::kEventsVerify);
+  command(events, "verify", "check the hash chain and the Merkle tree of the whole log", Command::kEventsVerify)
+      ->add_option("--checkpoint", line.checkpoint_path, "a checkpoint kept from before, which the log must continue");
   CLI::App* backup =
       command(&app, "backup", "copy the database into a new file, while the service runs", Command::kBackup);
   backup->add_option("--out", line.backup_path, "the file; it never holds the KEK")->required();

@@ -33,6 +33,7 @@ struct CommandLine {
   bool force = false;
   std::string rekey_to;
   bool json = false;
+  std::string checkpoint_path;
 };
 
 /// Help, version and faults are answered on the console here: then there is nothing to do but to exit with the status.

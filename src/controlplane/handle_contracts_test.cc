@@ -1,6 +1,7 @@
 // spec: wire 1.2 and 1.3; tokens
 #include <gtest/gtest.h>
 
+#include "controlplane/event_log.h"
 #include "controlplane/service_test.h"
 #include "store/open.h"
 #include "tlog/chain.h"

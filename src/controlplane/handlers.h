@@ -36,6 +36,11 @@ http::Response handle_evict_lease(const http::Request& request, Deps& deps);
 http::Response handle_set_hardware(const http::Request& request, Deps& deps);
 // handle_events.cc
 http::Response handle_list_events(const http::Request& request, Deps& deps);
+// handle_log.cc
+http::Response handle_log_checkpoint(const http::Request& request, Deps& deps);
+http::Response handle_log_consistency(const http::Request& request, Deps& deps);
+http::Response handle_log_tile(const http::Request& request, Deps& deps);
+http::Response handle_event_proof(const http::Request& request, Deps& deps);
 // handle_health.cc
 http::Response handle_healthz(const http::Request& request, Deps& deps);
 http::Response handle_readyz(const http::Request& request, Deps& deps);

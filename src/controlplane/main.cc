@@ -118,7 +118,7 @@ int run(const CommandLine& line) {
       revoke_token(*store, line.token_id);
       break;
     case Command::kEventsVerify:
-      fmt::print("{}\n", verify_events(*store));
+      fmt::print("{}\n", verify_events_against(*store, line.checkpoint_path, open_keyring(config, *store)));
       break;
     case Command::kRekey:
       fmt::print("{}\n", rekey_to(config, line.rekey_to, *store));

@@ -11,9 +11,9 @@
 
 namespace tb::controlplane {
 
-ServiceTest::ServiceTest()
+ServiceTest::ServiceTest(const std::string& database)
     : dir_(testing::TempDir() + "tb-service-" + random_token(8)),
-      store_(store::open_sqlite_store(":memory:", [this] { return now_; })),
+      store_(store::open_sqlite_store(database, [this] { return now_; })),
       keyring_(kek_from_hex(std::string(64, '1')), *store_),
       blobs_(dir_),
       hints_(*store_, {}, {.look_ms = 5, .wait_ms = 600'000, .max_waiters = 3}),

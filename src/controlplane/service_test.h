@@ -18,7 +18,8 @@ namespace tb::controlplane {
 
 class ServiceTest : public testing::Test {
  protected:
-  ServiceTest();
+  /// `database`: a file, for tests that reach into it.
+  explicit ServiceTest(const std::string& database = ":memory:");
   ~ServiceTest() override;
 
   struct Call {
