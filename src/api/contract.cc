@@ -5,6 +5,7 @@
 #include <set>
 
 #include "api/asset.h"
+#include "api/usage.h"
 #include "api/version.h"
 
 namespace tb::api {
@@ -194,6 +195,7 @@ void ContractTerms::validate() const {
   if (!one_of(runtime_isolation, {"", "none", "required"})) {
     invalid("runtime_isolation of the contract must be none or required");
   }
+  parse_quotas(quotas);
   if (lease_seconds < 1) invalid("lease_seconds of the contract must be at least 1");
   if (key_release == "plain" && attestation != "none") {
     invalid("key_release plain cannot stand together with an attestation");

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "base/crypto.h"
 #include "tlog/chain.h"
 
 namespace tb::controlplane {
@@ -42,11 +41,11 @@ void compare(const tlog::Frontier& tree, const std::optional<tlog::Checkpoint>& 
 }  // namespace
 
 std::string events_origin(const Ed25519PublicKey& identity) {
-  return fmt::format("trustbridge/{}/events", to_base64url(sha256(identity)));
+  return tlog::keyed_origin(identity, "events");
 }
 
 std::string witness_name(const Ed25519PublicKey& identity) {
-  return fmt::format("trustbridge/{}/witness", to_base64url(sha256(identity)));
+  return tlog::keyed_origin(identity, "witness");
 }
 
 tlog::RowReader event_rows(store::Store& store) {

@@ -11,9 +11,9 @@
 
 namespace tb::controlplane {
 
-/// `trustbridge/<base64url SHA-256 of the identity key>/events`: the origin commits to the key that signs it.
+/// tlog::keyed_origin of `events`.
 std::string events_origin(const Ed25519PublicKey& identity);
-/// `trustbridge/<base64url SHA-256 of the identity key>/witness`: the name of our cosignatures.
+/// tlog::keyed_origin of `witness`: the name of our cosignatures.
 std::string witness_name(const Ed25519PublicKey& identity);
 
 /// Rows of the tree over the events; `store` must outlive it.

@@ -82,6 +82,23 @@ class SqlStore final : public Store {
   tlog::Frontier event_tree() override;
   std::vector<Digest> event_hashes(unsigned level, std::uint64_t first, std::uint64_t count) override;
 
+  std::optional<WitnessedLog> find_audit_log(const std::string& tenant, const std::string& contract_id,
+                                             const std::string& origin) override;
+  WitnessOutcome advance_audit_log(const std::string& tenant, const std::string& contract_id,
+                                   const std::optional<std::uint64_t>& old_size, const WitnessedLog& log,
+                                   const Event& event) override;
+  std::vector<WitnessedLog> list_audit_logs(const std::string& tenant, const std::string& contract_id,
+                                            const std::string& cursor, std::int64_t limit) override;
+
+  UsageOutcome append_usage(const std::string& tenant, const api::UsageReport& report, UnixMs now,
+                            const Event& event) override;
+  std::int64_t usage_since(const std::string& tenant, const std::string& contract_id, const std::string& dimension,
+                           UnixMs since) override;
+  std::vector<UsageSum> list_usage(const Scope& scope, const UsageQuery& query, const std::optional<UsageSum>& after,
+                                   std::int64_t limit) override;
+  std::vector<UsageGap> list_usage_gaps(const Scope& scope, const std::optional<std::string>& contract_id,
+                                        std::int64_t limit) override;
+
  private:
   /// Runs `verb(db)` on a connection that no one else uses, once more if the server turns out to have gone away.
   template <typename Verb>
@@ -138,6 +155,22 @@ class SqlStore final : public Store {
   SeatOutcome refuse_renewal(sql::Connection& db, const SeatRequest& seat, UnixMs now, const Event& event);
   /// False if the proof was used before. One that never came is always good.
   static bool use_proof(sql::Connection& db, const ProofOnce& proof);
+  static std::optional<std::string> asset_of_lease(sql::Connection& db, const std::string& tenant,
+                                                   const std::string& contract_id, const std::string& lease_id);
+  /// Whose usage a report is.
+  struct UsagePlace {
+    std::string tenant, contract_id, lease_id, asset_id;
+  };
+  enum class UsageVerdict { kNew, kRepeated, kConflict };
+  static UsageVerdict judge_usage(sql::Connection& db, const UsagePlace& place, const api::UsageRecord& record,
+                                  const Digest& digest);
+  /// Audit records between the range reported before this one and its first.
+  static std::int64_t missing_before(sql::Connection& db, const UsagePlace& place, const api::UsageRecord& record);
+  static void count_usage(sql::Connection& db, const UsagePlace& place, const api::UsageRecord& record,
+                          const Digest& digest, UnixMs now);
+  /// Within a change: what is new is counted, and all events appended.
+  UsageOutcome take_usage(sql::Connection& db, const UsagePlace& place, const api::UsageReport& report, UnixMs now,
+                          const Event& event);
   /// False if the thumbprint was used before.
   static bool use_jwk(sql::Connection& db, const std::string& thumbprint, UnixMs now);
 

@@ -18,6 +18,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "store/metering.h"
 #include "tlog/tree.h"
 
 namespace tb::store {
@@ -289,6 +290,34 @@ class Store {
   virtual tlog::Frontier event_tree() = 0;
   /// `count` hashes of a row of tiles from `first` on (tlog::RowReader); fewer where the tree ends.
   virtual std::vector<Digest> event_hashes(unsigned level, std::uint64_t first, std::uint64_t count) = 0;
+
+  // ---- audit logs of sentinels ----
+  virtual std::optional<WitnessedLog> find_audit_log(const std::string& tenant, const std::string& contract_id,
+                                                     const std::string& origin) = 0;
+  /// Keeps a checkpoint that was found to continue the one of `old_size`; with none, the log's first. The key stays
+  /// that of the first.
+  virtual WitnessOutcome advance_audit_log(const std::string& tenant, const std::string& contract_id,
+                                           const std::optional<std::uint64_t>& old_size, const WitnessedLog& log,
+                                           const Event& event) = 0;
+  /// By origin, at most `limit` after `cursor` (an origin, or "").
+  virtual std::vector<WitnessedLog> list_audit_logs(const std::string& tenant, const std::string& contract_id,
+                                                    const std::string& cursor, std::int64_t limit) = 0;
+
+  // ---- usage ----
+  /// Counts each record once; what conflicts is left out and the rest counted. `event` says who and of what: the types
+  /// `usage_reported`, `usage_conflict` and `usage_gap` and their details are set here. "lease_not_found" unless the
+  /// lease is the contract's, in whatever state.
+  virtual UsageOutcome append_usage(const std::string& tenant, const api::UsageReport& report, UnixMs now,
+                                    const Event& event) = 0;
+  /// Sum of one dimension over all hours from the one of `since` on.
+  virtual std::int64_t usage_since(const std::string& tenant, const std::string& contract_id,
+                                   const std::string& dimension, UnixMs since) = 0;
+  /// By start, tenant, contract, asset and dimension, at most `limit` after `after`.
+  virtual std::vector<UsageSum> list_usage(const Scope& scope, const UsageQuery& query,
+                                           const std::optional<UsageSum>& after, std::int64_t limit) = 0;
+  /// Audit logs of which records were never reported, as of now.
+  virtual std::vector<UsageGap> list_usage_gaps(const Scope& scope, const std::optional<std::string>& contract_id,
+                                                std::int64_t limit) = 0;
 };
 
 }  // namespace tb::store

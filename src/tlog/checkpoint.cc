@@ -56,6 +56,10 @@ Checkpoint Checkpoint::parse(std::string_view text) {
   return out;
 }
 
+std::string keyed_origin(const Ed25519PublicKey& key, std::string_view log) {
+  return fmt::format("trustbridge/{}/{}", to_base64url(sha256(key)), log);
+}
+
 Note sign_checkpoint(const Checkpoint& checkpoint, const Ed25519PrivateKey& key) {
   Note note{.text = checkpoint.to_text(), .signatures = {}};
   note.signatures.push_back(sign(key, checkpoint.origin, note.text));

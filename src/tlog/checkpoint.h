@@ -28,6 +28,10 @@ std::uint64_t parse_size(std::string_view text, std::string_view what);
 /// 32 bytes in strict base64. Throws "checkpoint_malformed" naming `what`.
 Digest parse_hash(std::string_view text, std::string_view what);
 
+/// `trustbridge/<base64url SHA-256 of the key>/<log>`: an origin that commits to the key that signs it, so that nobody
+/// needs to be told which key is whose.
+std::string keyed_origin(const Ed25519PublicKey& key, std::string_view log);
+
 /// Signed by the log itself, under the name of its origin.
 Note sign_checkpoint(const Checkpoint& checkpoint, const Ed25519PrivateKey& key);
 

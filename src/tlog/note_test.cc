@@ -168,6 +168,12 @@ TEST(Checkpoint, TextIsStrict) {
   }
 }
 
+TEST(Checkpoint, AKeyedOriginIsAKeyNameThatCommitsToTheKey) {
+  const auto key = key_of(1).public_key();
+  EXPECT_EQ(keyed_origin(key, "audit"), "trustbridge/" + to_base64url(sha256(key)) + "/audit");
+  EXPECT_TRUE(valid_key_name(keyed_origin(key, "audit")));
+}
+
 TEST(Checkpoint, OnlyThePinnedKeyUnderTheOriginsNameCounts) {
   const auto log = key_of(1);
   const Checkpoint checkpoint{.origin = "a.example/log", .size = 1, .root = leaf_hash("x"), .extensions = {}};
