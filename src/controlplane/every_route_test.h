@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "api/usage.h"
 #include "controlplane/service_test.h"
+#include "tlog/proof.h"
 
 namespace tb::controlplane {
 
@@ -23,6 +25,8 @@ class EveryRouteTest : public ServiceTest {
   void SetUp() override;
   /// One for every route of the program; a route without one fails the test.
   std::vector<Sample> samples();
+  api::UsageReport usage_report() const;
+  std::string audit_checkpoint() const;
   const http::Route& route_of(const Sample& sample);
   http::Response send(const Sample& sample, const std::string& token, const std::string& body) {
     return call({.method = sample.method, .target = sample.target, .token = token, .body = body});

@@ -5,6 +5,7 @@
 
 #include "api/authorize.h"
 #include "api/grant.h"
+#include "api/usage.h"
 #include "base/crypto.h"
 #include "controlplane/caller.h"
 #include "controlplane/evidence_check.h"
@@ -43,6 +44,14 @@ store::Event event_of(const Case& c, std::string type) {
   return event;
 }
 
+std::map<std::string, std::int64_t> used_of(const api::Contract& contract, UnixMs now, Deps& deps) {
+  std::map<std::string, std::int64_t> used;
+  for (const auto& [dimension, quota] : api::parse_quotas(contract.terms.quotas)) {
+    used[dimension] = deps.store.usage_since(contract.tenant, contract.contract_id, dimension, quota.since(now));
+  }
+  return used;
+}
+
 Facts facts_of(const Case& c, Deps& deps) {
   Facts facts;
   facts.now = deps.clock();
@@ -57,6 +66,7 @@ Facts facts_of(const Case& c, Deps& deps) {
   facts.evidence_came = c.request.attestation.has_value();
   facts.pin = c.row.pin;
   facts.url_seconds = deps.url_seconds;
+  facts.used = used_of(c.row.contract, facts.now, deps);
   if (c.request.nonce) {
     facts.nonce_valid = deps.store.use_nonce(c.row.contract.tenant, c.row.contract.contract_id,
                                              token_hash(*c.request.nonce), facts.now);
@@ -295,6 +305,7 @@ http::Response handle_authorize(const http::Request& request, Deps& deps) {
       c.facts = facts_of(c, deps);
     } else {
       c.facts.pin = c.row.pin;
+      c.facts.used = used_of(c.row.contract, c.facts.now, deps);
     }
     // Every time: what the contract asks for may be what has changed.
     check_evidence_of(c, deps);

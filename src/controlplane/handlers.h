@@ -41,6 +41,12 @@ http::Response handle_log_checkpoint(const http::Request& request, Deps& deps);
 http::Response handle_log_consistency(const http::Request& request, Deps& deps);
 http::Response handle_log_tile(const http::Request& request, Deps& deps);
 http::Response handle_event_proof(const http::Request& request, Deps& deps);
+// handle_audit.cc
+http::Response handle_audit_checkpoint(const http::Request& request, Deps& deps);
+http::Response handle_list_audit_logs(const http::Request& request, Deps& deps);
+// handle_usage.cc
+http::Response handle_report_usage(const http::Request& request, Deps& deps);
+http::Response handle_list_usage(const http::Request& request, Deps& deps);
 // handle_health.cc
 http::Response handle_healthz(const http::Request& request, Deps& deps);
 http::Response handle_readyz(const http::Request& request, Deps& deps);

@@ -18,9 +18,12 @@ struct PageQuery {
   std::string cursor;
 };
 
-/// Throws "usage" for a limit that is no number from 1 to kMaxPageItems, "bad_query" for other parameters.
-inline PageQuery page_query(const http::Request& request) {
-  request.query.only({"limit", "cursor", "tenant"});
+/// Throws "usage" for a limit that is no number from 1 to kMaxPageItems, "bad_query" for parameters that are neither
+/// its own nor in `more`.
+inline PageQuery page_query(const http::Request& request, std::initializer_list<std::string_view> more = {}) {
+  std::vector<std::string_view> known = {"limit", "cursor", "tenant"};
+  known.insert(known.end(), more.begin(), more.end());
+  request.query.only(known);
   PageQuery page;
   page.cursor = request.query.one("cursor").value_or("");
   if (const auto text = request.query.one("limit")) {

@@ -5,6 +5,7 @@
 #include <array>
 #include <utility>
 
+#include "api/usage.h"
 #include "api/version.h"
 
 namespace tb::controlplane {
@@ -57,6 +58,14 @@ std::string_view hardware_fault(const api::Hardware& hardware, const Facts& fact
   return "hardware_mismatch";
 }
 
+/// What is used up may be a little more than the limit: usage is reported after it happened.
+bool quota_is_used_up(const api::ContractTerms& terms, const Facts& facts) {
+  return std::ranges::any_of(api::parse_quotas(terms.quotas), [&](const auto& quota) {
+    const auto used = facts.used.find(quota.first);
+    return used == facts.used.end() || used->second >= quota.second.limit;
+  });
+}
+
 std::string_view fault(const api::Contract& contract, const Facts& facts) {
   const auto& terms = contract.terms;
   if (!facts.authenticated) return "authentication_required";
@@ -75,6 +84,7 @@ std::string_view fault(const api::Contract& contract, const Facts& facts) {
     if (!facts.evidence_came) return "attestation_required";
     if (!facts.attested) return "attestation_failed";
   }
+  if (quota_is_used_up(terms, facts)) return "quota_exhausted";
   if (!facts.is_renewal && !facts.has_one_time_key && terms.key_release != "plain") return "key_wrap_required";
   return "";
 }

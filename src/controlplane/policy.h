@@ -3,6 +3,7 @@
 // takes them.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -27,7 +28,8 @@ struct Facts {
   bool evidence_came = false;
   std::optional<bool> nonce_valid;  ///< nothing: none was sent
   std::optional<store::HardwarePin> pin;
-  std::int64_t url_seconds = 3600;  ///< configured lifetime of signed URLs
+  std::map<std::string, std::int64_t> used;  ///< by dimension of the contract's quotas: in its current period
+  std::int64_t url_seconds = 3600;           ///< configured lifetime of signed URLs
 };
 
 enum class KeyForm { kNone, kWrapped, kPlain };

@@ -138,6 +138,33 @@ const PolicyCase kCases[] = {
      }},
     {"bad_nonce", "nonce_invalid", [](api::Contract&, Facts& f) { f.nonce_valid = false; }},
     {"good_nonce", "", [](api::Contract&, Facts& f) { f.nonce_valid = true; }},
+    {"quota_used_up", "quota_exhausted",
+     [](api::Contract& c, Facts& f) {
+       c.terms.quotas = value_or_throw(Json::parse(R"({"tokens":{"limit":10,"period":"day"}})"));
+       f.used = {{"tokens", 10}};
+     }},
+    {"quota_not_used_up", "",
+     [](api::Contract& c, Facts& f) {
+       c.terms.quotas = value_or_throw(Json::parse(R"({"tokens":{"limit":10,"period":"day"}})"));
+       f.used = {{"tokens", 9}};
+     }},
+    {"one_of_two_quotas_used_up", "quota_exhausted",
+     [](api::Contract& c, Facts& f) {
+       c.terms.quotas = value_or_throw(
+           Json::parse(R"({"tokens":{"limit":10,"period":"day"},"requests":{"limit":1,"period":"total"}})"));
+       f.used = {{"tokens", 9}, {"requests", 2}};
+     }},
+    {"quota_of_which_the_use_is_not_known", "quota_exhausted",
+     [](api::Contract& c, Facts& f) {
+       c.terms.quotas = value_or_throw(Json::parse(R"({"tokens":{"limit":10,"period":"day"}})"));
+       f.used = {{"requests", 0}};
+     }},
+    {"renewal_with_quota_used_up", "quota_exhausted",
+     [](api::Contract& c, Facts& f) {
+       f.is_renewal = true;
+       c.terms.quotas = value_or_throw(Json::parse(R"({"tokens":{"limit":0,"period":"total"}})"));
+       f.used = {{"tokens", 0}};
+     }},
     {"no_one_time_key", "key_wrap_required", [](api::Contract&, Facts& f) { f.has_one_time_key = false; }},
     {"no_one_time_key_where_plain_is_agreed", "",
      [](api::Contract& c, Facts& f) {

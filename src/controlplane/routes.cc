@@ -5,6 +5,7 @@
 #include "api/authorize.h"
 #include "api/contract.h"
 #include "api/upload.h"
+#include "api/usage.h"
 #include "controlplane/caller.h"
 #include "controlplane/handlers.h"
 
@@ -20,12 +21,15 @@ struct Row {
 };
 
 constexpr std::uint64_t kSmall = 4096;
+constexpr std::uint64_t kMaxCheckpointBytes = 8192;  // 63 hashes and a note
 
 constexpr Row kRows[] = {
     {"POST", "/api/v1/license/authorize", kSentinel, api::kMaxAuthorizeRequestBytes, handle_authorize},
     {"POST", "/api/v1/license/release", kSentinel, kSmall, handle_release},
     {"POST", "/api/v1/license/challenge", kSentinel, kSmall, handle_challenge},
     {"GET", "/api/v1/license/events", kSentinel, 0, handle_wait_for_hint},
+    {"POST", "/api/v1/usage", kSentinel, api::kMaxUsageReportBytes, handle_report_usage},
+    {"POST", "/api/v1/audit/checkpoints", kSentinel, kMaxCheckpointBytes, handle_audit_checkpoint},
     {"POST", "/api/v1/assets/register", kProvider, api::kMaxRegisterRequestBytes, handle_register_asset},
     {"GET", "/api/v1/assets", kReader, 0, handle_list_assets},
     {"GET", "/api/v1/assets/{id}", kReader, 0, handle_get_asset},
@@ -43,6 +47,8 @@ constexpr Row kRows[] = {
     {"POST", "/api/v1/contracts/{id}/hardware", kProvider, kSmall, handle_set_hardware},
     {"GET", "/api/v1/contracts/{id}/leases", kReader, 0, handle_list_leases},
     {"DELETE", "/api/v1/contracts/{id}/leases/{lease}", kProvider, 0, handle_evict_lease},
+    {"GET", "/api/v1/contracts/{id}/audit-logs", kReader, 0, handle_list_audit_logs},
+    {"GET", "/api/v1/usage", kReader, 0, handle_list_usage},
     {"GET", "/api/v1/events", kReader, 0, handle_list_events},
     {"GET", "/api/v1/events/{seq}/proof", kReader, 0, handle_event_proof},
     {"GET", "/api/v1/log/checkpoint", kReader, 0, handle_log_checkpoint},

@@ -51,7 +51,9 @@ void record(const http::Route& route, const http::Response& response) {
   line.set("pattern", route.pattern);
   line.set("status", response.status);
   line.set("content_type", response.headers.get("Content-Type"));
-  line.set("body", response.body);
+  // Tiles are bytes, and the record is text.
+  const bool octets = response.headers.get("Content-Type") == "application/octet-stream";
+  line.set("body", octets ? std::string() : response.body);
   std::ofstream(path, std::ios::app) << line.dump() << "\n";
 }
 

@@ -114,7 +114,7 @@ std::optional<std::string> Query::one(std::string_view name) const {
   return std::nullopt;
 }
 
-void Query::only(std::initializer_list<std::string_view> known) const {
+void Query::only(std::span<const std::string_view> known) const {
   for (const auto& [name, value] : entries_) {
     if (std::ranges::find(known, std::string_view(name)) == known.end()) {
       throw Error("bad_query", "unknown query parameter")

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -53,7 +54,8 @@ class Query {
   std::size_t count(std::string_view name) const;
   const std::vector<std::pair<std::string, std::string>>& entries() const { return entries_; }
   /// Throws "bad_query" naming the first parameter that is not in `known` or stands there twice.
-  void only(std::initializer_list<std::string_view> known) const;
+  void only(std::span<const std::string_view> known) const;
+  void only(std::initializer_list<std::string_view> known) const { only(std::span(known.begin(), known.size())); }
 
  private:
   std::vector<std::pair<std::string, std::string>> entries_;
