@@ -48,6 +48,8 @@ void add_commands(CLI::App& root, Context& context) {
   add_upload(root, context);
   add_register(root, context);
   add_contract(root, context);
+  add_usage(root, context);
+  add_audit(root, context);
   add_doctor(root, context);
   add_completion(root, context);
 }

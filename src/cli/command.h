@@ -31,6 +31,8 @@ void add_mount(CLI::App& root, Context& context);
 void add_upload(CLI::App& root, Context& context);
 void add_register(CLI::App& root, Context& context);
 void add_contract(CLI::App& root, Context& context);
+void add_usage(CLI::App& root, Context& context);
+void add_audit(CLI::App& root, Context& context);
 void add_doctor(CLI::App& root, Context& context);
 void add_completion(CLI::App& root, Context& context);
 
