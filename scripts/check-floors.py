@@ -12,7 +12,7 @@ FLOORS = [
     {"tbenc", "async", "obs", "api", "jose", "tlog", "sql"},
     {"asset", "http", "store"},
     {"blob", "attest"},
-    {"azure", "hydrate", "deliver"},
+    {"azure", "hydrate", "deliver", "tpm"},
     {"cli", "controlplane", "sentinel"},
 ]
 FLOOR = {folder: number for number, folders in enumerate(FLOORS) for folder in folders}
@@ -28,7 +28,8 @@ PLACES = [
     (r"#include <fuse|\bfuse_(session|reply|req|lowlevel)_\w+\(", r"deliver/fuse_session", "libfuse"),
     (r"#include <pugixml|\bpugi::", r"azure/", "pugixml"),
     (r"#include <jose/", r"jose/", "libjose"),
-    (r"\bEVP_\w+\(", r"base/crypto_\w+\.cc|jose/|http/tls|attest/snp_certificate", "EVP_ calls"),
+    (r"#include <tss2/|\b(Esys|Tss2)_\w+\(", r"tpm/", "tpm2-tss"),
+    (r"\bEVP_\w+\(", r"base/crypto_\w+\.cc|jose/|http/tls|attest/(crypto_\w+\.cc|snp_certificate)", "EVP_ calls"),
     (r"\bgetenv\(", r"\w+/(settings|config)\w*\.cc|cli/console\.cc|http/transfer\.cc|base/test_scale\.h", "getenv"),
 ]
 # The format library that others embed: no sockets, clocks, logs; threads in the one file that uses all cores.
