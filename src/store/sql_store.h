@@ -70,6 +70,22 @@ class SqlStore final : public Store {
   bool lease_serves(const std::string& tenant, const std::string& lease_id, const std::string& asset_id,
                     UnixMs now) override;
 
+  bool begin_enrolment(const std::string& tenant, const std::string& contract_id, const Enrolment& enrolment,
+                       UnixMs now, std::int64_t max_open, const Event& event) override;
+  EnrolOutcome finish_enrolment(const std::string& tenant, const std::string& contract_id, const std::string& ak_name,
+                                ByteView secret_hash, UnixMs now, std::int64_t max_machines,
+                                const Event& event) override;
+  std::optional<Machine> find_machine(const std::string& tenant, const std::string& contract_id,
+                                      const std::string& ak_name) override;
+  std::vector<Machine> list_machines(const std::string& tenant, const std::string& contract_id,
+                                     const std::string& cursor, std::int64_t limit) override;
+  bool advance_clock(const std::string& tenant, const std::string& contract_id, const std::string& ak_name,
+                     const api::TpmClock& clock, UnixMs now) override;
+  void approve_machine(const std::string& tenant, const std::string& contract_id, const std::string& ek_sha256,
+                       UnixMs now, const Event& event) override;
+  void forget_machine(const std::string& tenant, const std::string& contract_id, const std::string& ek_sha256,
+                      const Event& event) override;
+
   bool add_nonce(const std::string& tenant, const std::string& contract_id, ByteView hash, UnixMs now,
                  UnixMs expires_at, std::int64_t max_outstanding) override;
   bool use_nonce(const std::string& tenant, const std::string& contract_id, ByteView hash, UnixMs now) override;

@@ -14,6 +14,7 @@
 
 #include "api/asset.h"
 #include "api/contract.h"
+#include "api/evidence.h"
 #include "api/lease.h"
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -140,6 +141,31 @@ struct Purged {
   bool more = false;  ///< it took as many of something as it takes at once: call again
 };
 
+/// A machine's TPM keys while it answers the credential.
+struct Enrolment {
+  std::string ak_name;    ///< lower hex
+  std::string ek_sha256;  ///< lower hex of the SPKI
+  Bytes ek_public, ak_public;
+  Bytes secret_hash;  ///< SHA-256 of what only its TPM can give back
+  UnixMs expires_at = 0;
+};
+
+enum class EnrolOutcome {
+  kEnrolled,
+  kUnknown,  ///< no open enrolment of this key, it has expired, or the secret is another
+  kFull,     ///< the contract has as many machines as may be, or this one already
+};
+
+/// A machine that proved its TPM.
+struct Machine {
+  std::string ak_name, ek_sha256;
+  Bytes ek_public, ak_public;
+  bool approved = false;  ///< by the provider; the contract's own list is policy's business
+  UnixMs enrolled_at = 0;
+  std::optional<UnixMs> seen_at;  ///< of its newest evidence
+  api::TpmClock clock;            ///< of its newest evidence; zero before
+};
+
 /// One of the control plane's own keys, wrapped under the KEK, with its public half where it has one.
 struct OwnKey {
   std::string name;
@@ -264,6 +290,29 @@ class Store {
   /// True if the lease is active, not past its seat_until, for this asset, and its contract is in state active.
   virtual bool lease_serves(const std::string& tenant, const std::string& lease_id, const std::string& asset_id,
                             UnixMs now) = 0;
+
+  // ---- machines with a TPM ----
+  /// Replaces an open enrolment of the same key. False if the contract has `max_open` others.
+  virtual bool begin_enrolment(const std::string& tenant, const std::string& contract_id, const Enrolment& enrolment,
+                               UnixMs now, std::int64_t max_open, const Event& event) = 0;
+  /// The open enrolment becomes a machine, once.
+  virtual EnrolOutcome finish_enrolment(const std::string& tenant, const std::string& contract_id,
+                                        const std::string& ak_name, ByteView secret_hash, UnixMs now,
+                                        std::int64_t max_machines, const Event& event) = 0;
+  virtual std::optional<Machine> find_machine(const std::string& tenant, const std::string& contract_id,
+                                              const std::string& ak_name) = 0;
+  /// By ak_name, at most `limit` after `cursor`.
+  virtual std::vector<Machine> list_machines(const std::string& tenant, const std::string& contract_id,
+                                             const std::string& cursor, std::int64_t limit) = 0;
+  /// Compares and keeps in one step: false, and nothing changes, if `clock` is before the one kept.
+  virtual bool advance_clock(const std::string& tenant, const std::string& contract_id, const std::string& ak_name,
+                             const api::TpmClock& clock, UnixMs now) = 0;
+  /// Approves an endorsement key, also before its machine enrols. "contract_not_found".
+  virtual void approve_machine(const std::string& tenant, const std::string& contract_id, const std::string& ek_sha256,
+                               UnixMs now, const Event& event) = 0;
+  /// Forgets approval, keys and clock of all machines with this endorsement key. "contract_not_found".
+  virtual void forget_machine(const std::string& tenant, const std::string& contract_id, const std::string& ek_sha256,
+                              const Event& event) = 0;
 
   // ---- nonces ----
   /// False if the contract has `max_outstanding` unused ones already.
