@@ -294,6 +294,7 @@ Json ChallengeAnswer::to_json() const {
   Json json = Json::object();
   json.set("nonce", nonce);
   json.set("expires_at", to_rfc3339(expires_at));
+  if (!pcr_selection.empty()) json.set("pcr_selection", api::to_json(pcr_selection));
   return json;
 }
 
@@ -303,6 +304,7 @@ ChallengeAnswer ChallengeAnswer::parse(std::string_view text) {
   ChallengeAnswer out;
   out.nonce = value_or_throw(reader.string("nonce"));
   out.expires_at = value_or_throw(from_rfc3339(value_or_throw(reader.string("expires_at"))));
+  if (const Json* selection = json.find("pcr_selection")) out.pcr_selection = pcr_indices_from_json(*selection);
   return out;
 }
 

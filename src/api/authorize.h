@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "api/asset.h"
+#include "api/tpm_policy.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/secret.h"
@@ -123,6 +124,7 @@ struct ChallengeRequest {
 struct ChallengeAnswer {
   std::string nonce;  ///< base64url of 32 bytes
   UnixMs expires_at = 0;
+  PcrIndices pcr_selection;  ///< what the contract wants quoted; empty: no TPM
   Json to_json() const;
   static ChallengeAnswer parse(std::string_view text);
 };

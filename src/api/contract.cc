@@ -5,6 +5,7 @@
 #include <set>
 
 #include "api/asset.h"
+#include "api/tpm_policy.h"
 #include "api/usage.h"
 #include "api/version.h"
 
@@ -200,6 +201,7 @@ void ContractTerms::validate() const {
   if (key_release == "plain" && attestation != "none") {
     invalid("key_release plain cannot stand together with an attestation");
   }
+  if (attestation == "tpm") TpmPolicy::from_json(attestation_policy);
   if (attestation == "none" && !attestation_policy.as_object().empty()) {
     invalid("attestation_policy of the contract needs an attestation");
   }

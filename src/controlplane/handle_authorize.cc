@@ -8,6 +8,7 @@
 #include "api/usage.h"
 #include "base/crypto.h"
 #include "controlplane/caller.h"
+#include "controlplane/evidence.h"
 #include "controlplane/evidence_check.h"
 #include "controlplane/handlers.h"
 #include "controlplane/policy.h"
@@ -29,6 +30,7 @@ struct Case {
   Bytes digest;  ///< of the request: what tells its repetition from another
   Facts facts;
   EvidenceVerdict evidence;
+  std::optional<EvidenceOutcome> tpm;  ///< of `attestation: tpm`
 };
 
 store::Event event_of(const Case& c, std::string type) {
@@ -41,6 +43,7 @@ store::Event event_of(const Case& c, std::string type) {
   event.detail.set("client_version", c.request.client_version);
   if (!c.proof.sentinel_key.empty()) event.detail.set("sentinel_key", c.proof.sentinel_key);
   c.evidence.write_to(event.detail);
+  if (c.tpm && !c.tpm->ek_sha256.empty()) event.detail.set("ek_sha256", c.tpm->ek_sha256);
   return event;
 }
 
@@ -74,18 +77,27 @@ Facts facts_of(const Case& c, Deps& deps) {
   return facts;
 }
 
+/// Only for a nonce that was ours and unused: then the evidence cannot have served before.
 void check_evidence_of(Case& c, Deps& deps) {
-  c.evidence = check_evidence(c.row.contract.terms, c.request, c.one_time_key ? c.one_time_key->thumbprint() : "",
-                              c.facts.nonce_valid.value_or(false), deps.attestation_trust, c.facts.now);
+  const std::string thumbprint = c.one_time_key ? c.one_time_key->thumbprint() : std::string();
+  c.evidence = check_evidence(c.row.contract.terms, c.request, thumbprint, c.facts.nonce_valid.value_or(false),
+                              deps.attestation_trust, c.facts.now);
   c.facts.attested = c.evidence.facts.has_value();
+  if (c.row.contract.terms.attestation != "tpm") return;
+  c.facts.evidence_needed = evidence_needed(c.request, c.row.contract.terms);
+  if (c.facts.nonce_valid == false) return;
+  c.tpm = look_at_evidence(c.request, thumbprint, c.row.contract, c.facts.now, deps);
+  c.facts.attested = c.tpm && c.tpm->attested;
+  c.facts.machine_approved = c.tpm && c.tpm->machine_approved;
 }
 
 http::Response deny(const Case& c, std::string_view reason, Deps& deps) {
   store::Event event = event_of(c, "license_denied");
   event.detail.set("reason", reason);
+  if (reason == "attestation_failed" && c.tpm && c.tpm->failure) describe(*c.tpm->failure, event.detail);
   deps.store.append_event(event);
-  return denied(reason, deps,
-                {.detail = reason == "attestation_failed" ? c.evidence.detail() : "", .retry_after_seconds = {}});
+  const std::string words = c.tpm && c.tpm->failure ? c.tpm->failure->detail() : c.evidence.detail();
+  return denied(reason, deps, {.detail = reason == "attestation_failed" ? words : "", .retry_after_seconds = {}});
 }
 
 /// With when to ask again: a lease that is not renewed ends then, and one that is moves that time on.
@@ -287,7 +299,7 @@ std::optional<http::Response> decide_once(Case& c, Deps& deps) {
 http::Response handle_authorize(const http::Request& request, Deps& deps) {
   Case c;
   c.request = api::AuthorizeRequest::parse(request.body);
-  c.digest = token_hash(request.body);
+  c.digest = token_hash(repeatable_form(request.body));
   constexpr int kAttempts = 3;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     auto row = verified_contract(request, c.request.contract_id, deps);

@@ -48,7 +48,10 @@ http::Response handle_challenge(const http::Request& request, Deps& deps) {
   const auto row = verified_contract(request, asked.contract_id, deps);
   if (!row) return denied("authentication_required", deps);
   const UnixMs now = deps.clock();
-  const api::ChallengeAnswer answer{.nonce = random_token(32), .expires_at = now + kNonceLifetimeMs};
+  api::ChallengeAnswer answer{.nonce = random_token(32), .expires_at = now + kNonceLifetimeMs, .pcr_selection = {}};
+  if (row->contract.terms.attestation == "tpm") {
+    answer.pcr_selection = api::TpmPolicy::from_json(row->contract.terms.attestation_policy).selection();
+  }
   if (!deps.store.add_nonce(row->contract.tenant, row->contract.contract_id, token_hash(answer.nonce), now,
                             answer.expires_at, kMaxOutstandingNonces)) {
     throw Error("challenge_limit", "the contract has too many unused challenges");

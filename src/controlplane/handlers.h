@@ -12,6 +12,12 @@ http::Response handle_authorize(const http::Request& request, Deps& deps);
 http::Response handle_release(const http::Request& request, Deps& deps);
 http::Response handle_challenge(const http::Request& request, Deps& deps);
 http::Response handle_wait_for_hint(const http::Request& request, Deps& deps);
+// handle_enrol.cc
+http::Response handle_enroll(const http::Request& request, Deps& deps);
+http::Response handle_activate(const http::Request& request, Deps& deps);
+// handle_machines.cc
+http::Response handle_list_machines(const http::Request& request, Deps& deps);
+http::Response handle_set_machine(const http::Request& request, Deps& deps);
 // handle_assets.cc
 http::Response handle_register_asset(const http::Request& request, Deps& deps);
 http::Response handle_list_assets(const http::Request& request, Deps& deps);

@@ -26,6 +26,8 @@ struct Facts {
   bool is_renewal = false;
   bool attested = false;  ///< evidence came and verified
   bool evidence_came = false;
+  bool evidence_needed = true;      ///< false: a renewal for which the contract wants none
+  bool machine_approved = false;    ///< the TPM that the evidence is of is listed or approved
   std::optional<bool> nonce_valid;  ///< nothing: none was sent
   std::optional<store::HardwarePin> pin;
   std::map<std::string, std::int64_t> used;  ///< by dimension of the contract's quotas: in its current period

@@ -136,6 +136,28 @@ const PolicyCase kCases[] = {
        c.terms.attestation = "tpm";
        f.evidence_came = true;
      }},
+    {"evidence_of_a_machine_that_waits", "enrolment_pending",
+     [](api::Contract& c, Facts& f) {
+       c.terms.attestation = "tpm";
+       f.evidence_came = f.attested = true;
+     }},
+    {"bad_evidence_where_none_was_needed", "attestation_failed",
+     [](api::Contract& c, Facts& f) {
+       c.terms.attestation = "tpm";
+       f.is_renewal = f.evidence_came = f.machine_approved = true;
+       f.evidence_needed = false;
+     }},
+    {"a_machine_that_proved_itself", "",
+     [](api::Contract& c, Facts& f) {
+       c.terms.attestation = "tpm";
+       f.evidence_came = f.attested = f.machine_approved = true;
+     }},
+    {"a_renewal_that_needs_no_evidence", "",
+     [](api::Contract& c, Facts& f) {
+       c.terms.attestation = "tpm";
+       f.is_renewal = true;
+       f.evidence_needed = false;
+     }},
     {"bad_nonce", "nonce_invalid", [](api::Contract&, Facts& f) { f.nonce_valid = false; }},
     {"good_nonce", "", [](api::Contract&, Facts& f) { f.nonce_valid = true; }},
     {"quota_used_up", "quota_exhausted",
