@@ -10,7 +10,7 @@ namespace {
 struct Flags {
   ContractFields fields;
   SettingFlags settings;
-  std::string id, lease, token_file, approve;
+  std::string id, lease, token_file, approve, forget;
   bool reset = false;
   bool finetune = false, no_finetune = false;
 };
@@ -205,6 +205,32 @@ void add_hardware(const Scene& scene) {
   hardware.add_flag("--reset", flags->reset, "forget the machine: the next one is pinned, and pending again");
 }
 
+void add_machines(const Scene& scene) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App& machines =
+      add_action(scene, flags, "machines", "show, approve or forget machines with a TPM",
+                 "machines acme-1 --approve EKHASH", [](Flags& f, ControlPlane& control_plane, const Console& console) {
+                   const std::string path = contract_path(f.id, "/machines");
+                   if (!f.approve.empty() && !f.forget.empty())
+                     throw usage_error("--approve and --forget exclude each other");
+                   if (f.approve.empty() && f.forget.empty()) {
+                     const Json::Array items = control_plane.list(path);
+                     Json result = Json::object();
+                     result.set("items", items);
+                     console.result(result, machine_lines(items));
+                     return;
+                   }
+                   Json body = Json::object();
+                   body.set(f.approve.empty() ? "reset" : "approve", f.approve.empty() ? f.forget : f.approve);
+                   console.result(control_plane.send("POST", path, body, Repeat::kHarmless).body, f.id);
+                 });
+  add_id(machines, *flags);
+  machines.add_option("--approve", flags->approve, "SHA-256 of the endorsement key that may run it from now on")
+      ->type_name("EKHASH");
+  machines.add_option("--forget", flags->forget, "forget approval and keys of this machine: it enrols anew")
+      ->type_name("EKHASH");
+}
+
 }  // namespace
 
 void add_contract(CLI::App& root, Context& context) {
@@ -220,6 +246,7 @@ void add_contract(CLI::App& root, Context& context) {
   add_state_change(scene, "revoke", "end a contract for good");
   add_evict(scene);
   add_hardware(scene);
+  add_machines(scene);
 }
 
 }  // namespace tb::cli

@@ -34,8 +34,12 @@ Finding probe(const Settings& settings) {
   }
 }
 
-void doctor(const SettingFlags& flags, Context& context) {
+void doctor(const SettingFlags& flags, const std::string& tcti, Context& context) {
   std::vector<Finding> findings = examine_machine();
+  if (!tcti.empty()) {
+    std::erase_if(findings, [](const Finding& finding) { return finding.name == "tpm"; });
+    std::ranges::move(examine_tpm(tcti == "default" ? "" : tcti), std::back_inserter(findings));
+  }
   std::ranges::move(examine_delivery(deliver::probe_kernel()), std::back_inserter(findings));
   const Settings settings = settle(flags);
   if (!settings.edc_endpoint.empty()) {
@@ -52,7 +56,11 @@ void add_doctor(CLI::App& root, Context& context) {
   CLI::App& command = add_command(root, context, "doctor", "say what this machine can do and what to change",
                                   "trustbridge doctor --edc-endpoint https://cp.example.com");
   add_control_plane_flags(command, *flags);
-  command.callback([&context, flags] { context.action = [&context, flags] { doctor(*flags, context); }; });
+  auto tcti = std::make_shared<std::string>();
+  command.add_option("--tpm", *tcti, "ask this TPM, too: its EK hash and PCRs; as tpm2-tss names it, or default")
+      ->type_name("TCTI");
+  command.callback(
+      [&context, flags, tcti] { context.action = [&context, flags, tcti] { doctor(*flags, *tcti, context); }; });
 }
 
 }  // namespace tb::cli

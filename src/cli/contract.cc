@@ -164,4 +164,15 @@ std::string lease_lines(const Json::Array& leases) {
   return text;
 }
 
+std::string machine_lines(const Json::Array& machines) {
+  std::string text;
+  for (const Json& machine : machines) {
+    const Json* approved = machine.find("approved");
+    text += fmt::format("{}  {:<8}  enrolled {}  seen {}\n", text_of(machine, "ek_sha256"),
+                        approved != nullptr && approved->is_bool() && approved->as_bool() ? "approved" : "pending",
+                        text_of(machine, "enrolled_at"), text_of(machine, "seen_at"));
+  }
+  return text;
+}
+
 }  // namespace tb::cli

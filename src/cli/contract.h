@@ -43,5 +43,6 @@ std::string contract_path(const std::string& contract_id, std::string_view rest 
 std::string contract_text(const Json& contract);
 std::string contract_lines(const Json::Array& contracts);
 std::string lease_lines(const Json::Array& leases);
+std::string machine_lines(const Json::Array& machines);
 
 }  // namespace tb::cli

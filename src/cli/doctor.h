@@ -19,4 +19,7 @@ std::vector<Finding> examine_machine(const std::string& root = "");
 /// What a delivery can use of the kernel: own_tmpfs, huge_pages, pipe, locked_memory.
 std::vector<Finding> examine_delivery(const deliver::Kernel& kernel);
 
+/// Whether this TPM can attest, its EK hash and PCR values; `tcti` as tpm2-tss names it, "" for the kernel's device.
+std::vector<Finding> examine_tpm(const std::string& tcti);
+
 }  // namespace tb::cli

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "jose/sealed_key.h"
 #include "jose/statement.h"
+#include "sentinel/evidence.h"
 
 namespace tb::sentinel {
 namespace {
@@ -52,6 +53,12 @@ bool is_denial_reason(std::string_view reason) {
 
 }  // namespace
 
+Error licence_error(const api::Denial& denial) {
+  const std::string said = denial.detail.empty() ? denial.reason : fmt::format("{}: {}", denial.reason, denial.detail);
+  return Error(denial.known ? std::string_view(denial.reason) : "licence_denied",
+               "the control plane denied the licence: " + said);
+}
+
 bool is_final(const Error& error) {
   switch (error.code()) {
     case Code::kDenied:
@@ -72,9 +79,7 @@ Authorizer::Authorizer(LicenceQuestion question, const jose::PrivateKey& key, Se
 
 Error Authorizer::denial_error(const api::Denial& denial) {
   ask_again_ms_ = denial.retry_after_seconds.value_or(0) * 1000;
-  const std::string said = denial.detail.empty() ? denial.reason : fmt::format("{}: {}", denial.reason, denial.detail);
-  return Error(denial.known ? std::string_view(denial.reason) : "licence_denied",
-               "the control plane denied the licence: " + said);
+  return licence_error(denial);
 }
 
 std::optional<std::int64_t> Authorizer::ask_again_ms() const {
@@ -126,6 +131,14 @@ void Authorizer::check_grant(api::AuthorizeAnswer& answer, const api::AuthorizeR
   answer.policy_version = grant.policy_version;
 }
 
+void Authorizer::add_evidence(api::AuthorizeRequest& asked, bool enrol, const std::stop_token& stop) const {
+  if (evidence_ == nullptr) return;
+  evidence_->add_to(
+      asked, enrol,
+      [&](std::string_view path, const Json& body) { return link_.post(std::string(path), body, stop).response; },
+      stop);
+}
+
 Authorization Authorizer::authorize_once(std::stop_token stop, std::optional<std::int64_t>& retry_after_ms) {
   api::AuthorizeRequest asked = request();
   std::optional<jose::PrivateKey> recipient;
@@ -133,6 +146,7 @@ Authorization Authorizer::authorize_once(std::stop_token stop, std::optional<std
     recipient = jose::PrivateKey::generate();
     asked.key_release_jwk = recipient->public_key().to_jwk();
   }
+  add_evidence(asked, true, stop);
   const std::int64_t sent_boot_ms = boot_ms_now();
   const UnixMs sent_unix_ms = unix_ms_now();
   auto [answer, jti] = link_.post(kAuthorizePath, asked.to_json(), std::move(stop));
@@ -178,6 +192,7 @@ Authorization Authorizer::authorize(std::stop_token stop) {
       if (error.reason == "cancelled" || !error.retryable()) throw;
       const auto wait_ms = async::next_delay(backoff_, attempt, async::unit_random, retry_after_ms);
       if (!wait_ms) {
+        if (error.reason.starts_with("tpm_")) throw;
         throw Error("control_plane_unavailable", fmt::format("the control plane was asked {} times in vain", attempt),
                     error);
       }
@@ -204,6 +219,7 @@ Lease Authorizer::renew(Holding& held, std::stop_token stop) {
   api::AuthorizeRequest asked = request();
   if (!held.lease_id.empty()) asked.lease_id = held.lease_id;
   if (!held.renewal_token.empty()) asked.renewal_token = held.renewal_token.clone();
+  add_evidence(asked, false, stop);
   const std::int64_t sent_boot_ms = boot_ms_now();
   const UnixMs sent_unix_ms = unix_ms_now();
   std::optional<api::Denial> denial;

@@ -17,6 +17,8 @@
 
 namespace tb::sentinel {
 
+class EvidenceMaker;
+
 /// Where and as whom to ask.
 struct LicenceQuestion {
   std::string endpoint;  ///< without a slash at its end
@@ -48,6 +50,9 @@ struct Authorization {
   FileKey key;
 };
 
+/// The denial as an Error under its own reason, or "licence_denied".
+Error licence_error(const api::Denial& denial);
+
 /// What the holder of a lease shows when it renews; changed by each renewal.
 struct Holding {
   std::string lease_id;
@@ -65,6 +70,9 @@ class Authorizer {
 
   /// `send` is http::Client::send, or a test's own. `key` is the sentinel's; it outlives this.
   Authorizer(LicenceQuestion question, const jose::PrivateKey& key, Send send, async::BackoffPolicy backoff = {});
+
+  /// From now on every request carries evidence; `evidence` outlives this.
+  void use_evidence(EvidenceMaker& evidence) { evidence_ = &evidence; }
 
   /// A lease and the key. Waits and asks again on 429, 5xx and network errors. Throws: a denial under its own reason
   /// ("contract_suspended" …, "licence_denied" for others), "control_plane_refused" (other 4xx),
@@ -90,10 +98,12 @@ class Authorizer {
   void check_grant(api::AuthorizeAnswer& answer, const api::AuthorizeRequest& asked, const std::string& jti) const;
   Error denial_error(const api::Denial& denial);
   api::AuthorizeRequest request() const;
+  void add_evidence(api::AuthorizeRequest& asked, bool enrol, const std::stop_token& stop) const;
 
   LicenceQuestion question_;
   ControlPlaneLink link_;
   async::BackoffPolicy backoff_;
+  EvidenceMaker* evidence_ = nullptr;
   std::atomic<std::int64_t> ask_again_ms_{0};  ///< 0: not said
 };
 

@@ -4,6 +4,8 @@
 
 #include <cstdio>
 
+#include "sentinel/config_digest.h"
+#include "sentinel/evidence.h"
 #include "sentinel/keys_command.h"
 #include "sentinel/state.h"
 
@@ -25,6 +27,9 @@ int dispatch(const std::vector<std::string>& arguments, std::string_view version
   if (settings.print_config) fmt::print("{}", print_config(settings));
   for (const std::string& fault : faults) fmt::print(stderr, "trustbridge-sentinel: error: {}\n", fault);
   if (!faults.empty()) return 2;
+  if (settings.print_evidence) {
+    return fmt::print("{}\n", evidence_report({.tcti = config.tpm_tcti}, config_digest(config)).pretty()), 0;
+  }
   return settings.print_config ? 0 : serve(config);
 }
 

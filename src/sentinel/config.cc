@@ -111,8 +111,11 @@ void read_identity(Reader& reader, Config& config) {
   }
   config.hw_id_file = reader.text("TB_HW_ID_FILE");
   config.allow_unauthenticated_manifest = reader.truth("TB_ALLOW_UNAUTHENTICATED_MANIFEST");
-  if (reader.text("TB_ATTESTATION") != "none")
-    reader.fault("TB_ATTESTATION", "must be none: tpm is not in this version");
+  config.attest_by_tpm = reader.choice("TB_ATTESTATION", {"none", "tpm"}) == 1;
+  config.tpm_tcti = reader.text("TB_TPM_TCTI");
+  if (config.attest_by_tpm && config.plain_key_allowed) {
+    reader.fault("TB_ATTESTATION", "needs TB_KEY_RELEASE=wrapped: a quote binds a one-time key");
+  }
   config.provider_key = read_key(reader, "TB_PROVIDER_KEY");
   config.control_plane_key = read_key(reader, "TB_CONTROL_PLANE_KEY");
 }

@@ -38,6 +38,8 @@ struct Config {
   std::string ca_path, client_cert_path, client_key_path;
   bool allow_insecure_http = false, allow_private_networks = false;
   std::string hw_id_file;
+  bool attest_by_tpm = false;
+  std::string tpm_tcti;  ///< empty: the kernel's own device
   std::optional<Ed25519PublicKey> provider_key;
   std::optional<Ed25519PublicKey> control_plane_key;  ///< pinned by configuration; the token file may have one, too
   bool allow_unauthenticated_manifest = false;

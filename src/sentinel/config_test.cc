@@ -119,7 +119,7 @@ TEST(Config, RefusedValues) {
                                                                   {"TB_DELIVERY", "disk"},
                                                                   {"TB_HYDRATE", "eager"},
                                                                   {"TB_SOURCE", "https://a/b"},
-                                                                  {"TB_ATTESTATION", "tpm"},
+                                                                  {"TB_ATTESTATION", "sgx"},
                                                                   {"TB_CONTROL_PLANE_KEY", "/etc/key"},
                                                                   {"TB_BILLING_ENABLED", "true"},
                                                                   {"TB_FINETUNE_ENABLED", "true"},

@@ -7,6 +7,8 @@
 #include "deliver/wipe.h"
 #include "http/server.h"
 #include "sentinel/command_line.h"
+#include "sentinel/config_digest.h"
+#include "sentinel/evidence.h"
 #include "sentinel/health.h"
 #include "sentinel/hw_id.h"
 #include "sentinel/lifecycle.h"
@@ -47,7 +49,9 @@ int serve(const Config& config) {
   const jose::PrivateKey sentinel_key = load_or_make_sentinel_key(config.state_dir + "/sentinel-key");
   Authorizer authorizer({config.control_plane_url, config.contract_id, config.asset_id, hw_id({config.hw_id_file}),
                          TB_VERSION, config.activation_token_file, config.plain_key_allowed, config.control_plane_key},
-                        sentinel_key, [&](const http::ClientRequest& request) { return control_plane.send(request); });
+                         sentinel_key, [&](const http::ClientRequest& request) { return control_plane.send(request); });
+  EvidenceMaker evidence({.tcti = config.tpm_tcti}, config.state_dir + "/tpm", config_digest(config));
+  if (config.attest_by_tpm) authorizer.use_evidence(evidence);
 
   proxy::Gate gate;
   std::vector<std::unique_ptr<proxy::Filter>> filters;

@@ -82,10 +82,11 @@ constexpr std::array kSettings = {
             "hash bodies under a key of the consumer's, so that prompts cannot be guessed"},
     Setting{"TB_EXIT_ON_DENIAL", kSwitch, "false", "exit 3 instead of staying Suspended"},
     Setting{"TB_LOG_LEVEL", kText, "info", "`debug`, `info`, `warn` or `error`"},
-    Setting{"TB_ATTESTATION", kText, "none", "`none`; `tpm` is not in this version"},
+    Setting{"TB_ATTESTATION", kText, "none",
+            "evidence of this machine's state: `none` or `tpm`; see docs/attestation.md"},
+    Setting{"TB_TPM_TCTI", kText, "", "the TPM, as tpm2-tss names it; default: `device:/dev/tpmrm0`"},
     Setting{"TB_BILLING_ENABLED", kSwitch, "false", "metering to a marketplace", kRefused},
     Setting{"TB_FINETUNE_ENABLED", kSwitch, "false", "training of adapters", kRefused},
-    Setting{"TB_TPM_TCTI", kText, "", "TPM to attest with", kIgnored},
     Setting{"TB_BILLING_INTERVAL", kText, "60s", "of metering", kIgnored},
     Setting{"TB_BILLING_DIMENSION", kText, "requests", "of metering", kIgnored},
     Setting{"TB_BILLING_RESOURCE_ID", kText, "", "of metering", kIgnored},
@@ -131,6 +132,10 @@ void read_flags(const std::vector<std::string>& arguments, FlagValues& out, Sett
     const std::string& argument = arguments[i];
     const std::size_t equals = argument.find('=');
     const std::string flag = argument.substr(0, equals);
+    if (flag == "--print-evidence") {
+      settings.print_evidence = true;
+      continue;
+    }
     if (flag == "--print-config") {
       settings.print_config = true;
       continue;

@@ -62,6 +62,7 @@ struct Settings {
   std::map<std::string, Value, std::less<>> values;
   std::string dev_dir;  ///< --dev DIR
   bool print_config = false;
+  bool print_evidence = false;  ///< --print-evidence
   std::vector<std::string> notes;  ///< what was given and is not used
 
   const std::string& text(std::string_view name) const;

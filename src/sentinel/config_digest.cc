@@ -1,0 +1,70 @@
+#include "sentinel/config_digest.h"
+
+#include "base/crypto.h"
+#include "base/fs.h"
+
+namespace tb::sentinel {
+namespace {
+
+constexpr std::size_t kMaxCaBytes = std::size_t{4} << 20;
+
+std::string_view name_of(DeliveryChoice choice) {
+  switch (choice) {
+    case DeliveryChoice::kMount:
+      return "mount";
+    case DeliveryChoice::kTmpfs:
+      return "tmpfs";
+    case DeliveryChoice::kFifo:
+      return "fifo";
+    case DeliveryChoice::kAuto:
+      break;
+  }
+  return "auto";
+}
+
+std::string_view name_of(HydrateChoice choice) {
+  switch (choice) {
+    case HydrateChoice::kStrict:
+      return "strict";
+    case HydrateChoice::kLazy:
+      return "lazy";
+    case HydrateChoice::kOverlap:
+      break;
+  }
+  return "overlap";
+}
+
+/// The bundle's content, as its path says nothing.
+std::string ca_digest(const std::string& path) {
+  if (path.empty()) return "system";
+  return sha256_hex(value_or_throw(read_small_file(path, kMaxCaBytes)));
+}
+
+}  // namespace
+
+Json config_statement(const Config& config) {
+  Json command = Json::array();
+  for (const auto& argument : config.runtime_command) command.push(argument);
+  Json json = Json::object();
+  json.set("allow_insecure_http", config.allow_insecure_http);
+  json.set("allow_private_networks", config.allow_private_networks);
+  json.set("allow_swap", config.allow_swap);
+  json.set("allow_unauthenticated_manifest", config.allow_unauthenticated_manifest);
+  json.set("ca_sha256", ca_digest(config.ca_path));
+  json.set("delivery", name_of(config.delivery));
+  json.set("dev", config.dev);
+  json.set("hydrate", name_of(config.hydrate));
+  json.set("key_release", config.plain_key_allowed ? "plain" : "wrapped");
+  json.set("metering", "none");
+  json.set("provider_key", config.provider_key ? to_base64url(*config.provider_key) : "");
+  json.set("runtime_command", std::move(command));
+  json.set("runtime_uid", static_cast<std::int64_t>(config.runtime_uid));
+  json.set("source", config.source.has_value() ? "folder" : "urls");
+  return json;
+}
+
+std::string config_digest(const Config& config) {
+  return sha256_hex(value_or_throw(config_statement(config).canonical()));
+}
+
+}  // namespace tb::sentinel
