@@ -15,8 +15,8 @@ namespace tb::controlplane {
 std::unique_ptr<store::Store> open_store(const Config& config);
 /// The KEKs that the configuration names; the current one's file is made if nothing was wrapped yet.
 Keyring open_keyring(const Config& config, store::Store& store);
-/// Wraps all stored keys under `to`, which must be TB_CP_KEK or one of TB_CP_KEK_ACCEPTED, since a running service has to
-/// open what this leaves behind. A `file:` that is not there is made. One line of what was done.
+/// Wraps all stored keys under `to`, which must be TB_CP_KEK or one of TB_CP_KEK_ACCEPTED, since a running service has
+/// to open what this leaves behind. A `file:` that is not there is made. One line of what was done.
 std::string rekey_to(const Config& config, const std::string& to, store::Store& store);
 
 struct TokenWish {

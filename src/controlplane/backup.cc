@@ -49,7 +49,8 @@ RestoreReport restore_backup(Config& config, const std::string& path, bool repla
   try {
     open_keyring(config, *store);
   } catch (const Error& error) {
-    if (error.reason != "kek_missing" && error.reason != "key_unwrap_failed" && !error.reason.starts_with("kms_")) throw;
+    if (error.reason != "kek_missing" && error.reason != "key_unwrap_failed" && !error.reason.starts_with("kms_"))
+      throw;
     report.warnings.push_back(fmt::format("{}; {}", error.story(), error.hint()));
   }
   return report;

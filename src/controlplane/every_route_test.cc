@@ -34,6 +34,13 @@ std::vector<EveryRouteTest::Sample> EveryRouteTest::samples() {
       {"POST", "/api/v1/license/challenge", "/api/v1/license/challenge", license},
       {"GET", "/api/v1/license/events",
        "/api/v1/license/events?contract_id=c1&lease_id=" + lease_id_ + "&policy_version=1", ""},
+      {"POST", "/api/v1/license/enroll", "/api/v1/license/enroll",
+       R"({"contract_id":"c1","ek_public":"AAAA","ak_public":"AAAA"})"},
+      {"POST", "/api/v1/license/activate", "/api/v1/license/activate",
+       R"({"contract_id":"c1","ak_name":"000b)" + std::string(64, '0') + R"(","secret":"AAAA"})"},
+      {"GET", "/api/v1/contracts/{id}/machines", "/api/v1/contracts/c2/machines", ""},
+      {"POST", "/api/v1/contracts/{id}/machines", "/api/v1/contracts/c2/machines",
+       R"({"approve":")" + std::string(64, 'a') + "\"}"},
       {"POST", "/api/v1/usage", "/api/v1/usage", usage_report().to_json().dump()},
       {"POST", "/api/v1/audit/checkpoints", "/api/v1/audit/checkpoints?contract_id=c1&lease_id=" + lease_id_,
        audit_checkpoint()},
@@ -160,7 +167,11 @@ TEST_F(EveryRouteTest, ShowsAnotherTenantNothing) {
       EXPECT_EQ(response.status, 404) << asked.target;
       Sample unknown = asked;
       for (const std::string id : {"/c1", "/c2", "/m"}) {
-        if (const auto at = unknown.target.find(id); at != std::string::npos) {
+        const auto at = unknown.target.find(id);
+        const bool whole =
+            at != std::string::npos &&
+            std::string_view("/?").find((unknown.target + "/")[at + id.size()]) != std::string_view::npos;
+        if (whole) {
           unknown.target.replace(at, id.size(), "/none");
           const auto same = send(unknown, other_provider_, sample.body);
           std::string words = response.body;

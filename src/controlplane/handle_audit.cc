@@ -128,9 +128,10 @@ http::Response handle_audit_checkpoint(const http::Request& request, Deps& deps)
   submission.contract_id = required(request, "contract_id");
   submission.lease_id = required(request, "lease_id");
   submission.request = tlog::AddCheckpoint::parse(request.body);
-  const auto row = verified_contract(request, submission.contract_id, deps);
-  if (!row) return denied("authentication_required", deps);
-  submission.tenant = row->contract.tenant;
+  const auto sentinel = proven_sentinel(request, submission.contract_id, deps);
+  if (!sentinel) return denied("authentication_required", deps);
+  if (auto refusal = refusal_unless_holder(*sentinel, submission.lease_id, deps)) return std::move(*refusal);
+  submission.tenant = sentinel->row.contract.tenant;
   const std::string origin = tlog::Checkpoint::parse(submission.request.checkpoint.text).origin;
   submission.known = deps.store.find_audit_log(submission.tenant, submission.contract_id, origin);
   submission.key = key_of(request, origin, submission.known);

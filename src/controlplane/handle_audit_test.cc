@@ -55,7 +55,9 @@ class AuditTest : public ServiceTest {
             .consistency = log_.consistency(from, to),
             .checkpoint = tlog::sign_checkpoint(log_.checkpoint(to, origin_), key_)};
   }
-  http::Response submit(const tlog::AddCheckpoint& body) { return post(target(), token_, body.to_text()); }
+  http::Response submit(const tlog::AddCheckpoint& body) {
+    return post_as_holder(lease_id_, target(), token_, body.to_text());
+  }
   int count(std::string_view type) {
     int out = 0;
     for (const auto& event : store_->list_events({}, -1, 1000)) {
@@ -95,9 +97,9 @@ TEST_F(AuditTest, ALogThatGrowsIsCountersigned) {
 }
 
 TEST_F(AuditTest, TheKeyIsNeededOnceAndOnlyThatOneCounts) {
-  EXPECT_EQ(post(target(false), token_, request(0, 3).to_text()).status, 404);
+  EXPECT_EQ(post_as_holder(lease_id_, target(false), token_, request(0, 3).to_text()).status, 404);
   EXPECT_EQ(submit(request(0, 3)).status, 200);
-  EXPECT_EQ(post(target(false), token_, request(3, 4).to_text()).status, 200);
+  EXPECT_EQ(post_as_holder(lease_id_, target(false), token_, request(3, 4).to_text()).status, 200);
   // Another key under the same origin, and another origin under the same key.
   const auto other = Ed25519PrivateKey::generate();
   auto body = request(4, 5);
@@ -105,7 +107,7 @@ TEST_F(AuditTest, TheKeyIsNeededOnceAndOnlyThatOneCounts) {
   EXPECT_EQ(submit(body).status, 403);
   body.checkpoint = tlog::sign_checkpoint(log_.checkpoint(5, "another/origin"), key_);
   EXPECT_EQ(submit(body).status, 404);
-  EXPECT_EQ(post(target(false) + "&key=AAAA", token_, body.to_text()).status, 404);
+  EXPECT_EQ(post_as_holder(lease_id_, target(false) + "&key=AAAA", token_, body.to_text()).status, 404);
 }
 
 TEST_F(AuditTest, AnotherSizeIsAnsweredWithTheKnownOne) {
@@ -148,16 +150,16 @@ TEST_F(AuditTest, AForkIsRefusedAndKept) {
 TEST_F(AuditTest, OnlyTheContractsCredentialAndLeasesCount) {
   const std::string other = create_contract("d");
   const auto text = request(0, 3).to_text();
-  EXPECT_EQ(post(target(), other, text).status, 403);
-  EXPECT_EQ(post(target(), provider_, text).status, 403);
-  EXPECT_EQ(post(target(), "", text).status, 403);
-  EXPECT_EQ(post(target(true, "no-such-lease"), token_, text).status, 404);
-  EXPECT_EQ(post("/api/v1/audit/checkpoints?contract_id=c", token_, text).status, 400);
-  EXPECT_EQ(post("/api/v1/audit/checkpoints?lease_id=l", token_, text).status, 400);
-  EXPECT_EQ(post(target() + "&more=1", token_, text).status, 400);
-  EXPECT_EQ(post(target(), token_, "old 0\n").status, 422);
+  EXPECT_EQ(post_as_holder(lease_id_, target(), other, text).status, 403);
+  EXPECT_EQ(post_as_holder(lease_id_, target(), provider_, text).status, 403);
+  EXPECT_EQ(post_as_holder(lease_id_, target(), "", text).status, 403);
+  EXPECT_EQ(post_as_holder(lease_id_, target(true, "no-such-lease"), token_, text).status, 404);
+  EXPECT_EQ(post_as_holder(lease_id_, "/api/v1/audit/checkpoints?contract_id=c", token_, text).status, 400);
+  EXPECT_EQ(post_as_holder(lease_id_, "/api/v1/audit/checkpoints?lease_id=l", token_, text).status, 400);
+  EXPECT_EQ(post_as_holder(lease_id_, target() + "&more=1", token_, text).status, 400);
+  EXPECT_EQ(post_as_holder(lease_id_, target(), token_, "old 0\n").status, 422);
   EXPECT_EQ(count("audit_log_registered"), 0);
-  EXPECT_EQ(post(target(), token_, text).status, 200);
+  EXPECT_EQ(post_as_holder(lease_id_, target(), token_, text).status, 200);
 }
 
 }  // namespace

@@ -134,15 +134,16 @@ http::Response csv_response(const UsageListQuery& asked, std::vector<store::Usag
 http::Response handle_report_usage(const http::Request& request, Deps& deps) {
   request.query.only({});
   const auto report = api::UsageReport::parse(request.body);
-  const auto row = verified_contract(request, report.contract_id, deps);
-  if (!row) return denied("authentication_required", deps);
+  const auto sentinel = proven_sentinel(request, report.contract_id, deps);
+  if (!sentinel) return denied("authentication_required", deps);
+  if (auto refusal = refusal_unless_holder(*sentinel, report.lease_id, deps)) return std::move(*refusal);
+  const auto& contract = sentinel->row.contract;
   const UnixMs now = deps.clock();
   for (const auto& record : report.records) {
     if (record.to > now + kClockSkewMs) throw Error("field_invalid", "to of a usage record lies in the future");
   }
-  const store::Event event{
-      .type = "", .tenant = row->contract.tenant, .actor = "sentinel", .subject = row->contract.contract_id};
-  return outcome_response(deps.store.append_usage(row->contract.tenant, report, now, event));
+  const store::Event event{.type = "", .tenant = contract.tenant, .actor = "sentinel", .subject = contract.contract_id};
+  return outcome_response(deps.store.append_usage(contract.tenant, report, now, event));
 }
 
 http::Response handle_list_usage(const http::Request& request, Deps& deps) {

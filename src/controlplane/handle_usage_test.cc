@@ -29,7 +29,7 @@ class UsageTest : public ServiceTest {
   }
   http::Response report(std::vector<api::UsageRecord> records) {
     const api::UsageReport body{.contract_id = "c", .lease_id = lease_id_, .records = std::move(records)};
-    return post("/api/v1/usage", token_, body.to_json().dump());
+    return post_as_holder(lease_id_, "/api/v1/usage", token_, body.to_json().dump());
   }
   std::string sums(const std::string& query = "") { return get("/api/v1/usage?format=csv" + query, provider_).body; }
 
@@ -55,16 +55,17 @@ TEST_F(UsageTest, ContractAndLeaseComeFromTheCredential) {
   start();
   const api::UsageReport mine{.contract_id = "c", .lease_id = lease_id_, .records = {record(0, 9, 5)}};
   const std::string other = create_contract("d");
-  EXPECT_EQ(post("/api/v1/usage", other, mine.to_json().dump()).status, 403);
-  EXPECT_EQ(post("/api/v1/usage", "", mine.to_json().dump()).status, 403);
-  EXPECT_EQ(post("/api/v1/usage", provider_, mine.to_json().dump()).status, 403);
+  EXPECT_EQ(post_as_holder(lease_id_, "/api/v1/usage", other, mine.to_json().dump()).status, 403);
+  EXPECT_EQ(post_as_holder(lease_id_, "/api/v1/usage", "", mine.to_json().dump()).status, 403);
+  EXPECT_EQ(post_as_holder(lease_id_, "/api/v1/usage", provider_, mine.to_json().dump()).status, 403);
   api::UsageReport theirs = mine;
   theirs.contract_id = "d";
-  EXPECT_EQ(post("/api/v1/usage", other, theirs.to_json().dump()).status, 404) << "the lease is another contract's";
+  EXPECT_EQ(post_as_holder(lease_id_, "/api/v1/usage", other, theirs.to_json().dump()).status, 404)
+      << "the lease is another contract's";
   auto late = record(0, 9, 5);
   late.from = late.to = now_ + 3 * api::kHourMs;
   EXPECT_EQ(report({late}).status, 400);
-  EXPECT_EQ(post("/api/v1/usage?x=1", token_, mine.to_json().dump()).status, 400);
+  EXPECT_EQ(post_as_holder(lease_id_, "/api/v1/usage?x=1", token_, mine.to_json().dump()).status, 400);
   EXPECT_THAT(sums(), testing::Not(testing::HasSubstr("tokens")));
 }
 

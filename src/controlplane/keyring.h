@@ -1,6 +1,7 @@
-// The control plane's keys. A KEK, outside the database (kek.h), under which everything else is wrapped: asset keys, each
-// bound to what its row is about (so that rows cannot be swapped), and three keys of the control plane itself: the identity key (Ed25519) that others pin, the wrapping key (P-256) that providers seal asset
-// keys to, and the key that signs URLs.
+// The control plane's keys. A KEK, outside the database (kek.h), under which everything else is wrapped: asset keys,
+// each bound to what its row is about (so that rows cannot be swapped), and three keys of the control plane itself: the
+// identity key (Ed25519) that others pin, the wrapping key (P-256) that providers seal asset keys to, and the key that
+// signs URLs.
 #pragma once
 
 #include <memory>

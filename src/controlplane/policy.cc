@@ -83,7 +83,7 @@ std::string_view fault(const api::Contract& contract, const Facts& facts) {
   if (terms.attestation != "none" && (facts.evidence_needed || facts.evidence_came)) {
     if (!facts.evidence_came) return "attestation_required";
     if (!facts.attested) return "attestation_failed";
-    if (!facts.machine_approved) return "enrolment_pending";
+    if (terms.attestation == "tpm" && !facts.machine_approved) return "enrolment_pending";
   }
   if (quota_is_used_up(terms, facts)) return "quota_exhausted";
   if (!facts.is_renewal && !facts.has_one_time_key && terms.key_release != "plain") return "key_wrap_required";

@@ -75,6 +75,18 @@ std::optional<ProvenSentinel> proven_sentinel(const http::Request& request, cons
   return ProvenSentinel{.row = std::move(*row), .proof = verified_proof(request, deps)};
 }
 
+std::optional<http::Response> refusal_unless_holder(const ProvenSentinel& sentinel, const std::string& lease_id,
+                                                    Deps& deps) {
+  const auto& contract = sentinel.row.contract;
+  const std::string& key = sentinel.proof.sentinel_key;
+  if (key.empty() && proof_required(contract.terms)) return denied("client_too_old", deps);
+  if (!deps.store.owns_lease(contract.tenant, contract.contract_id, lease_id, key)) {
+    throw Error("lease_not_found", "this sentinel has no lease of this id");
+  }
+  if (!deps.store.take_proof(sentinel.proof)) throw Error("proof_replayed", "the proof has served before");
+  return std::nullopt;
+}
+
 http::Response denied(std::string_view reason, Deps& deps, DenialWords words) {
   deps.metrics
       .counter("tb_cp_denials_total", "authorize requests that were denied, by reason",

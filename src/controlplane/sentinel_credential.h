@@ -30,6 +30,11 @@ struct ProvenSentinel {
 /// has no key and proof_required(); the store refuses a lease of another key.
 std::optional<ProvenSentinel> proven_sentinel(const http::Request& request, const std::string& contract_id, Deps& deps);
 
+/// What a sentinel is answered that is not the holder of `lease_id`, past or present; nothing if it is. Takes its
+/// proof. Throws "lease_not_found", "proof_replayed".
+std::optional<http::Response> refusal_unless_holder(const ProvenSentinel& sentinel, const std::string& lease_id,
+                                                    Deps& deps);
+
 /// What a denial says beside its reason.
 struct DenialWords {
   std::string detail;  ///< in the place of the reason's own sentence, if not empty

@@ -190,15 +190,20 @@ http::Response ServiceTest::authorize_as(const SentinelKey& key, const std::stri
   return response;
 }
 
-http::Response ServiceTest::release(const std::string& token, const std::string& contract_id,
-                                    const std::string& lease_id) {
+http::Response ServiceTest::post_as_holder(const std::string& lease_id, const std::string& target,
+                                           const std::string& token, const std::string& body) {
   SentinelKey key = new_sentinel();
   {
     const std::lock_guard lock(held_mutex_);
     if (const auto held = held_.find(lease_id); held != held_.end()) key = held->second.key;
   }
-  return post_as(key, "/api/v1/license/release", token,
-                 api::ReleaseRequest{.contract_id = contract_id, .lease_id = lease_id}.to_json().dump());
+  return post_as(key, target, token, body);
+}
+
+http::Response ServiceTest::release(const std::string& token, const std::string& contract_id,
+                                    const std::string& lease_id) {
+  return post_as_holder(lease_id, "/api/v1/license/release", token,
+                        api::ReleaseRequest{.contract_id = contract_id, .lease_id = lease_id}.to_json().dump());
 }
 
 }  // namespace tb::controlplane

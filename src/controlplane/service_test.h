@@ -62,6 +62,9 @@ class ServiceTest : public testing::Test {
   /// lease and, unless the body names one, its newest renewal token.
   http::Response authorize(const std::string& token, const Json& body);
   http::Response authorize_as(const SentinelKey& key, const std::string& token, Json body);
+  /// With a proof of the key that holds the lease, or of a new one if no test holds it.
+  http::Response post_as_holder(const std::string& lease_id, const std::string& target, const std::string& token,
+                                const std::string& body);
   http::Response release(const std::string& token, const std::string& contract_id, const std::string& lease_id);
 
   /// Whose a lease is, and what its holder shows next.

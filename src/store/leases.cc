@@ -121,6 +121,24 @@ bool SqlStore::holds_lease(const std::string& tenant, const std::string& contrac
   });
 }
 
+bool SqlStore::owns_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,
+                          const std::string& sentinel_key) {
+  return read([&](sql::Connection& db) {
+    auto row =
+        db.prepare("SELECT 1 FROM lease WHERE lease_id = ? AND tenant = ? AND contract_id = ? AND sentinel_key = ?");
+    return row.bind(lease_id).bind(tenant).bind(contract_id).bind(sentinel_key).step();
+  });
+}
+
+bool SqlStore::take_proof(const ProofOnce& proof) {
+  if (proof.sentinel_key.empty()) return true;
+  return write([&](Change& change) {
+    if (!use_proof(change.db(), proof)) return false;
+    change.commit();
+    return true;
+  });
+}
+
 ReleaseOutcome SqlStore::release_lease(const std::string& tenant, const std::string& contract_id,
                                        const std::string& lease_id, const ProofOnce& proof, UnixMs now,
                                        const Event& event) {

@@ -61,6 +61,9 @@ class SqlStore final : public Store {
   std::optional<UnixMs> next_seat_end(const std::string& tenant, const std::string& contract_id, UnixMs now) override;
   bool holds_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,
                    const std::string& sentinel_key, UnixMs now) override;
+  bool owns_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,
+                  const std::string& sentinel_key) override;
+  bool take_proof(const ProofOnce& proof) override;
   ReleaseOutcome release_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,
                                const ProofOnce& proof, UnixMs now, const Event& event) override;
   bool end_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,

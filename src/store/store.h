@@ -277,6 +277,11 @@ class Store {
   /// True if the lease is an active one of this contract, not past its seat_until, and of this sentinel key.
   virtual bool holds_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,
                            const std::string& sentinel_key, UnixMs now) = 0;
+  /// True if the lease, over or not, is of this contract and of this sentinel key ("": one without).
+  virtual bool owns_lease(const std::string& tenant, const std::string& contract_id, const std::string& lease_id,
+                          const std::string& sentinel_key) = 0;
+  /// For a route that changes nothing else of a lease. False if the proof was used before; one without a key never is.
+  virtual bool take_proof(const ProofOnce& proof) = 0;
   /// By its holder: only with a proof of the lease's own key, or none where it has none. kGone: no such active lease.
   virtual ReleaseOutcome release_lease(const std::string& tenant, const std::string& contract_id,
                                        const std::string& lease_id, const ProofOnce& proof, UnixMs now,

@@ -67,7 +67,7 @@ class ControlPlaneOnPostgres : public testing::Test {
     const auto one_time = jose::PrivateKey::generate();
     api::AuthorizeRequest asked{.contract_id = "c", .asset_id = "m", .hw_id = hw_id, .client_version = "1"};
     asked.key_release_jwk = one_time.public_key().to_jwk();
-    return node.send("POST", "/api/v1/license/authorize", activation_, asked.to_json().dump());
+    return node.prove(jose::PrivateKey::generate(), "/api/v1/license/authorize", activation_, asked.to_json().dump());
   }
 
   const std::string dir_ = testing::TempDir() + "tb-nodes-" + random_token(8);

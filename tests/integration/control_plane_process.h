@@ -16,9 +16,12 @@
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
+#include "base/crypto.h"
 #include "base/fs.h"
 #include "base/json.h"
 #include "http/client.h"
+#include "jose/proof.h"
 
 namespace tb {
 
@@ -64,6 +67,15 @@ class Process {
   Fd pidfd_;
 };
 
+/// As a sentinel posts: with a proof of `key` for this very request.
+inline http::Headers proof_headers(const jose::PrivateKey& key, const std::string& url, const std::string& token) {
+  return {{"DPoP", jose::sign_proof(key, {.method = "POST",
+                                          .url = url,
+                                          .issued_at_seconds = unix_ms_now() / 1000,
+                                          .jti = random_token(16),
+                                          .token = token})}};
+}
+
 class ControlPlaneNode {
  public:
   /// `settings`: flags of every command of this node.
@@ -96,10 +108,11 @@ class ControlPlaneNode {
   }
   int stop() { return std::exchange(service_, nullptr)->stop(); }
   http::ClientResponse send(const std::string& method, const std::string& path, const std::string& token,
-                            const std::string& body = "") {
+                            const std::string& body = "", const http::Headers& headers = {}) {
     http::ClientRequest request;
     request.method = method;
     request.url = SecretUrl(base_ + path);
+    request.headers = headers;
     if (!token.empty()) request.bearer = SecretString(token);
     if (!body.empty()) request.body = body;
     try {
@@ -107,6 +120,10 @@ class ControlPlaneNode {
     } catch (const Error& error) {
       return {.status = 0, .headers = {}, .body = error.reason + ": " + error.story()};
     }
+  }
+  http::ClientResponse prove(const jose::PrivateKey& key, const std::string& path, const std::string& token,
+                             const std::string& body) {
+    return send("POST", path, token, body, proof_headers(key, base_ + path, token));
   }
   static std::string text_of(const http::ClientResponse& response, std::string_view name) {
     const auto json = Json::parse(response.body);

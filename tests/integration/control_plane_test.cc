@@ -71,12 +71,7 @@ class ControlPlaneProcess : public testing::Test {
   /// As a sentinel posts: with a proof of `key` for this request.
   http::ClientResponse prove(const jose::PrivateKey& key, const std::string& url, const std::string& token,
                              const std::string& body) {
-    return send("POST", url, token, body,
-                {{"DPoP", jose::sign_proof(key, {.method = "POST",
-                                                 .url = url,
-                                                 .issued_at_seconds = unix_ms_now() / 1000,
-                                                 .jti = random_token(16),
-                                                 .token = token})}});
+    return send("POST", url, token, body, proof_headers(key, url, token));
   }
   static std::string text_of(const http::ClientResponse& response, std::string_view name) {
     const Json json = value_or_throw(Json::parse(response.body));
@@ -214,7 +209,8 @@ TEST_F(ControlPlaneProcess, ABackupRestoredElsewhereAuthorizesAsBefore) {
     const auto one_time = jose::PrivateKey::generate();
     api::AuthorizeRequest asked{.contract_id = "c", .asset_id = "m", .hw_id = hw_id, .client_version = "1"};
     asked.key_release_jwk = one_time.public_key().to_jwk();
-    const auto released = send("POST", base + "/api/v1/license/authorize", activation, asked.to_json().dump());
+    const auto released =
+        prove(jose::PrivateKey::generate(), base + "/api/v1/license/authorize", activation, asked.to_json().dump());
     EXPECT_EQ(released.status, 200) << released.body;
     if (released.status != 200) return;
     const auto outcome = api::parse_authorize_answer(released.body, {});
