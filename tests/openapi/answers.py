@@ -12,6 +12,8 @@ import tempfile
 import jsonschema
 
 DOCUMENT = json.loads((pathlib.Path(__file__).resolve().parents[2] / "src/controlplane/openapi.json").read_text())
+# Only a TPM can open the credential that is asked back here: tests/e2e/tpm_test.py.
+SEEN_ELSEWHERE = {("post", "/api/v1/license/activate", "200")}
 KEYWORDS_OF_OPEN = ("additionalProperties", "allOf", "oneOf", "anyOf")
 
 
@@ -82,7 +84,7 @@ def main():
             if method == "parameters":
                 continue
             for status in operation["responses"]:
-                if status.startswith("2") and status.isdigit() and (method, path, status) not in seen:
+                if status.startswith("2") and status.isdigit() and (method, path, status) not in seen | SEEN_ELSEWHERE:
                     faults.add(f"{method.upper()} {path} {status}: no test has seen this answer")
     for fault in sorted(faults):
         print(fault, file=sys.stderr)
