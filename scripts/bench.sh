@@ -6,6 +6,7 @@
 #   scripts/bench.sh --deliver    delivery to files and to a FIFO, against decryption alone; as root
 #   scripts/bench.sh --mount      a mounted model against a file system of zeros, decryption alone and gocryptfs
 #   scripts/bench.sh --hydrate    download to last plaintext byte, against the same in series and its parts; as root
+#   scripts/bench.sh --control-plane   authorize and renew on the real program beside the same without HTTP; a fleet's minute
 #   … --mib 512 --rounds 3        a smaller file, fewer rounds (2048 MiB, 5 rounds)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,7 +15,7 @@ part=command
 pass=()
 for argument in "$@"; do
   case "$argument" in
-    --library | --deliver | --mount | --hydrate) part="${argument#--}" ;;
+    --library | --deliver | --mount | --hydrate | --control-plane) part="${argument#--}" ;;
     *) pass+=("$argument") ;;
   esac
 done
@@ -24,6 +25,7 @@ case "$part" in
   library) tools=(age openssl cmp python3) targets=(limits random_read tbenc_whole parts_bench aead_bench) ;;
   deliver) tools=() targets=(deliver_bench) ;;
   hydrate) tools=(nginx) targets=(hydrate_bench hydrate_memory trustbridge) ;;
+  control-plane) tools=() targets=(control_plane_load trustbridge-control-plane) ;;
   mount) tools=(gocryptfs openssl python3) targets=(mount_bench trustbridge) ;;
 esac
 for tool in "${tools[@]}"; do
@@ -34,13 +36,22 @@ mkdir -p "${build%/*}"
 cmake --preset bench -B "$build" >"${build%/*}/cmake-bench.log" 2>&1 || { cat "${build%/*}/cmake-bench.log" >&2; exit 1; }
 ninja -C "$build" "${targets[@]}"
 
-directory="$(mktemp -d "${TB_BENCH_DIR:-/dev/shm}/tb-bench.XXXXXX")"
+# A database's fsync means nothing on tmpfs.
+place="${TB_BENCH_DIR:-/dev/shm}"
+[ "$part" != control-plane ] || place="${TB_BENCH_DIR:-/tmp}"
+directory="$(mktemp -d "$place/tb-bench.XXXXXX")"
 trap 'rm -rf "$directory"' EXIT
-[ "$(stat -f -c %T "$directory")" = tmpfs ] || echo "bench: $directory is not tmpfs: the figures are of its disk" >&2
+[ "$part" = control-plane ] || [ "$(stat -f -c %T "$directory")" = tmpfs ] || echo "bench: $directory is not tmpfs: the figures are of its disk" >&2
 
 grep -m1 'model name' /proc/cpuinfo | sed 's/.*: /cpu: /'
 echo "kernel: $(uname -r), load at the start: $(cut -d' ' -f1 /proc/loadavg), $(date -u +%FT%RZ)"
 case "$part" in
+  control-plane)
+    echo "file system: $(stat -f -c %T "$directory")"
+    "$build/bin/control_plane_load" "$build/bin/trustbridge-control-plane" "$directory" "${pass[@]}"
+    echo "load at the end: $(cut -d' ' -f1 /proc/loadavg)"
+    exit
+    ;;
   deliver)
     "$build/bin/deliver_bench" "$directory" "${pass[@]}"
     exit
