@@ -95,18 +95,24 @@ class ControlPlaneNode {
   void start() {
     std::filesystem::remove(dir_ + "/service.err");
     service_ = std::make_unique<Process>(command({}), dir_ + "/service.out", dir_ + "/service.err");
-    for (int i = 0; i < 600; ++i) {
+    for (int i = 0; i < 6000; ++i) {
       const std::string log = read("service.err");
       const std::size_t at = log.find("\"url\":\"");
       if (at != std::string::npos) {
         base_ = log.substr(at + 7, log.find('"', at + 7) - at - 7);
         return;
       }
-      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
     ADD_FAILURE() << "the control plane did not start: " << read("service.err");
   }
   int stop() { return std::exchange(service_, nullptr)->stop(); }
+  /// As a machine that loses its power, but for what the kernel still writes.
+  void kill() {
+    service_->kill_now();
+    std::exchange(service_, nullptr)->wait();
+  }
+  const std::string& base_url() const { return base_; }
   http::ClientResponse send(const std::string& method, const std::string& path, const std::string& token,
                             const std::string& body = "", const http::Headers& headers = {}) {
     http::ClientRequest request;
