@@ -66,6 +66,7 @@ Connection::Connection(asio::ip::tcp::socket socket, ServerShared& shared)
 
 void Connection::abort() {
   aborted_ = true;
+  silent_since_.reset();
   wake_late();
   boost::system::error_code ec;
   // Not close(): a worker may be inside sendfile, and the descriptor's number must stay ours until it returns.
@@ -123,12 +124,14 @@ asio::awaitable<std::size_t> Connection::read_some(TimePoint deadline, std::size
   const asio::mutable_buffer into(buffer_.data() + held, room);
   boost::system::error_code ec;
   arm(deadline);
+  silent_since_ = steady_clock::now();
   std::size_t got = 0;
   if (tls_) {
     got = co_await tls_->async_read_some(into, asio::redirect_error(asio::use_awaitable, ec));
   } else {
     got = co_await socket_.async_read_some(into, asio::redirect_error(asio::use_awaitable, ec));
   }
+  silent_since_.reset();
   disarm();
   buffer_.resize(held + got);
   co_return aborted_ || timed_out_ || ec ? 0 : got;
@@ -159,7 +162,9 @@ asio::awaitable<bool> Connection::write_all(std::string_view first, std::string_
 asio::awaitable<bool> Connection::handshake() {
   boost::system::error_code ec;
   arm(steady_clock::now() + milliseconds(shared_.config.header_ms));
+  silent_since_ = steady_clock::now();
   co_await tls_->async_handshake(asio::ssl::stream_base::server, asio::redirect_error(asio::use_awaitable, ec));
+  silent_since_.reset();
   disarm();
   if (ec || aborted_ || timed_out_) {
     const std::string why = ec.message();
@@ -266,7 +271,10 @@ void Connection::choose_route(Exchange& x) {
 
 asio::awaitable<void> Connection::take_body(Exchange& x) {
   const Route& route = *x.match.route;
-  if ((x.reader.has_body() && shared_.router.gate()) || route.open_body) {
+  // A body that came along with its head costs nothing any more: the gate then goes with the handler, and the request
+  // changes threads once instead of twice.
+  const bool is_here = !x.reader.chunked() && x.reader.declared_bytes() <= unread().size();
+  if ((x.reader.has_body() && shared_.router.gate() && !is_here) || route.open_body) {
     auto job = [&] { open_sink(x); };
     if (!co_await on_worker(job)) x.refusal.emplace("server_busy", "too many requests are waiting");
     if (x.refusal) co_return;

@@ -40,6 +40,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void abort();
   /// Ends it if no request is under way. On the loop.
   void end_if_idle();
+  /// Since when the client has not sent a byte that it is waited for; nothing while it is the server's turn. On the
+  /// loop.
+  const std::optional<std::chrono::steady_clock::time_point>& silent_since() const { return silent_since_; }
 
  private:
   using TimePoint = std::chrono::steady_clock::time_point;
@@ -86,6 +89,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool timed_out_ = false;
   bool aborted_ = false;
   bool idle_ = false;
+  std::optional<TimePoint> silent_since_;
   boost::asio::steady_timer* late_timer_ = nullptr;  ///< set while await_late sleeps
   std::string buffer_;
   std::size_t consumed_ = 0;

@@ -24,8 +24,8 @@ struct Route {
   std::function<std::unique_ptr<BodySink>(const Request&)> open_body = {};
 };
 
-/// Called on a worker with the request's head (body empty) before its body is read: authenticates, sets
-/// Request::caller, throws Error to refuse.
+/// Called on a worker with the request's head before its body is read (one that came along with the head is there
+/// already) and before open_body: authenticates, sets Request::caller, throws Error to refuse.
 using Gate = std::function<void(Request&, const Route&)>;
 
 class Router {

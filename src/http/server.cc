@@ -32,6 +32,7 @@ struct Server::Impl {
   void listen();
   asio::awaitable<void> accept_loop();
   void adopt(Home& home, tcp::socket socket);
+  bool make_room(Home& home);
   void left(Home& home, const std::shared_ptr<Connection>& connection);
   void on_all_homes(void (Connection::*what)());
   void stop();
@@ -104,7 +105,6 @@ asio::awaitable<void> Server::Impl::accept_loop() {
     }
     {
       std::lock_guard lock(mutex);
-      if (open >= shared.config.max_connections) continue;  // the socket closes
       ++open;
       if (shared.metrics)
         shared.metrics->gauge("tb_http_connections", "Open connections.").set(static_cast<double>(open));
@@ -114,7 +114,23 @@ asio::awaitable<void> Server::Impl::accept_loop() {
   }
 }
 
+/// On the home's loop. A newcomer takes the place of whoever has kept silent longest: those who hold connections
+/// without using them, however many, keep nobody out. One whose request is being worked on is never ended for it.
+bool Server::Impl::make_room(Home& home) {
+  const std::size_t bound = std::max<std::size_t>(shared.config.max_connections / homes.size(), 1);
+  if (home.connections.size() < bound) return true;
+  Connection* longest = nullptr;
+  for (const auto& connection : home.connections) {
+    if (!connection->silent_since()) continue;
+    if (longest == nullptr || *connection->silent_since() < *longest->silent_since()) longest = connection.get();
+  }
+  if (longest == nullptr) return false;
+  longest->abort();
+  return true;
+}
+
 void Server::Impl::adopt(Home& home, tcp::socket socket) {
+  if (!make_room(home)) return left(home, nullptr);  // the socket closes
   const auto connection = std::make_shared<Connection>(std::move(socket), shared);
   home.connections.insert(connection);
   const auto ended = [this, &home, connection](std::exception_ptr) { left(home, connection); };

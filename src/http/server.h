@@ -22,7 +22,7 @@ struct ServerConfig {
   std::size_t loops = 1;                 ///< event loop threads; TLS and file sending scale with them
   std::size_t workers = 4;               ///< handler threads
   std::size_t queue = 256;               ///< requests that may wait for a handler thread; beyond: 503
-  std::size_t max_connections = 512;     ///< beyond: accepted and closed at once
+  std::size_t max_connections = 512;     ///< beyond: the longest silent one gives way, else the new one is closed
   std::size_t header_bytes = 16 * 1024;  ///< request line and headers; beyond: 431
   std::int64_t idle_ms = 60'000;         ///< between requests of a connection
   std::int64_t header_ms = 10'000;       ///< from a request's first byte (or the accept) to the end of its headers

@@ -278,16 +278,36 @@ TEST_F(ServerTest, TheQueueIsBounded) {
   EXPECT_THAT(first.read_answer(), testing::EndsWith("waited"));
 }
 
-TEST_F(ServerTest, ConnectionsAreBounded) {
-  start({.max_connections = 2});
-  RawClient one(server_->port()), two(server_->port());
-  for (RawClient* client : {&one, &two}) {
-    client->write("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n");
-    EXPECT_THAT(client->read_answer(), testing::EndsWith("hello"));
+TEST_F(ServerTest, ConnectionsAreBoundedWhileAllAreWorkedOn) {
+  start({.max_connections = 1});
+  RawClient busy(server_->port());
+  busy.write("GET /wait HTTP/1.1\r\nHost: h\r\n\r\n");
+  entered_.wait();
+  RawClient newcomer(server_->port());
+  newcomer.write("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_THAT(newcomer.read_to_end(), Not(HasSubstr("hello")));
+  gate_.set_value();
+  EXPECT_THAT(busy.read_answer(), testing::EndsWith("waited"));
+}
+
+TEST_F(ServerTest, WhoKeepsSilentGivesWayToWhoDoesNot) {
+  start({.max_connections = 4});
+  RawClient nothing(server_->port()), half_a_head(server_->port()), half_a_body(server_->port()), idle(server_->port());
+  half_a_head.write("GET /hello HTTP/1.1\r\nHo");
+  half_a_body.write("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n12");
+  idle.write("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_THAT(idle.read_answer(), testing::EndsWith("hello"));
+  std::vector<RawClient> kept;
+  for (int i = 0; i < 20; ++i) {
+    RawClient newcomer(server_->port());
+    newcomer.write("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n");
+    ASSERT_THAT(newcomer.read_answer(), testing::EndsWith("hello")) << i;
+    // Kept open: the next one needs a place, too.
+    kept.push_back(std::move(newcomer));
   }
-  RawClient three(server_->port());
-  three.write("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n");
-  EXPECT_THAT(three.read_to_end(), Not(HasSubstr("hello")));
+  EXPECT_EQ(nothing.read_to_end(), "");
+  EXPECT_EQ(half_a_head.read_to_end(), "");
+  EXPECT_EQ(half_a_body.read_to_end(), "");
 }
 
 TEST_F(ServerTest, StopLetsARequestUnderWayFinishAndClosesIdleConnections) {
