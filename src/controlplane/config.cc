@@ -18,7 +18,7 @@
 namespace tb::controlplane {
 namespace {
 
-constexpr std::array<Setting, 25> kSettings = {{
+constexpr std::array<Setting, 27> kSettings = {{
     {"addr", "127.0.0.1:8080", "where to listen; plain HTTP on loopback only"},
     {"allow_unauthenticated_sentinels", "false", "allow contracts with authentication none"},
     {"client_ca_path", "", "PEM file of the authority that signs sentinels' certificates"},
@@ -30,6 +30,7 @@ constexpr std::array<Setting, 25> kSettings = {{
     {"kek_namespace", "", "namespace of a transit: KMS"},
     {"kek_token_file", "", "file (0600) with the token for a transit: KMS"},
     {"log_level", "info", "debug, info, warn or error"},
+    {"max_connections", "4096", "connections at a time; half of them may wait for a change of their contract"},
     {"public_url", "", "base of signed URLs, as sentinels reach this service"},
     {"rate_limit", "200", "requests a second that one credential may make on this node; 0: no limit"},
     {"rate_limit_burst", "1000", "requests that one credential may make at once, after a rest"},
@@ -44,6 +45,7 @@ constexpr std::array<Setting, 25> kSettings = {{
     {"tls_require_client_cert", "false", "refuse connections without a client certificate"},
     {"token_issuers", "", "JSON file of the services whose attestation tokens count, and their keys"},
     {"url_seconds", "3600", "longest life of a signed URL, in seconds, at most 3600"},
+    {"workers", "32", "requests that are worked on at a time; those that wait for the disk are committed together"},
 }};
 
 constexpr std::size_t kMaxConfigBytes = 65536;
@@ -310,6 +312,8 @@ Config load_config(const std::map<std::string, std::string>& flags, const Enviro
                         .snp_revocations = values.of("snp_revocations"),
                         .token_issuers = values.of("token_issuers")};
   config.url_seconds = values.number("url_seconds", 1, 3600);
+  config.max_connections = static_cast<std::size_t>(values.number("max_connections", 16, 100000));
+  config.workers = static_cast<std::size_t>(values.number("workers", 1, 256));
   config.rate_limit = {.per_second = values.number("rate_limit", 0, 1000000),
                        .burst = values.number("rate_limit_burst", 1, 1000000)};
   if (auto level = obs::parse_level(values.of("log_level"))) {

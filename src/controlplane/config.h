@@ -49,6 +49,8 @@ struct Config {
   AttestationFiles attestation;
   std::int64_t url_seconds = 3600;
   RateLimit rate_limit;
+  std::size_t max_connections = 4096;
+  std::size_t workers = 32;  ///< threads of handlers
   obs::Level log_level = obs::Level::kInfo;
 };
 

@@ -22,7 +22,7 @@ namespace tb::controlplane {
 struct HintLimits {
   std::int64_t look_ms = 500;     ///< between two looks at the store, while anybody waits
   std::int64_t wait_ms = 25'000;  ///< shorter than clients and proxies give up
-  std::size_t max_waiters = 256;  ///< half of the connections that the server takes
+  std::size_t max_waiters = 256;
 };
 
 class HintBoard {

@@ -37,6 +37,19 @@ sigset_t block_end_signals() {
   return signals;
 }
 
+/// So many connections as are configured need as many descriptors, and a thousand is what many systems begin with.
+std::size_t connections_within(std::size_t wanted, const obs::Log& log) {
+  constexpr std::size_t kOthers = 256;  // databases, blobs being sent, connections being closed
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = std::min<rlim_t>(files.rlim_max, std::max<rlim_t>(files.rlim_cur, wanted + kOthers));
+  setrlimit(RLIMIT_NOFILE, &files);
+  if (files.rlim_cur >= wanted + kOthers) return wanted;
+  const std::size_t fewer = std::max<std::size_t>(files.rlim_cur, kOthers + 16) - kOthers;
+  log.warn("fewer connections than configured: the limit of open files is too low", {{"connections", fewer}});
+  return fewer;
+}
+
 void serve(Config config) {
   const sigset_t signals = block_end_signals();
   const obs::Log log = obs::Log::to_stderr(config.log_level).named("control-plane");
@@ -51,7 +64,8 @@ void serve(Config config) {
   attestation_trust.token.profiles.emplace(azure::kConfidentialVmProfile, azure::confidential_vm_profile());
   PublicUrl public_url;
   public_url.set(config.public_url);
-  HintBoard hints(*store, log.named("hints"));
+  const std::size_t max_connections = connections_within(config.max_connections, log);
+  HintBoard hints(*store, log.named("hints"), {.max_waiters = max_connections / 2});
   const Housekeeping housekeeping(*store, unix_ms_now, log.named("housekeeping"));
   Deps deps{.store = *store,
             .keyring = keyring,
@@ -66,7 +80,12 @@ void serve(Config config) {
             .allow_unauthenticated_sentinels = config.allow_unauthenticated_sentinels,
             .url_seconds = config.url_seconds,
             .signing_store = remote_store ? &*remote_store : nullptr};
-  http::Server server({.address = config.address, .tls = config.tls}, make_router(deps), log.named("http"), &metrics);
+  const http::ServerConfig server_config{.address = config.address,
+                                         .tls = config.tls,
+                                         .workers = config.workers,
+                                         .queue = max_connections,
+                                         .max_connections = max_connections};
+  http::Server server(server_config, make_router(deps), log.named("http"), &metrics);
 
   http::ListenAddress address = config.address;
   address.port = server.port();
