@@ -45,7 +45,7 @@ constexpr std::array<Setting, 27> kSettings = {{
     {"tls_require_client_cert", "false", "refuse connections without a client certificate"},
     {"token_issuers", "", "JSON file of the services whose attestation tokens count, and their keys"},
     {"url_seconds", "3600", "longest life of a signed URL, in seconds, at most 3600"},
-    {"workers", "32", "requests that are worked on at a time; those that wait for the disk are committed together"},
+    {"workers", "64", "requests that are worked on at a time; those that wait for the disk are committed together"},
 }};
 
 constexpr std::size_t kMaxConfigBytes = 65536;

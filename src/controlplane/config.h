@@ -50,7 +50,7 @@ struct Config {
   std::int64_t url_seconds = 3600;
   RateLimit rate_limit;
   std::size_t max_connections = 4096;
-  std::size_t workers = 32;  ///< threads of handlers
+  std::size_t workers = 64;  ///< threads of handlers
   obs::Level log_level = obs::Level::kInfo;
 };
 

@@ -113,6 +113,9 @@ class ControlPlaneNode {
     std::exchange(service_, nullptr)->wait();
   }
   const std::string& base_url() const { return base_; }
+  std::uint16_t port() const {
+    return static_cast<std::uint16_t>(std::strtoul(base_.c_str() + base_.rfind(':') + 1, nullptr, 10));
+  }
   http::ClientResponse send(const std::string& method, const std::string& path, const std::string& token,
                             const std::string& body = "", const http::Headers& headers = {}) {
     http::ClientRequest request;
