@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <mutex>
-#include <stdexcept>
 #include <thread>
 
 #include "api/asset.h"
@@ -23,7 +22,7 @@ constexpr std::int64_t kAheadSeconds = 30;
 std::string text_in(std::string_view body, std::string_view name) {
   const std::string mark = fmt::format("\"{}\":\"", name);
   const std::size_t at = body.find(mark);
-  if (at == std::string_view::npos) throw std::runtime_error("an answer without " + std::string(name));
+  if (at == std::string_view::npos) throw Error("internal", "an answer without " + std::string(name));
   const std::string_view rest = body.substr(at + mark.size());
   return std::string(rest.substr(0, rest.find('"')));
 }
@@ -89,7 +88,7 @@ std::string InProcess::call(std::string_view method, std::string_view path, cons
   router_.gate()(request, *match.route);
   request.body = std::move(body);
   http::Response response = match.route->handler(request);
-  if (response.status != status) throw std::runtime_error(fmt::format("{} {}", response.status, response.body));
+  if (response.status != status) throw Error("internal", fmt::format("{} {}", response.status, response.body));
   return std::move(response.body);
 }
 
@@ -109,8 +108,8 @@ Load call_all(InProcess& plane, const std::vector<Call>& calls, std::size_t thre
           std::string bad;
           try {
             body = plane.call("POST", kAuthorizePath, calls[i].token, calls[i].body, 200, calls[i].proof);
-          } catch (const std::exception& error) {
-            bad = error.what();
+          } catch (const Error& error) {
+            bad = error.story();
           }
           const double took = seconds_now() - begin;
           const std::lock_guard lock(mutex);

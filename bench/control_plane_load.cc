@@ -2,7 +2,8 @@
 // signed) and renew, over keep-alive connections to the real program, beside the same handlers called in this process
 // by as many threads, on SQLite and PostgreSQL with fsync; renewals of a fleet for a minute; memory and start.
 //
-//   control_plane_load PROGRAM DIRECTORY [--rounds N] [--scale PERCENT] [--sentinels N] [--seconds N] [--only PART]
+//   control_plane_load PROGRAM DIRECTORY [--rounds N] [--scale PERCENT] [--sentinels N] [--seconds N]
+//     [--contracts N] [--only PART]
 #include <fmt/format.h>
 
 #include <cstring>
@@ -26,7 +27,8 @@ struct Options {
   std::size_t scale = 100;  ///< per cent of the requests that a round has
   std::size_t sentinels = 10'000;
   std::size_t seconds = 60;
-  std::string only;  ///< "sqlite", "postgres", or both
+  std::size_t contracts = 64;  ///< that the sentinels are spread over
+  std::string only;            ///< "sqlite", "postgres", or both
 };
 
 Options parse(std::span<char*> words) {
@@ -43,6 +45,8 @@ Options parse(std::span<char*> words) {
       out.sentinels = number;
     } else if (name == "--seconds") {
       out.seconds = number;
+    } else if (name == "--contracts") {
+      out.contracts = number;
     } else if (name == "--only") {
       out.only = words[i + 1];
     } else {
@@ -92,8 +96,8 @@ class Bench {
       : options_(options),
         name_(std::move(name)),
         own_(own_flags),
-        own_fleet_(own_, {}),
-        server_fleet_(make_server_fleet(server_flags)),
+        own_fleet_(own_, {.contracts = options.contracts}),
+        server_fleet_(make_server_fleet(server_flags, options.contracts)),
         service_(options.program, options.directory, server_flags) {}
 
   void closed_loops() {
@@ -118,7 +122,8 @@ class Bench {
   /// Every sentinel renews once, at a time of its own, on a connection of its own.
   void fleet() {
     if (options_.sentinels == 0) return;
-    take(run_server(server_fleet_.authorize(options_.sentinels, service_.base_url()), {}, 32, false));
+    const Load seats = run_server(server_fleet_.authorize(options_.sentinels, service_.base_url()), {}, 32, false);
+    refuse_bad(seats, "seats of the fleet");
     const auto calls = server_fleet_.renew(service_.base_url());
     std::mt19937_64 random(1);
     std::uniform_real_distribution<double> moment(0.001, static_cast<double>(options_.seconds));
@@ -128,11 +133,13 @@ class Bench {
     const double cpu = service_.cpu_seconds();
     const Load load = run_server(calls, due, 512, true);
     fmt::print(
-        "\n{}: {} sentinels renew within {} s: {} refused, p50 {:.1f} ms, p99 {:.1f} ms, longest {:.1f} ms; {:.0f} % "
+        "\n{}: {} sentinels take seats at {:.0f}/s and renew within {} s: {} refused, p50 {:.1f} ms, p99 {:.1f} ms, "
+        "longest {:.1f} ms; {:.0f} % "
         "of one "
         "core; resident {:.1f} MiB\n",
-        name_, calls.size(), options_.seconds, load.bad.size(), load.percentile(0.5) * 1e3, load.percentile(0.99) * 1e3,
-        load.percentile(1) * 1e3, (service_.cpu_seconds() - cpu) / load.wall * 100, service_.resident_mib());
+        name_, calls.size(), seats.per_second(), options_.seconds, load.bad.size(), load.percentile(0.5) * 1e3,
+        load.percentile(0.99) * 1e3, load.percentile(1) * 1e3, (service_.cpu_seconds() - cpu) / load.wall * 100,
+        service_.resident_mib());
     std::fflush(stdout);
     refuse_bad(load, "renewals of the fleet");
   }
@@ -140,9 +147,9 @@ class Bench {
  private:
   static constexpr const char* kNowhere = "http://127.0.0.1:1";
 
-  static Fleet make_server_fleet(const Flags& flags) {
+  static Fleet make_server_fleet(const Flags& flags, std::size_t contracts) {
     InProcess plane(flags);
-    return {plane, {}};
+    return {plane, {.contracts = contracts}};
   }
 
   Load run_server(const std::vector<Call>& calls, const std::vector<double>& due, std::size_t connections, bool fresh) {
@@ -153,8 +160,6 @@ class Bench {
     return send_all({.port = service_.port(), .connections = connections, .fresh_connections = fresh}, shots,
                     [this](std::size_t i, std::string_view body) { server_fleet_.take_answer(i, body); });
   }
-  static void take(const Load& load) { refuse_bad(load, "the server"); }
-
   void one_round(Pair& pair, std::size_t connections, const std::vector<Call>& server_calls,
                  const std::vector<Call>& own_calls) {
     double cpu = service_.cpu_seconds();
@@ -201,8 +206,13 @@ void start_and_idle(const Options& options) {
 void run(const Options& options) {
   start_and_idle(options);
   const std::string& dir = options.directory;
+  // Each contract's token has a bucket of its own: a fleet on few contracts would meet the limit.
+  const std::string limit = options.contracts < 32 ? "0" : "200";
   if (options.only != "postgres") {
-    Bench bench(options, "SQLite", {{"data_dir", dir + "/server"}}, {{"data_dir", dir + "/own"}});
+    const auto flags = [&](const std::string& name) {
+      return Flags{{"data_dir", dir + "/" + name}, {"rate_limit", limit}};
+    };
+    Bench bench(options, "SQLite", flags("server"), flags("own"));
     bench.closed_loops();
     bench.fleet();
   }
@@ -211,7 +221,8 @@ void run(const Options& options) {
     sql::PostgresServer postgres;
     const auto flags = [&](const std::string& name) {
       const std::string database = postgres.make_database();
-      return Flags{{"data_dir", dir + "/" + name}, {"database", postgres.url(database).reveal()}};
+      return Flags{
+          {"data_dir", dir + "/" + name}, {"database", postgres.url(database).reveal()}, {"rate_limit", limit}};
     };
     Bench bench(options, "PostgreSQL", flags("server-pg"), flags("own-pg"));
     bench.closed_loops();
