@@ -11,10 +11,19 @@
 namespace tb::async {
 
 struct Workers::Impl {
-  void run() {
+  struct Sleeper {
+    std::condition_variable wake;
+    bool woken = false;
+  };
+
+  void run(Sleeper& own) {
     std::unique_lock lock(mutex);
     for (;;) {
-      has_job.wait(lock, [&] { return stopping || !jobs.empty(); });
+      while (!stopping && jobs.empty()) {
+        sleepers.push_back(&own);
+        own.woken = false;
+        own.wake.wait(lock, [&] { return own.woken; });
+      }
       if (jobs.empty()) return;
       Job job = std::move(jobs.front());
       jobs.pop_front();
@@ -31,18 +40,24 @@ struct Workers::Impl {
   }
   void push(Job&& job, std::unique_lock<std::mutex>& lock) {
     jobs.push_back(std::move(job));
+    if (sleepers.empty()) return;
+    // The one that fell asleep last: its stack and its share of the heap are still in a cache.
+    Sleeper* sleeper = sleepers.back();
+    sleepers.pop_back();
+    sleeper->woken = true;
     lock.unlock();
-    has_job.notify_one();
+    sleeper->wake.notify_one();
   }
 
   std::size_t bound = 0;
   FaultHandler on_fault;
   mutable std::mutex mutex;
-  std::condition_variable has_job;
+  std::vector<Sleeper*> sleepers;  ///< threads without a job
   std::condition_variable has_room;
   std::deque<Job> jobs;
   bool stopping = false;
   std::mutex join_mutex;
+  std::deque<Sleeper> beds;  ///< one for each thread
   std::vector<std::thread> threads;
   std::size_t thread_count = 0;
 };
@@ -53,7 +68,8 @@ Workers::Workers(std::string name, std::size_t threads, std::size_t queue, Fault
   impl_->on_fault = std::move(on_fault);
   impl_->thread_count = std::max<std::size_t>(threads, 1);
   for (std::size_t i = 0; i < impl_->thread_count; ++i) {
-    auto& thread = impl_->threads.emplace_back([impl = impl_.get()] { impl->run(); });
+    auto& bed = impl_->beds.emplace_back();
+    auto& thread = impl_->threads.emplace_back([impl = impl_.get(), &bed] { impl->run(bed); });
     pthread_setname_np(thread.native_handle(), name.substr(0, 15).c_str());
   }
 }
@@ -81,8 +97,10 @@ void Workers::stop() {
   {
     std::lock_guard lock(impl_->mutex);
     impl_->stopping = true;
+    for (Impl::Sleeper* sleeper : impl_->sleepers) sleeper->woken = true;
+    impl_->sleepers.clear();
   }
-  impl_->has_job.notify_all();
+  for (auto& bed : impl_->beds) bed.wake.notify_all();
   impl_->has_room.notify_all();
   std::lock_guard lock(impl_->join_mutex);
   for (auto& thread : impl_->threads) {
