@@ -97,12 +97,10 @@ TEST_F(SqliteFaults, NoSeatIsTakenWhoseEventCannotBeWritten) {
   EXPECT_EQ(store_->event_tree().size(), 256U);
 }
 
-/// As a database of schema 2 was when a newer program opens it: events, and no tree.
+/// As a database of schema 1 is once the steps have run: events, and tables for the tree with nothing in them.
 void forget_the_tree(const std::string& path) {
   sql::open_sqlite(path)->execute(
-      "DROP TABLE event_tree; DROP TABLE event_node; DROP TABLE audit_log; DROP TABLE usage_record; "
-      "DROP TABLE usage_sum; DROP TABLE enrolment; DROP TABLE machine; DROP TABLE approved_ek; "
-      "PRAGMA user_version=2");
+      "DROP TRIGGER event_node_is_never_deleted; DELETE FROM event_node; DELETE FROM event_tree");
 }
 
 TEST_F(SqliteFaults, ATreeIsBuiltOverTheEventsOfAnOlderSchema) {
