@@ -113,10 +113,10 @@ bool CommitQueue::commit_together(Group group) {
   }
   bool committing = false;
   try {
+    db_->execute("SAVEPOINT change");
     for (Entry* entry : group) {
       entry->error = nullptr;
       entry->conflicted = false;
-      db_->execute("SAVEPOINT change");
       Change change(*db_);
       try {
         entry->body(change);
@@ -127,7 +127,8 @@ bool CommitQueue::commit_together(Group group) {
         entry->error = std::current_exception();
       }
       const bool keep = change.kept() && entry->error == nullptr;
-      db_->execute(keep ? "RELEASE SAVEPOINT change" : "ROLLBACK TO SAVEPOINT change; RELEASE SAVEPOINT change");
+      // One script, one round trip: the next change has its savepoint. One that is rolled back to stays.
+      db_->execute(keep ? "RELEASE SAVEPOINT change; SAVEPOINT change" : "ROLLBACK TO SAVEPOINT change");
     }
     committing = true;
     transaction->commit();

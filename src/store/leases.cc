@@ -51,7 +51,6 @@ void SqlStore::supersede(sql::Connection& db, const SeatRequest& seat, const Eve
 SeatOutcome SqlStore::take_seat(const SeatRequest& seat, UnixMs now, const Event& event) {
   return write([&](Change& change) -> SeatOutcome {
     if (!use_proof(change.db(), seat.proof)) return SeatOutcome::kProofReplayed;
-    if (!contract_is(change.db(), seat)) return SeatOutcome::kChanged;
     change.db()
         .prepare(
             "UPDATE lease SET state = 'expired' "
@@ -67,7 +66,9 @@ SeatOutcome SqlStore::take_seat(const SeatRequest& seat, UnixMs now, const Event
                 "INSERT INTO lease (lease_id, tenant, contract_id, asset_id, hw_id, client_version, state, generation, "
                 "created_at, renewed_at, expires_at, seat_until, sentinel_key, renewal_hash) "
                 "SELECT ?1,?2,?3,?4,?5,?6,'active',1,?7,?7,?8,?9,?10,?11 WHERE "
-                "(SELECT count(*) FROM lease WHERE tenant = ?2 AND contract_id = ?3 AND state = 'active') < ?12")
+                "(SELECT count(*) FROM lease WHERE tenant = ?2 AND contract_id = ?3 AND state = 'active') < ?12 AND "
+                "EXISTS (SELECT 1 FROM contract WHERE contract.tenant = ?2 AND contract.contract_id = ?3 AND "
+                "contract.state = 'active' AND contract.policy_version = ?13)")
             .bind(seat.lease_id)
             .bind(seat.tenant)
             .bind(seat.contract_id)
@@ -80,8 +81,9 @@ SeatOutcome SqlStore::take_seat(const SeatRequest& seat, UnixMs now, const Event
             .bind(seat.proof.sentinel_key)
             .bind(ByteView(seat.renewal_hash))
             .bind(seat.max_seats)
+            .bind(seat.policy_version)
             .run();
-    if (taken == 0) return SeatOutcome::kFull;
+    if (taken == 0) return contract_is(change.db(), seat) ? SeatOutcome::kFull : SeatOutcome::kChanged;
     if (!use_jwk(change.db(), seat.jwk_thumbprint, now)) return SeatOutcome::kJwkReused;
     append(change.db(), event);
     change.commit();
