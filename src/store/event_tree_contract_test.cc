@@ -72,5 +72,25 @@ TEST_P(StoreContract, AnEventIsFoundByItsNumberInItsTenantOnly) {
   EXPECT_FALSE(store().find_event({}, -1));
 }
 
+TEST_P(StoreContract, EventsAboutOneThingAreReadFromTheNewestOn) {
+  const auto about = [](const std::string& tenant, const std::string& subject, const std::string& type) {
+    return Event{.type = type, .tenant = tenant, .actor = "test", .subject = subject};
+  };
+  for (int i = 0; i < 6; ++i) {
+    store().append_event(about("t1", i % 2 == 0 ? "c1" : "c2", "e" + std::to_string(i)));
+  }
+  store().append_event(about("t2", "c1", "of-another-tenant"));
+  const auto types = [](const std::vector<StoredEvent>& events) {
+    std::string out;
+    for (const auto& stored : events) out += value_or_throw(Json::parse(stored.line)).find("type")->as_string() + " ";
+    return out;
+  };
+  const auto newest = store().list_events_about("t1", "c1", {}, 2);
+  EXPECT_EQ(types(newest), "e4 e2 ");
+  EXPECT_EQ(types(store().list_events_about("t1", "c1", newest.back().seq, 2)), "e0 ");
+  EXPECT_EQ(types(store().list_events_about("t1", "c2", {}, 10)), "e5 e3 e1 ");
+  EXPECT_TRUE(store().list_events_about("t2", "c2", {}, 10).empty());
+}
+
 }  // namespace
 }  // namespace tb::store

@@ -101,6 +101,7 @@ TEST_P(MigrationTest, WhatTheFirstSchemaHeldIsThereAndGoesOn) {
   EXPECT_TRUE(store->lease_serves("t1", "lease-1", "m", kNow));
   EXPECT_TRUE(store->use_nonce("t1", "c", Bytes(32, 5), kNow));
   EXPECT_EQ(events(*store), 8U);
+  EXPECT_EQ(store->list_events_about("t1", "s", {}, 100).size(), 8U) << "old events are found by their subject, too";
 
   SeatRequest seat{.tenant = "t1",
                    .contract_id = "c",

@@ -97,6 +97,8 @@ class SqlStore final : public Store {
 
   void append_event(const Event& event) override;
   std::vector<StoredEvent> list_events(const Scope& scope, std::int64_t after, std::int64_t limit) override;
+  std::vector<StoredEvent> list_events_about(const std::string& tenant, const std::string& subject,
+                                             const std::optional<std::int64_t>& before, std::int64_t limit) override;
   std::optional<StoredEvent> find_event(const Scope& scope, std::int64_t seq) override;
   tlog::Frontier event_tree() override;
   std::vector<Digest> event_hashes(unsigned level, std::uint64_t first, std::uint64_t count) override;

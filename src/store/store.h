@@ -336,6 +336,9 @@ class Store {
   virtual void append_event(const Event& event) = 0;
   /// Ascending, `seq` above `after` (-1: from the start).
   virtual std::vector<StoredEvent> list_events(const Scope& scope, std::int64_t after, std::int64_t limit) = 0;
+  /// Newest first: events whose subject this is, `seq` below `before` (none: from the end). By an index.
+  virtual std::vector<StoredEvent> list_events_about(const std::string& tenant, const std::string& subject,
+                                                     const std::optional<std::int64_t>& before, std::int64_t limit) = 0;
   /// Nothing if it is another tenant's or not there.
   virtual std::optional<StoredEvent> find_event(const Scope& scope, std::int64_t seq) = 0;
 
