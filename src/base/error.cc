@@ -168,6 +168,7 @@ constexpr auto kTable = std::to_array<ReasonInfo>({
     {"signature_mismatch", kTampered, 422, 4, false, "the manifest was changed after the provider signed it"},
     {"signature_missing", kDenied, 422, 3, false, "ask the provider for a manifest signed with the pinned key"},
     {"signing_key_malformed", kMalformed, 400, 4, false, "make one with trustbridge keygen --signing"},
+    {"simulation_too_large", kExhausted, 413, 8, false, "ask for a shorter span of time"},
     {"size_overflow", kMalformed, 422, 4, false, ""},
     {"source_changed", kConflict, 409, 7, false, "nothing else may write the file meanwhile"},
     {"source_empty", kMalformed, 400, 4, false, ""},

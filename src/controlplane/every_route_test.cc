@@ -26,6 +26,11 @@ std::vector<EveryRouteTest::Sample> EveryRouteTest::samples() {
   contract.set("not_after", to_rfc3339(now_ + 86400000));
   Json seats = Json::object();
   seats.set("max_seats", 2);
+  Json simulation = Json::object();
+  simulation.set("terms", seats);
+  simulation.set("from", to_rfc3339(now_ - 1000));
+  simulation.set("to", to_rfc3339(now_ + 1000));
+  simulation.set("at", "event");
   const std::string license = R"({"contract_id":"c1"})";
   const std::string release = R"({"contract_id":"c1","lease_id":")" + lease_id_ + "\"}";
   return {
@@ -57,6 +62,7 @@ std::vector<EveryRouteTest::Sample> EveryRouteTest::samples() {
       {"POST", "/api/v1/contracts/{id}/suspend", "/api/v1/contracts/c1/suspend", ""},
       {"POST", "/api/v1/contracts/{id}/resume", "/api/v1/contracts/c1/resume", ""},
       {"POST", "/api/v1/contracts/{id}/revoke", "/api/v1/contracts/c1/revoke", ""},
+      {"POST", "/api/v1/contracts/{id}/simulate", "/api/v1/contracts/c1/simulate", simulation.dump()},
       {"POST", "/api/v1/contracts/{id}/activation-token", "/api/v1/contracts/c1/activation-token",
        R"({"expires_in_seconds":60})"},
       {"POST", "/api/v1/contracts/{id}/hardware", "/api/v1/contracts/c2/hardware", R"({"approve":"hw-1"})"},

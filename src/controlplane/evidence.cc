@@ -29,9 +29,9 @@ Digest qualifier_of(const api::AuthorizeRequest& request, const std::string& thu
 
 }  // namespace
 
-bool evidence_needed(const api::AuthorizeRequest& request, const api::ContractTerms& terms) {
+bool evidence_needed(bool is_renewal, bool has_one_time_key, const api::ContractTerms& terms) {
   if (terms.attestation != "tpm") return terms.attestation != "none";
-  const bool renews_only = request.lease_id.has_value() && !request.key_release_jwk.has_value();
+  const bool renews_only = is_renewal && !has_one_time_key;
   return !renews_only || api::TpmPolicy::from_json(terms.attestation_policy).fresh_at_renewal;
 }
 

@@ -24,7 +24,7 @@ std::optional<EvidenceOutcome> look_at_evidence(const api::AuthorizeRequest& req
                                                 const api::Contract& contract, UnixMs now, Deps& deps);
 
 /// False where a renewal may do without: no key is asked for and the contract's policy does not want it fresh.
-bool evidence_needed(const api::AuthorizeRequest& request, const api::ContractTerms& terms);
+bool evidence_needed(bool is_renewal, bool has_one_time_key, const api::ContractTerms& terms);
 
 /// A request as its repetition has it, too: without nonce and evidence, which are made anew for each. A renewal whose
 /// answer was lost would look like a clone's otherwise.

@@ -11,6 +11,7 @@
 #include "controlplane/evidence.h"
 #include "controlplane/evidence_check.h"
 #include "controlplane/handlers.h"
+#include "controlplane/logged_request.h"
 #include "controlplane/policy.h"
 #include "controlplane/sentinel_credential.h"
 #include "controlplane/url_signature.h"
@@ -27,6 +28,7 @@ struct Case {
   std::optional<store::AssetRow> asset;
   std::optional<jose::PublicKey> one_time_key;
   store::ProofOnce proof;
+  ShownCredential shown;
   Bytes digest;  ///< of the request: what tells its repetition from another
   Facts facts;
   EvidenceVerdict evidence;
@@ -44,6 +46,14 @@ store::Event event_of(const Case& c, std::string type) {
   if (!c.proof.sentinel_key.empty()) event.detail.set("sentinel_key", c.proof.sentinel_key);
   c.evidence.write_to(event.detail);
   if (c.tpm && !c.tpm->ek_sha256.empty()) event.detail.set("ek_sha256", c.tpm->ek_sha256);
+  event.detail.set("facts", facts_to_json(c.facts, c.shown, c.row.contract));
+  return event;
+}
+
+store::Event denial_of(const Case& c, std::string_view reason) {
+  store::Event event = event_of(c, "license_denied");
+  event.detail.set("reason", reason);
+  if (c.request.lease_id) event.detail.set("lease_id", *c.request.lease_id);
   return event;
 }
 
@@ -84,7 +94,7 @@ void check_evidence_of(Case& c, Deps& deps) {
                               deps.attestation_trust, c.facts.now);
   c.facts.attested = c.evidence.facts.has_value();
   if (c.row.contract.terms.attestation != "tpm") return;
-  c.facts.evidence_needed = evidence_needed(c.request, c.row.contract.terms);
+  c.facts.evidence_needed = evidence_needed(c.facts.is_renewal, c.facts.has_one_time_key, c.row.contract.terms);
   if (c.facts.nonce_valid == false) return;
   c.tpm = look_at_evidence(c.request, thumbprint, c.row.contract, c.facts.now, deps);
   c.facts.attested = c.tpm && c.tpm->attested;
@@ -92,8 +102,7 @@ void check_evidence_of(Case& c, Deps& deps) {
 }
 
 http::Response deny(const Case& c, std::string_view reason, Deps& deps) {
-  store::Event event = event_of(c, "license_denied");
-  event.detail.set("reason", reason);
+  store::Event event = denial_of(c, reason);
   if (reason == "attestation_failed" && c.tpm && c.tpm->failure) describe(*c.tpm->failure, event.detail);
   deps.store.append_event(event);
   const std::string words = c.tpm && c.tpm->failure ? c.tpm->failure->detail() : c.evidence.detail();
@@ -102,9 +111,7 @@ http::Response deny(const Case& c, std::string_view reason, Deps& deps) {
 
 /// With when to ask again: a lease that is not renewed ends then, and one that is moves that time on.
 http::Response deny_seat(const Case& c, Deps& deps) {
-  store::Event event = event_of(c, "license_denied");
-  event.detail.set("reason", "seat_limit");
-  deps.store.append_event(event);
+  deps.store.append_event(denial_of(c, "seat_limit"));
   const auto& contract = c.row.contract;
   const auto end = deps.store.next_seat_end(contract.tenant, contract.contract_id, c.facts.now);
   if (!end || c.facts.is_renewal) return denied("seat_limit", deps);
@@ -288,7 +295,10 @@ std::optional<http::Response> decide_once(Case& c, Deps& deps) {
     case store::SeatOutcome::kChanged:
       return std::nullopt;
   }
-  deps.metrics.counter("tb_cp_releases_total", "authorize requests that were granted").add();
+  deps.metrics
+      .counter("tb_cp_releases_total", "authorize requests that were granted, by what they gave",
+               {{"key", std::string(key_form_name(grant.key))}})
+      .add();
   api::AuthorizeAnswer answer = answer_of(c, grant, lease_id, std::move(key), std::move(urls), deps);
   answer.renewal_token = SecretString(renewal_token);
   return http::json(200, answer.to_json());
@@ -306,6 +316,7 @@ http::Response handle_authorize(const http::Request& request, Deps& deps) {
     if (!row) return denied("authentication_required", deps);
     c.row = std::move(*row);
     if (attempt == 0) {
+      c.shown = {.token = !request.bearer_token().empty(), .certificate_sha256 = request.client_cert_sha256};
       c.proof = verified_proof(request, deps);
       if (!c.proof.sentinel_key.empty() && c.request.lease_id && !c.request.renewal_token) {
         throw Error("field_missing", "renewal_token is missing from the authorize request");

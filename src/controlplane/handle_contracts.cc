@@ -18,15 +18,6 @@ store::ContractRow row_of(const http::Request& request, const std::string& tenan
   return std::move(*row);
 }
 
-/// What the operator's settings do not allow, or could never verify, cannot be agreed either.
-void check_allowed(const api::ContractTerms& terms, const Deps& deps) {
-  if (terms.authentication == "none" && !deps.allow_unauthenticated_sentinels) {
-    throw Error("contract_invalid", "authentication none is not allowed by this control plane")
-        .with_hint("use token or mtls, or let the operator set TB_CP_ALLOW_UNAUTHENTICATED_SENTINELS");
-  }
-  attest::validate_attestation_policy(terms.attestation, terms.attestation_policy, deps.attestation_trust);
-}
-
 http::Response with_token(int status, Json body, const std::string& token, const Deps& deps) {
   body.set("activation_token", token);
   body.set("control_plane_key", to_base64url(deps.keyring.identity().public_key()));
@@ -44,6 +35,14 @@ http::Response set_state(const http::Request& request, api::ContractState state,
 }
 
 }  // namespace
+
+void check_allowed(const api::ContractTerms& terms, const Deps& deps) {
+  if (terms.authentication == "none" && !deps.allow_unauthenticated_sentinels) {
+    throw Error("contract_invalid", "authentication none is not allowed by this control plane")
+        .with_hint("use token or mtls, or let the operator set TB_CP_ALLOW_UNAUTHENTICATED_SENTINELS");
+  }
+  attest::validate_attestation_policy(terms.attestation, terms.attestation_policy, deps.attestation_trust);
+}
 
 http::Response handle_create_contract(const http::Request& request, Deps& deps) {
   const UnixMs now = deps.clock();

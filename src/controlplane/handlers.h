@@ -1,6 +1,7 @@
 // One function per route: parse strictly, decide, one store verb, answer. They throw Error for refusals.
 #pragma once
 
+#include "api/contract.h"
 #include "controlplane/deps.h"
 #include "http/message.h"
 
@@ -28,6 +29,8 @@ http::Response handle_wrapping_keys(const http::Request& request, Deps& deps);
 http::Response handle_put_blob(const http::Request& request, Deps& deps);
 http::Response handle_get_blob(const http::Request& request, Deps& deps);
 // handle_contracts.cc
+/// What the operator's settings do not allow, or could never verify, cannot be agreed either: "contract_invalid".
+void check_allowed(const api::ContractTerms& terms, const Deps& deps);
 http::Response handle_create_contract(const http::Request& request, Deps& deps);
 http::Response handle_list_contracts(const http::Request& request, Deps& deps);
 http::Response handle_get_contract(const http::Request& request, Deps& deps);
@@ -36,6 +39,8 @@ http::Response handle_suspend_contract(const http::Request& request, Deps& deps)
 http::Response handle_resume_contract(const http::Request& request, Deps& deps);
 http::Response handle_revoke_contract(const http::Request& request, Deps& deps);
 http::Response handle_activation_token(const http::Request& request, Deps& deps);
+// handle_simulate.cc
+http::Response handle_simulate_contract(const http::Request& request, Deps& deps);
 // handle_leases.cc
 http::Response handle_list_leases(const http::Request& request, Deps& deps);
 http::Response handle_evict_lease(const http::Request& request, Deps& deps);

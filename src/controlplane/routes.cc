@@ -45,6 +45,7 @@ constexpr Row kRows[] = {
     {"POST", "/api/v1/contracts/{id}/suspend", kProvider, kSmall, handle_suspend_contract},
     {"POST", "/api/v1/contracts/{id}/resume", kProvider, kSmall, handle_resume_contract},
     {"POST", "/api/v1/contracts/{id}/revoke", kProvider, kSmall, handle_revoke_contract},
+    {"POST", "/api/v1/contracts/{id}/simulate", kReader, api::kMaxContractBytes, handle_simulate_contract},
     {"POST", "/api/v1/contracts/{id}/activation-token", kProvider, kSmall, handle_activation_token},
     {"POST", "/api/v1/contracts/{id}/hardware", kProvider, kSmall, handle_set_hardware},
     {"GET", "/api/v1/contracts/{id}/machines", kReader, 0, handle_list_machines},

@@ -18,25 +18,27 @@ bool token_fits(const store::ContractRow& row, ByteView hash, UnixMs now) {
   return same && current && !row.activation_hash.empty();
 }
 
-bool certificate_fits(const api::ContractTerms& terms, const std::string& sha256) {
-  return !sha256.empty() && std::ranges::find(terms.client_certificates, sha256) != terms.client_certificates.end();
-}
-
 /// Every credential that came must be the contract's own: ones that disagree are refused.
 bool credential_fits(const store::ContractRow& row, const http::Request& request, ByteView hash, const Deps& deps) {
-  const auto& terms = row.contract.terms;
   const bool has_token = !request.bearer_token().empty();
-  const bool has_certificate = !request.client_cert_sha256.empty();
   const bool token = token_fits(row, hash, deps.clock());
-  const bool certificate = certificate_fits(terms, request.client_cert_sha256);
   if (has_token && !token) return false;
-  if (has_certificate && !terms.client_certificates.empty() && !certificate) return false;
-  if (terms.authentication == "token") return has_token;
-  if (terms.authentication == "mtls") return certificate;
-  return terms.authentication == "none" && deps.allow_unauthenticated_sentinels;
+  const auto& terms = row.contract.terms;
+  if (terms.authentication == "none" && !deps.allow_unauthenticated_sentinels) return false;
+  return credential_is_enough(terms, {.token = has_token, .certificate_sha256 = request.client_cert_sha256});
 }
 
 }  // namespace
+
+bool credential_is_enough(const api::ContractTerms& terms, const ShownCredential& shown) {
+  const auto& listed = terms.client_certificates;
+  const bool certificate =
+      !shown.certificate_sha256.empty() && std::ranges::find(listed, shown.certificate_sha256) != listed.end();
+  if (!shown.certificate_sha256.empty() && !listed.empty() && !certificate) return false;
+  if (terms.authentication == "token") return shown.token;
+  if (terms.authentication == "mtls") return certificate;
+  return terms.authentication == "none";
+}
 
 std::optional<store::ContractRow> verified_contract(const http::Request& request, const std::string& contract_id,
                                                     Deps& deps) {

@@ -11,6 +11,16 @@
 
 namespace tb::controlplane {
 
+/// What a request showed, once it was found not to contradict the contract: its token, if it sent one, is the
+/// contract's.
+struct ShownCredential {
+  bool token = false;
+  std::string certificate_sha256;  ///< empty: none
+};
+/// Pure: whether the terms are content with that. `none` is content with everything; whether the operator allows it is
+/// not asked here.
+bool credential_is_enough(const api::ContractTerms& terms, const ShownCredential& shown);
+
 /// The contract whose credential the request carries, or nothing. The work done is the same whether the id is unknown,
 /// the token is wrong or has expired.
 std::optional<store::ContractRow> verified_contract(const http::Request& request, const std::string& contract_id,
