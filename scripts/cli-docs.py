@@ -57,7 +57,7 @@ def pages(binary, path=()):
     yield path, text
     if "\nCommands:" in text:
         for line in text.split("\nCommands:")[1].split("\n\n")[0].splitlines():
-            if found := re.match(r"  ([a-z]+)\b", line):
+            if found := re.match(r"  ([a-z-]+)\b", line):
                 yield from pages(binary, (*path, found[1]))
 
 

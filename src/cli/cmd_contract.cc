@@ -1,18 +1,18 @@
-// contract: create, show, list, update, suspend, resume, revoke, leases, evict, hardware, token.
+// contract: create, show, list, update, suspend, resume, revoke, leases, audit-logs, evict, hardware, machines, token.
 #include <fmt/format.h>
 
 #include "cli/command.h"
 #include "cli/contract.h"
+#include "cli/contract_flags.h"
 
 namespace tb::cli {
 namespace {
 
 struct Flags {
-  ContractFields fields;
+  TermFlags terms;
   SettingFlags settings;
-  std::string id, lease, token_file, approve, forget;
+  std::string id, lease, token_file, expires_in, approve, forget;
   bool reset = false;
-  bool finetune = false, no_finetune = false;
 };
 
 struct Scene {
@@ -26,6 +26,7 @@ CLI::App& add_action(const Scene& scene, const std::shared_ptr<Flags>& flags, co
                      const std::string& example, const Action& action) {
   CLI::App& command = add_command(scene.contract, scene.context, name, description, "trustbridge contract " + example);
   add_control_plane_flags(command, flags->settings);
+  add_tenant_flag(command, flags->settings);
   Context& context = scene.context;
   command.callback([&context, flags, action] {
     context.action = [&context, flags, action] {
@@ -38,42 +39,6 @@ CLI::App& add_action(const Scene& scene, const std::shared_ptr<Flags>& flags, co
 
 void add_id(CLI::App& command, Flags& flags) {
   command.add_option("contract", flags.id, "the contract's id")->required()->type_name("CONTRACT");
-}
-
-void add_field_flags(CLI::App& command, Flags& flags) {
-  ContractFields& f = flags.fields;
-  const auto one = [&](const char* name, auto& value, const char* what, const char* type) {
-    command.add_option(name, value, what)->type_name(type)->group("Terms");
-  };
-  const auto many = [&](const char* name, std::vector<std::string>& values, const char* what, const char* type) {
-    command.add_option(name, values, what)->type_name(type)->group("Terms")->allow_extra_args(false);
-  };
-  one("--consumer", f.consumer, "who may run it", "NAME");
-  many("--asset-id", f.asset_ids, "an asset that it covers; may be repeated", "ID");
-  one("--not-before", f.not_before, "when it starts: RFC 3339, or from now as 2h [now]", "TIME");
-  one("--not-after", f.not_after, "when it ends: RFC 3339, or from now as 30d", "TIME");
-  one("--max-seats", f.max_seats, "sentinels at one time [1]", "N");
-  many("--hardware", f.hardware, "any, pin_first, or a hardware id; ids may be repeated [any]", "MODE");
-  one("--attestation", f.attestation, "none, tpm, snp or token [none]", "KIND");
-  one("--attestation-policy", f.attestation_policy, "file with the expected values, JSON", "FILE");
-  one("--key-release", f.key_release, "wrapped or plain [wrapped]", "KIND");
-  one("--lease-seconds", f.lease_seconds, "how long a lease lasts without renewal [300]", "N");
-  one("--offline-grace-seconds", f.offline_grace_seconds, "how long it runs on while we cannot be reached [0]", "N");
-  one("--quotas", f.quotas, "file with the quotas, JSON", "FILE");
-  one("--metering", f.metering, "file with what is counted, JSON", "FILE");
-  CLI::Option* on = command.add_flag("--allow-finetune", flags.finetune, "let the consumer train adapters");
-  CLI::Option* off = command.add_flag("--no-allow-finetune", flags.no_finetune, "do not let the consumer train [this]");
-  on->group("Terms")->excludes(off);
-  off->group("Terms");
-  many("--allowed-path", f.allowed_paths, "an HTTP path that callers may use; may be repeated", "HTTP-ROUTE");
-  one("--runtime-isolation", f.runtime_isolation, "none or required", "KIND");
-  one("--authentication", f.authentication, "token, mtls or none [token]", "KIND");
-  one("--min-client-version", f.min_client_version, "oldest sentinel that may run it, as 0.2.0 [any]", "VERSION");
-}
-
-Json body_of(Flags& flags) {
-  if (flags.finetune || flags.no_finetune) flags.fields.allow_finetune = flags.finetune;
-  return fields_json(flags.fields, unix_ms_now());
 }
 
 void add_pin(CLI::App& command, Flags& flags) {
@@ -90,7 +55,7 @@ void add_making(const Scene& scene) {
       scene, flags, "create", "make a contract and keep its activation token",
       "create --consumer acme --asset-id my-model-v1 --not-after 30d --activation-token-file acme.token",
       [](Flags& f, ControlPlane& control_plane, const Console& console) {
-        Json body = body_of(f);
+        Json body = terms_json(f.terms, unix_ms_now());
         if (!f.id.empty()) body.set("contract_id", f.id);
         const Json contract = create_contract(control_plane, body, f.token_file, settle(f.settings).control_plane_key);
         console.result(contract, contract_text(contract));
@@ -101,33 +66,36 @@ void add_making(const Scene& scene) {
       .add_option("--activation-token-file", flags->token_file,
                   "where the activation token goes, 0600; it is told once")
       ->type_name("FILE");
-  add_field_flags(create, *flags);
+  add_term_flags(create, flags->terms);
 
   auto update_flags = std::make_shared<Flags>();
   CLI::App& update = add_action(
       scene, update_flags, "update", "change the terms of a contract", "update acme-1 --not-after 90d --max-seats 4",
       [](Flags& f, ControlPlane& control_plane, const Console& console) {
-        const Json body = body_of(f);
+        const Json body = terms_json(f.terms, unix_ms_now());
         if (body.as_object().empty()) throw usage_error("nothing to change was given");
         const Json contract = control_plane.send("PATCH", contract_path(f.id), body, Repeat::kHarmless).body;
         console.result(contract, contract_text(contract));
       });
   add_id(update, *update_flags);
-  add_field_flags(update, *update_flags);
+  add_term_flags(update, update_flags->terms);
 
   auto token_flags = std::make_shared<Flags>();
   CLI::App& token = add_action(
       scene, token_flags, "token", "replace a contract's activation token",
       "token acme-1 --activation-token-file acme-new.token",
       [](Flags& f, ControlPlane& control_plane, const Console& console) {
-        console.result(renew_activation_token(control_plane, f.id, f.token_file, settle(f.settings).control_plane_key),
-                       f.token_file);
+        const std::string pinned = settle(f.settings).control_plane_key;
+        console.result(renew_activation_token(control_plane, f.id, f.token_file, f.expires_in, pinned), f.token_file);
       });
   add_id(token, *token_flags);
   add_pin(token, *token_flags);
   token.add_option("--activation-token-file", token_flags->token_file, "where the new token goes, 0600")
       ->required()
       ->type_name("FILE");
+  token
+      .add_option("--expires-in", token_flags->expires_in, "how long the new token enrols sentinels, as 90d [for ever]")
+      ->type_name("DURATION");
 }
 
 void add_looking(const Scene& scene) {
@@ -154,6 +122,16 @@ void add_looking(const Scene& scene) {
                       console.result(result, lease_lines(items));
                     }),
          *leases);
+  auto logs = std::make_shared<Flags>();
+  add_id(add_action(scene, logs, "audit-logs", "show the newest checkpoint of each sentinel's audit log",
+                    "audit-logs acme-1",
+                    [](Flags& f, ControlPlane& control_plane, const Console& console) {
+                      const Json::Array items = control_plane.list(contract_path(f.id, "/audit-logs"));
+                      Json result = Json::object();
+                      result.set("items", items);
+                      console.result(result, audit_log_lines(items));
+                    }),
+         *logs);
 }
 
 void add_state_change(const Scene& scene, const char* name, const char* description) {
@@ -244,6 +222,7 @@ void add_contract(CLI::App& root, Context& context) {
   add_state_change(scene, "suspend", "stop a contract until it is resumed");
   add_state_change(scene, "resume", "let a suspended contract run again");
   add_state_change(scene, "revoke", "end a contract for good");
+  add_contract_simulate(contract, context);
   add_evict(scene);
   add_hardware(scene);
   add_machines(scene);

@@ -107,6 +107,7 @@ void add_usage(CLI::App& root, Context& context) {
       ->check(CLI::IsMember({"hour", "day", "total"}).description(""));
   command.add_flag("--csv", flags->csv, "print CSV");
   add_control_plane_flags(command, flags->settings);
+  add_tenant_flag(command, flags->settings);
   command.callback([&context, flags] { context.action = [&context, flags] { show(*flags, context.console); }; });
 }
 

@@ -47,8 +47,10 @@ void add_commands(CLI::App& root, Context& context) {
   add_mount(root, context);
   add_upload(root, context);
   add_register(root, context);
+  add_asset(root, context);
   add_contract(root, context);
   add_usage(root, context);
+  add_events(root, context);
   add_audit(root, context);
   add_doctor(root, context);
   add_completion(root, context);
@@ -80,6 +82,12 @@ void add_control_plane_flags(CLI::App& command, SettingFlags& flags, bool wrappi
   command
       .add_flag("--allow-insecure-http", flags.allow_insecure_http,
                 "allow http:// to hosts that are not loopback [TB_ALLOW_INSECURE_HTTP]")
+      ->group("Control plane");
+}
+
+void add_tenant_flag(CLI::App& command, SettingFlags& flags) {
+  command.add_option("--tenant", flags.tenant, "whose, where your token is of no tenant [TB_TENANT, profile]")
+      ->type_name("NAME")
       ->group("Control plane");
 }
 

@@ -30,8 +30,10 @@ void add_inspect(CLI::App& root, Context& context);
 void add_mount(CLI::App& root, Context& context);
 void add_upload(CLI::App& root, Context& context);
 void add_register(CLI::App& root, Context& context);
+void add_asset(CLI::App& root, Context& context);
 void add_contract(CLI::App& root, Context& context);
 void add_usage(CLI::App& root, Context& context);
+void add_events(CLI::App& root, Context& context);
 void add_audit(CLI::App& root, Context& context);
 void add_doctor(CLI::App& root, Context& context);
 void add_completion(CLI::App& root, Context& context);
@@ -43,6 +45,9 @@ CLI::App& add_command(CLI::App& parent, Context& context, const std::string& nam
 /// --edc-endpoint, --token-file, --ca-path, --profile, --allow-insecure-http; --control-plane-key and --tenant with
 /// `wrapping`.
 void add_control_plane_flags(CLI::App& command, SettingFlags& flags, bool wrapping = false);
+
+/// --tenant for those whose token is of no tenant: operators, and auditors of everything.
+void add_tenant_flag(CLI::App& command, SettingFlags& flags);
 
 /// --manifest, --asset-id, --provider-key.
 void add_manifest_flags(CLI::App& command, ManifestFlags& flags);

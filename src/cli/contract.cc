@@ -96,6 +96,7 @@ Json fields_json(const ContractFields& f, UnixMs now) {
   if (!f.allowed_paths.empty()) json.set("allowed_paths", strings(f.allowed_paths));
   set("runtime_isolation", f.runtime_isolation);
   set("authentication", f.authentication);
+  if (!f.client_certificates.empty()) json.set("client_certificates", strings(f.client_certificates));
   set("min_client_version", f.min_client_version);
   return json;
 }
@@ -118,10 +119,15 @@ Json create_contract(ControlPlane& control_plane, const Json& body, const std::s
 }
 
 Json renew_activation_token(ControlPlane& control_plane, const std::string& contract_id, const std::string& token_file,
-                            const std::string& pinned_key_file) {
+                            const std::string& expires_in, const std::string& pinned_key_file) {
+  Json body = Json::object();
+  if (!expires_in.empty()) {
+    const Result<std::int64_t> lifetime_ms = duration_ms(expires_in);
+    if (!lifetime_ms) throw Error("usage", "--expires-in is not a duration").with_hint("write 90d, or 12h");
+    body.set("expires_in_seconds", *lifetime_ms / 1000);
+  }
   AtomicFile file = value_or_throw(AtomicFile::create(token_file, 0600, false));
-  Json answer =
-      control_plane.send("POST", contract_path(contract_id, "/activation-token"), Json::object(), Repeat::kNever).body;
+  Json answer = control_plane.send("POST", contract_path(contract_id, "/activation-token"), body, Repeat::kNever).body;
   keep_token(answer, file, token_file, pinned_key_file);
   answer.erase("activation_token");
   return answer;
@@ -133,10 +139,27 @@ std::string contract_path(const std::string& contract_id, std::string_view rest)
 
 std::string contract_text(const Json& contract) {
   std::string text = fmt::format("{}  {}\n", text_of(contract, "contract_id"), text_of(contract, "state"));
-  constexpr std::array<const char*, 15> kFields = {
-      "consumer", "asset_ids",      "not_before",    "not_after",      "max_seats",
-      "hardware", "attestation",    "key_release",   "lease_seconds",  "offline_grace_seconds",
-      "quotas",   "allow_finetune", "allowed_paths", "authentication", "min_client_version"};
+  constexpr std::array<const char*, 21> kFields = {"tenant",
+                                                   "policy_version",
+                                                   "consumer",
+                                                   "asset_ids",
+                                                   "not_before",
+                                                   "not_after",
+                                                   "max_seats",
+                                                   "hardware",
+                                                   "attestation",
+                                                   "attestation_policy",
+                                                   "key_release",
+                                                   "lease_seconds",
+                                                   "offline_grace_seconds",
+                                                   "quotas",
+                                                   "metering",
+                                                   "allow_finetune",
+                                                   "allowed_paths",
+                                                   "runtime_isolation",
+                                                   "authentication",
+                                                   "client_certificates",
+                                                   "min_client_version"};
   for (const char* field : kFields) {
     const std::string value = text_of(contract, field);
     if (!value.empty() && value != "{}") text += fmt::format("  {:<22} {}\n", field, value);
@@ -160,6 +183,15 @@ std::string lease_lines(const Json::Array& leases) {
     text += fmt::format("{:<24} {:<9} {:<24} {}  until {}  {}\n", text_of(lease, "lease_id"), text_of(lease, "state"),
                         text_of(lease, "asset_id"), text_of(lease, "created_at"), text_of(lease, "expires_at"),
                         text_of(lease, "hw_id"));
+  }
+  return text;
+}
+
+std::string audit_log_lines(const Json::Array& logs) {
+  std::string text;
+  for (const Json& log : logs) {
+    text +=
+        fmt::format("{}  {} records  {}\n", text_of(log, "origin"), text_of(log, "size"), text_of(log, "updated_at"));
   }
   return text;
 }

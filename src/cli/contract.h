@@ -16,7 +16,7 @@ struct ContractFields {
   std::optional<std::string> consumer, not_before, not_after, attestation, key_release, runtime_isolation,
       authentication, min_client_version;
   std::optional<std::string> attestation_policy, quotas, metering;  ///< files with JSON objects
-  std::vector<std::string> asset_ids, hardware, allowed_paths;
+  std::vector<std::string> asset_ids, hardware, allowed_paths, client_certificates;
   std::optional<std::int64_t> max_seats, lease_seconds, offline_grace_seconds;
   std::optional<bool> allow_finetune;
 };
@@ -32,9 +32,9 @@ Json fields_json(const ContractFields& fields, UnixMs now);
 Json create_contract(ControlPlane& control_plane, const Json& body, const std::string& token_file,
                      const std::string& pinned_key_file);
 
-/// Replaces the activation token of a contract; as create_contract.
+/// Replaces the activation token of a contract; as create_contract. `expires_in`: a duration, or "" for never.
 Json renew_activation_token(ControlPlane& control_plane, const std::string& contract_id, const std::string& token_file,
-                            const std::string& pinned_key_file);
+                            const std::string& expires_in, const std::string& pinned_key_file);
 
 /// `/api/v1/contracts/<id><rest>`
 std::string contract_path(const std::string& contract_id, std::string_view rest = "");
@@ -43,6 +43,7 @@ std::string contract_path(const std::string& contract_id, std::string_view rest 
 std::string contract_text(const Json& contract);
 std::string contract_lines(const Json::Array& contracts);
 std::string lease_lines(const Json::Array& leases);
+std::string audit_log_lines(const Json::Array& logs);
 std::string machine_lines(const Json::Array& machines);
 
 }  // namespace tb::cli

@@ -86,6 +86,7 @@ struct ControlPlane::Impl {
   http::Client client;
   std::string endpoint;
   SecretString token;
+  std::string tenant;
   Console console;
 };
 
@@ -105,6 +106,7 @@ ControlPlane::ControlPlane(const Settings& settings, const Console& console) {
   impl_->endpoint = settings.edc_endpoint;
   while (impl_->endpoint.ends_with('/')) impl_->endpoint.pop_back();
   impl_->token = read_token(settings.token_file);
+  impl_->tenant = settings.tenant;
   impl_->console = console;
 }
 
@@ -149,6 +151,13 @@ void ControlPlane::pause(int attempt, const http::ClientResponse* answer) {
   }
 }
 
+std::string ControlPlane::in_tenant(const std::string& path) const {
+  constexpr std::string_view kOfATenant[] = {"/api/v1/contracts", "/api/v1/assets", "/api/v1/usage", "/api/v1/events"};
+  const bool has_one = std::ranges::any_of(kOfATenant, [&](std::string_view route) { return path.starts_with(route); });
+  if (impl_->tenant.empty() || !has_one) return path;
+  return path + (path.contains('?') ? "&" : "?") + "tenant=" + path_part(impl_->tenant);
+}
+
 Answer ControlPlane::run(const std::string& method, const std::string& path,
                          const std::function<http::ClientBody()>& body, Repeat repeat) {
   for (int attempt = 0;; ++attempt) {
@@ -160,7 +169,7 @@ Answer ControlPlane::run(const std::string& method, const std::string& path,
       request.body = body();
       if (!std::holds_alternative<std::monostate>(request.body))
         request.headers.set("Content-Type", "application/json");
-      answer = exchange(std::move(request), path);
+      answer = exchange(std::move(request), in_tenant(path));
     } catch (const Error& error) {
       if (last || !error.retryable()) throw;
       pause(attempt, nullptr);

@@ -41,6 +41,8 @@ class ControlPlane {
   Json::Array list(const std::string& path);
   /// One exchange as it is, with the token added: no retries, any status. For uploads.
   http::ClientResponse exchange(http::ClientRequest request, const std::string& path);
+  /// With `?tenant=` where one is set and the route is of a tenant's things: get, send and list add it themselves.
+  std::string in_tenant(const std::string& path) const;
   /// Waits as a retry would; throws "cancelled" after an interrupt.
   void pause(int attempt, const http::ClientResponse* answer);
 

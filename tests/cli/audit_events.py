@@ -2,43 +2,13 @@
 import base64
 import hashlib
 import json
-import os
-import re
-import select
 import shutil
-import subprocess
 import time
 import urllib.request
 
 import merkle
-from scenario import check, equal, play, skip
-
-
-class ControlPlane:
-    def __init__(self, s, binary):
-        self.s, self.binary, self.process = s, binary, None
-        self.environment = {**s.environment, "TB_CP_ADDR": "127.0.0.1:0", "TB_CP_DATA_DIR": str(s.folder / "cp")}
-
-    def run(self, *arguments, rc=0):
-        done = subprocess.run([self.binary, *arguments], env=self.environment, capture_output=True, check=False)
-        check(done.returncode == rc, f"{arguments}: exit {done.returncode}, expected {rc}: {done.stderr!r}")
-        return done.stdout.decode()
-
-    def start(self):
-        self.process = subprocess.Popen([self.binary], env=self.environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        said, end = b"", time.monotonic() + 60
-        while time.monotonic() < end:
-            if select.select([self.process.stderr], [], [], 1)[0]:
-                said += os.read(self.process.stderr.fileno(), 65536)
-                if found := re.search(rb'"url":"(http://127\.0\.0\.1:\d+)"', said):
-                    return found[1].decode()
-        check(False, f"the control plane does not listen: {said!r}")
-
-    def stop(self):
-        if self.process:
-            self.process.terminate()
-            self.process.wait(timeout=30)
-            self.process = None
+from control_plane_process import ControlPlane
+from scenario import check, equal, play
 
 
 def post(url, path, token, value):
@@ -54,7 +24,7 @@ def report(s, url, at):
     s.tb("register", "--manifest", "m.manifest.json", "--key-file", "m.tbenc.key", "--blob-url", "https://blobs.example/m", *at)
     s.tb("contract", "create", "--contract-id", "c", "--consumer", "acme", "--asset-id", "m", "--not-after", "30d", "--key-release",
          "plain", "--activation-token-file", "c.token", *at)
-    token = (s.folder / "c.token").read_text().strip()
+    token = (s.folder / "c.token").read_text().splitlines()[0]
     lease = post(url, "/api/v1/license/authorize", token,
                  {"contract_id": "c", "asset_id": "m", "hw_id": "hw", "client_version": "1"})["lease_id"]
     origin = b"o"
@@ -75,9 +45,7 @@ def report(s, url, at):
 
 
 def story(s):
-    if "TB_CONTROL_PLANE" not in os.environ:
-        skip("this build has no trustbridge-control-plane")
-    plane = ControlPlane(s, os.environ["TB_CONTROL_PLANE"])
+    plane = ControlPlane(s)
     try:
         journey(s, plane)
     finally:

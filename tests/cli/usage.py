@@ -9,7 +9,7 @@ def commands(s, *path):
     yield path, text
     if "Commands:" in text:
         for line in text.split("Commands:")[1].split("\n\n")[0].splitlines():
-            if found := re.match(r"  ([a-z]+)\b", line):
+            if found := re.match(r"  ([a-z-]+)\b", line):
                 yield from commands(s, *path, found[1])
 
 
