@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 
+#include <cerrno>
 #include <chrono>
 #include <map>
 #include <thread>
@@ -103,10 +105,7 @@ class SqliteConnection final : public Connection {
  public:
   SqliteConnection(const std::string& path, const SqliteOptions& options) {
     const bool read_only = options.use == SqliteUse::kReadOnly;
-    // Made here first, because SQLite would give it the umask's mode; the log beside it takes over the file's.
-    if (path != ":memory:") {
-      value_or_throw(open_file(path, (read_only ? O_RDONLY : O_RDWR | O_CREAT) | O_NOFOLLOW, 0600));
-    }
+    if (path != ":memory:") make_or_check(path, read_only);
     const int rc = sqlite3_open_v2(
         path.c_str(), &db_,
         SQLITE_OPEN_NOMUTEX | (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE), nullptr);
@@ -167,6 +166,21 @@ class SqliteConnection final : public Connection {
   void set_schema_version(std::int64_t version) override { execute("PRAGMA user_version=" + std::to_string(version)); }
 
  private:
+  /// A new file is made here first, because SQLite would give it the umask's mode; the log beside it takes over the
+  /// file's. One that is there is looked at by name only: closing any descriptor of it would let go of all locks that
+  /// this process holds on it (fcntl(2)), and then another process that closes the database takes its log away under
+  /// us.
+  static void make_or_check(const std::string& path, bool read_only) {
+    if (!read_only) {
+      const Result<Fd> made = open_file(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+      if (made) return;
+      if (made.error().reason != "output_exists") throw made.error();
+    }
+    struct stat status{};
+    if (lstat(path.c_str(), &status) != 0) throw error_from_errno(errno, path);
+    if (!S_ISREG(status.st_mode)) throw Error("path_unsafe", path + " is not a regular file");
+  }
+
   /// On a new file this needs the file for itself, and when another process does it at the same time SQLite answers
   /// that it is busy without waiting.
   void use_write_ahead_log(int busy_timeout_ms) {

@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
+#include <cstdlib>
 #include <filesystem>
 
 #include "base/crypto.h"
@@ -143,6 +146,45 @@ TEST_F(SqliteTest, OpenFailuresAreErrors) {
   EXPECT_EQ(reason_of([&] { open_sqlite(dir_ + "/no/such/dir.db"); }), "file_not_found");
   std::filesystem::create_symlink("/dev/null", dir_ + "/link.db");
   EXPECT_NE(reason_of([&] { open_sqlite(dir_ + "/link.db"); }), "nothing");
+}
+
+/// Not a test: the other process of the next one, which opens and closes the database that TB_SQLITE_PEER names.
+TEST(SqlitePeer, DISABLED_OpensAndCloses) {
+  const char* path = getenv("TB_SQLITE_PEER");
+  ASSERT_NE(path, nullptr);
+  const auto db = open_sqlite(path);
+  EXPECT_TRUE(db->prepare("SELECT 1 FROM item").step());
+}
+
+void open_and_close_in_another_process(const std::string& path) {
+  const pid_t child = fork();
+  if (child == 0) {
+    setenv("TB_SQLITE_PEER", path.c_str(), 1);
+    execl("/proc/self/exe", "sql_test", "--gtest_also_run_disabled_tests",
+          "--gtest_filter=SqlitePeer.DISABLED_OpensAndCloses", nullptr);
+    _exit(127);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+}
+
+// A process that opens the database a second time must keep its locks: the last one out takes the log away, and what is
+// written into a log that is gone is lost.
+TEST_F(SqliteTest, AnotherProcessThatClosesTheDatabaseLeavesItsLog) {
+  const auto first = open_sqlite(path());
+  migrate(*first, kSteps);
+  first->execute("INSERT INTO item VALUES (1,'before',NULL,NULL)");
+  for (int round = 0; round < 2; ++round) {
+    const auto again = open_sqlite(path());
+    open_and_close_in_another_process(path());
+    EXPECT_TRUE(std::filesystem::exists(path() + "-wal")) << "round " << round;
+  }
+  first->execute("INSERT INTO item VALUES (2,'after',NULL,NULL)");
+  const auto fresh = open_sqlite(path());
+  auto count = fresh->prepare("SELECT count(*) FROM item");
+  count.step();
+  EXPECT_EQ(count.integer(0), 2);
 }
 
 }  // namespace
