@@ -90,7 +90,14 @@ std::unique_ptr<sql::Transaction> CommitQueue::begin() {
   return std::make_unique<sql::Transaction>(connection());
 }
 
+void CommitQueue::count_into(obs::Counter& groups, obs::Counter& changes) {
+  groups_ = &groups;
+  changes_ = &changes;
+}
+
 void CommitQueue::commit_group(Group group) {
+  if (obs::Counter* groups = groups_) groups->add();
+  if (obs::Counter* changes = changes_) changes->add(group.size());
   const bool together = group.size() > 1 && commit_together(group);
   for (Entry* entry : group) {
     if (!together || entry->conflicted) commit_alone(*entry);

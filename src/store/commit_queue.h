@@ -3,6 +3,7 @@
 // caller its own result. No caller hears of its change before it is on the disk.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -12,6 +13,7 @@
 #include <span>
 #include <vector>
 
+#include "obs/metrics.h"
 #include "sql/connection.h"
 #include "sql/pool.h"
 
@@ -42,6 +44,9 @@ class CommitQueue {
   /// the commit. Throws what `body` threw, which then has changed nothing; "database_unavailable" if the server went
   /// away, when it may have changed something or not.
   void run(Body body);
+
+  /// From now on each group that is committed, and each change in it, is counted; the counters outlive this.
+  void count_into(obs::Counter& groups, obs::Counter& changes);
 
   /// Callers whose changes wait now.
   std::size_t waiting() const;
@@ -75,6 +80,8 @@ class CommitQueue {
   bool committing_ = false;
   std::condition_variable idle_;  ///< for with_connection: committing_ has become false
   std::unique_ptr<sql::Connection> db_;
+  std::atomic<obs::Counter*> groups_ = nullptr;
+  std::atomic<obs::Counter*> changes_ = nullptr;
 };
 
 }  // namespace tb::store

@@ -215,6 +215,17 @@ TEST_F(CommitQueueTest, ConflictsAreRunAgainAFewTimes) {
   EXPECT_EQ(items(), (std::set<std::string>{"a", "b", "c", "d", "e"}));
 }
 
+TEST_F(CommitQueueTest, CountsGroupsAndChangesOnceItIsAsked) {
+  run_as_group({[](Change& c) { insert(c, "a"); }});
+  obs::Counter groups, changes;
+  queue_.count_into(groups, changes);
+  EXPECT_EQ(reason_of([](Change& c) { insert(c, "b"); }), "nothing");
+  EXPECT_EQ(groups.value(), 1U);
+  EXPECT_EQ(changes.value(), 1U);
+  run_as_group({[](Change& c) { insert(c, "c"); }, [](Change& c) { insert(c, "d"); }});
+  EXPECT_EQ(changes.value() - groups.value(), 1U) << "two of them shared a commit";
+}
+
 TEST_F(CommitQueueTest, WithConnectionLetsOthersGoOnAfterwards) {
   std::vector<std::jthread> threads;
   for (int t = 0; t < 4; ++t) {

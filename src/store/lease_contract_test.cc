@@ -265,6 +265,22 @@ TEST_P(StoreContract, PurgeTakesWhatIsOverAndNothingElse) {
   EXPECT_EQ(event_types().back(), "leases_purged");
 }
 
+TEST_P(StoreContract, ActiveLeasesAreCountedUntilTheirSeatIsFree) {
+  add_asset_and_contract(3);
+  auto first = seat("l1");
+  first.seat_until = kNow + 100;
+  auto second = seat("l2", "hw2");
+  first.max_seats = second.max_seats = 3;
+  second.seat_until = kNow + 200;
+  store().take_seat(first, kNow, event("released"));
+  store().take_seat(second, kNow, event("released"));
+  EXPECT_EQ(store().count_active_leases(kNow), 2);
+  EXPECT_EQ(store().count_active_leases(kNow + 100), 1);
+  EXPECT_TRUE(store().end_lease("t1", "c", "l2", api::LeaseState::kEvicted, kNow, event("evicted")));
+  EXPECT_EQ(store().count_active_leases(kNow), 1);
+  EXPECT_EQ(store().count_active_leases(kNow + 200), 0);
+}
+
 // Two stores on one database as two nodes; sentinels that start, crash and start again, renew, release, all at once.
 TEST_P(StoreContract, NeverMoreSeatsThanSoldFromTwoNodesAndManySentinels) {
   constexpr std::int64_t kSeats = 3;

@@ -211,6 +211,14 @@ std::vector<api::Lease> SqlStore::list_leases(const std::string& tenant, const s
   });
 }
 
+std::int64_t SqlStore::count_active_leases(UnixMs now) {
+  return read([&](sql::Connection& db) -> std::int64_t {
+    auto row = db.prepare("SELECT count(*) FROM lease WHERE seat_until > ? AND state = 'active'");
+    row.bind(now).step();
+    return row.integer(0);
+  });
+}
+
 bool SqlStore::lease_serves(const std::string& tenant, const std::string& lease_id, const std::string& asset_id,
                             UnixMs now) {
   return read([&](sql::Connection& db) -> bool {

@@ -43,4 +43,9 @@ void SqlStore::check() {
   read([](sql::Connection& db) { return db.prepare("SELECT count(*) FROM own_key").step(); });
 }
 
+void SqlStore::measure(obs::Metrics& metrics) {
+  commits_.count_into(metrics.counter("tb_store_commits_total", "groups of changes that were committed together"),
+                      metrics.counter("tb_store_changes_total", "changes, most of them several to a commit"));
+}
+
 }  // namespace tb::store

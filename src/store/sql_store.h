@@ -20,6 +20,7 @@ class SqlStore final : public Store {
   SqlStore(sql::Opener open, bool shared, Clock clock);
 
   void check() override;
+  void measure(obs::Metrics& metrics) override;
 
   void add_token(const Token& token, const Event& event) override;
   std::optional<Token> find_token(ByteView hash, UnixMs now) override;
@@ -70,6 +71,7 @@ class SqlStore final : public Store {
                  api::LeaseState state, UnixMs now, const Event& event) override;
   std::vector<api::Lease> list_leases(const std::string& tenant, const std::string& contract_id,
                                       const std::string& cursor, std::int64_t limit) override;
+  std::int64_t count_active_leases(UnixMs now) override;
   bool lease_serves(const std::string& tenant, const std::string& lease_id, const std::string& asset_id,
                     UnixMs now) override;
 

@@ -19,6 +19,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "obs/metrics.h"
 #include "store/metering.h"
 #include "tlog/tree.h"
 
@@ -198,6 +199,10 @@ class Store {
   /// Throws unless the store can be read now.
   virtual void check() = 0;
 
+  /// What happens from now on is counted in tb_store_commits_total (groups of changes that are committed together) and
+  /// tb_store_changes_total. `metrics` outlives this.
+  virtual void measure(obs::Metrics& metrics) = 0;
+
   // ---- tokens ----
   /// Makes the tenant where there was none.
   virtual void add_token(const Token& token, const Event& event) = 0;
@@ -292,6 +297,8 @@ class Store {
   /// By creation, newest first, at most `limit` after `cursor` (a lease id, or "").
   virtual std::vector<api::Lease> list_leases(const std::string& tenant, const std::string& contract_id,
                                               const std::string& cursor, std::int64_t limit) = 0;
+  /// Of all tenants: active and not past their seat_until.
+  virtual std::int64_t count_active_leases(UnixMs now) = 0;
   /// True if the lease is active, not past its seat_until, for this asset, and its contract is in state active.
   virtual bool lease_serves(const std::string& tenant, const std::string& lease_id, const std::string& asset_id,
                             UnixMs now) = 0;
