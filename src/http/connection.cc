@@ -210,6 +210,11 @@ asio::awaitable<bool> Connection::exchange() {
   x.request().body_sink.reset();
   if (x.refusal) {
     x.response = problem(*x.refusal);
+    if (shared_.metrics) {
+      shared_.metrics
+          ->counter("tb_http_errors_total", "Refusals and failures, by reason.", {{"reason", x.refusal->reason}})
+          .add();
+    }
     if (!x.match.allow.empty()) x.response.headers.add("Allow", x.match.allow);
   }
   const bool unread_rest = x.broken || !x.reader.all_done();

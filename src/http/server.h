@@ -34,7 +34,8 @@ struct ServerConfig {
 class Server {
  public:
   /// Binds, listens and starts its threads. Throws "address_unavailable" or what make_server_tls throws. `metrics` may
-  /// be null and outlives the server; families: tb_http_requests_total, tb_http_request_seconds, tb_http_connections.
+  /// be null and outlives the server; families: tb_http_requests_total, tb_http_request_seconds, tb_http_errors_total,
+  /// tb_http_connections.
   Server(const ServerConfig& config, Router router, obs::Log log = {}, obs::Metrics* metrics = nullptr);
   /// stop()
   ~Server();

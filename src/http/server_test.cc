@@ -358,6 +358,7 @@ TEST_F(ServerTest, CountsByRouteNotByPath) {
   const std::string metrics = metrics_.prometheus_text();
   EXPECT_THAT(metrics, HasSubstr("tb_http_requests_total{route=\"/items/{id}\",status=\"200\"} 3\n"));
   EXPECT_THAT(metrics, HasSubstr("tb_http_requests_total{route=\"none\",status=\"404\"} 1\n"));
+  EXPECT_THAT(metrics, HasSubstr("tb_http_errors_total{reason=\"not_found\"} 1\n"));
   EXPECT_THAT(metrics, HasSubstr("tb_http_connections 0\n"));
 }
 
