@@ -75,6 +75,22 @@ std::string token_lines(store::Store& store) {
   return out;
 }
 
+Json token_list(store::Store& store) {
+  Json items = Json::array();
+  for (const auto& token : store.list_tokens()) {
+    Json item = Json::object();
+    item.set("token_id", token.token_id);
+    item.set("role", store::role_name(token.role));
+    if (!token.tenant.empty()) item.set("tenant", token.tenant);
+    item.set("created_at", to_rfc3339(token.created_at));
+    if (token.expires_at) item.set("expires_at", to_rfc3339(*token.expires_at));
+    items.push(std::move(item));
+  }
+  Json json = Json::object();
+  json.set("items", std::move(items));
+  return json;
+}
+
 std::string verify_events_against(store::Store& store, const std::string& checkpoint_path, const Keyring& keyring) {
   if (checkpoint_path.empty()) return verify_events(store);
   const auto note = tlog::Note::parse(value_or_throw(read_small_file(checkpoint_path, tlog::kMaxNoteBytes)));

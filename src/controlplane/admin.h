@@ -28,6 +28,8 @@ struct TokenWish {
 SecretString create_token(store::Store& store, const TokenWish& wish, UnixMs now);
 /// One line a token: id, role, tenant, made, expires.
 std::string token_lines(store::Store& store);
+/// `{"items": [{token_id, role, tenant, created_at, expires_at}]}`; who has no tenant or no end lacks the member.
+Json token_list(store::Store& store);
 /// verify_events of event_log.h; `checkpoint_path` names a note file that was kept from before, or is empty. It must be
 /// signed by `keyring`'s identity key for this log's origin.
 std::string verify_events_against(store::Store& store, const std::string& checkpoint_path, const Keyring& keyring);

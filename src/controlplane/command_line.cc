@@ -28,6 +28,8 @@ CommandLineOutcome parse_command_line(int argc, char** argv, const std::string& 
   app.set_version_flag("--version", "trustbridge-control-plane " + version);
   bool print = false;
   app.add_flag("--print-config", print, "print the settings as they were taken, and exit");
+  bool print_doc = false;
+  app.add_flag("--print-config-doc", print_doc, "print the page that explains every setting, and exit");
   add_settings(app, line);
   app.require_subcommand(0, 1);
   const auto command = [&](CLI::App* parent, const std::string& name, const std::string& help, Command value) {
@@ -42,7 +44,8 @@ CommandLineOutcome parse_command_line(int argc, char** argv, const std::string& 
   create->add_option("--role", line.wish.role, "provider, operator or auditor")->required();
   create->add_option("--tenant", line.wish.tenant, "the tenant; made where there was none");
   create->add_option("--expires-in", line.wish.expires_in, "as in 90d; without it the token does not expire");
-  command(token, "list", "ids, roles and tenants; never the tokens", Command::kTokenList);
+  command(token, "list", "ids, roles and tenants; never the tokens", Command::kTokenList)
+      ->add_flag("--json", line.json, "as JSON");
   command(token, "revoke", "end a token", Command::kTokenRevoke)->add_option("id", line.token_id, "its id")->required();
   command(&app, "identity", "print the public identity key, which others pin", Command::kIdentity);
   command(&app, "rekey", "wrap all stored keys under another KEK, while the service runs", Command::kRekey)
@@ -67,6 +70,7 @@ CommandLineOutcome parse_command_line(int argc, char** argv, const std::string& 
     return {.line = std::nullopt, .exit_status = app.exit(error) == 0 ? 0 : reason_info("usage").exit_status};
   }
   if (print) line.command = Command::kPrintConfig;
+  if (print_doc) line.command = Command::kPrintConfigDoc;
   return {.line = std::move(line), .exit_status = 0};
 }
 

@@ -12,6 +12,7 @@ namespace tb::controlplane {
 enum class Command {
   kServe,
   kPrintConfig,
+  kPrintConfigDoc,
   kTokenCreate,
   kTokenList,
   kTokenRevoke,

@@ -18,7 +18,7 @@
 namespace tb::controlplane {
 namespace {
 
-constexpr std::array<Setting, 27> kSettings = {{
+constexpr std::array<Setting, 28> kSettings = {{
     {"addr", "127.0.0.1:8080", "where to listen; plain HTTP on loopback only"},
     {"allow_unauthenticated_sentinels", "false", "allow contracts with authentication none"},
     {"client_ca_path", "", "PEM file of the authority that signs sentinels' certificates"},
@@ -36,6 +36,7 @@ constexpr std::array<Setting, 27> kSettings = {{
     {"rate_limit_burst", "1000", "requests that one credential may make at once, after a rest"},
     {"snp_revocations", "", "PEM file of AMD's revocation lists, kept current by the operator"},
     {"snp_roots", "", "PEM file of AMD's root certificates (ARK), for contracts with attestation snp"},
+    {"stop_delay_seconds", "0", "how long to go on serving after SIGTERM, /readyz being 503; for load balancers"},
     {"store", "filesystem:", "filesystem:DIR of the embedded store, or azure:ACCOUNT/CONTAINER/PREFIX with {tenant}"},
     {"store_ca_path", "", "PEM file of the authority of an azure: store, if not the system's"},
     {"store_credential", "", "key-file:PATH, client-secret[-file:PATH], workload-identity or managed-identity"},
@@ -314,6 +315,7 @@ Config load_config(const std::map<std::string, std::string>& flags, const Enviro
   config.url_seconds = values.number("url_seconds", 1, 3600);
   config.max_connections = static_cast<std::size_t>(values.number("max_connections", 16, 100000));
   config.workers = static_cast<std::size_t>(values.number("workers", 1, 256));
+  config.stop_delay_seconds = values.number("stop_delay_seconds", 0, 300);
   config.rate_limit = {.per_second = values.number("rate_limit", 0, 1000000),
                        .burst = values.number("rate_limit_burst", 1, 1000000)};
   if (auto level = obs::parse_level(values.of("log_level"))) {
@@ -328,6 +330,29 @@ Config load_config(const std::map<std::string, std::string>& flags, const Enviro
   }
   if (!values.faults.empty()) throw Error("config_invalid", fmt::format("{}", fmt::join(values.faults, "; ")));
   return config;
+}
+
+std::string config_document() {
+  std::string out =
+      "# Configuration of the control plane\n\n"
+      "Printed by `trustbridge-control-plane --print-config-doc` from the table in `src/controlplane/config.cc`; a "
+      "test "
+      "holds\nthis page against it. What the values mean together is in [operations.md](operations.md) and in\n"
+      "[spec/wire.md](spec/wire.md), sections 1.4 to 1.6.\n\n"
+      "Each setting is a flag, an environment variable and a key of `--config FILE` (TOML), in this order of "
+      "precedence, and has\na default. All faults are reported together, with exit status 2. `--print-config` shows "
+      "what is in force, secrets masked.\n\n"
+      "| variable | flag | key of the file | default | meaning |\n|---|---|---|---|---|\n";
+  for (const Setting& setting : kSettings) {
+    std::string flag(setting.name);
+    std::ranges::replace(flag, '_', '-');
+    out += fmt::format("| `TB_CP_{}` | `--{}` | `{}` | {} | {} |\n", upper(setting.name), flag, setting.name,
+                       setting.fallback.empty() ? std::string() : fmt::format("`{}`", setting.fallback), setting.help);
+  }
+  out +=
+      "\nThe file may have one table beside these, `[stores]`: places of single tenants, as\n"
+      "`acme = \"azure:account/container/prefix\"`.\n";
+  return out;
 }
 
 Json printable_config(const std::map<std::string, std::string>& flags, const Environment& environment,

@@ -51,6 +51,7 @@ struct Config {
   RateLimit rate_limit;
   std::size_t max_connections = 4096;
   std::size_t workers = 64;  ///< threads of handlers
+  std::int64_t stop_delay_seconds = 0;  ///< from the signal to end until connections are refused
   obs::Level log_level = obs::Level::kInfo;
 };
 
@@ -62,6 +63,9 @@ Environment process_environment();
 /// whose message lists every fault: unknown keys of the file, values that cannot stand, combinations.
 Config load_config(const std::map<std::string, std::string>& flags, const Environment& environment,
                    const std::string& config_path);
+
+/// docs/control-plane-config.md, printed from the table.
+std::string config_document();
 
 /// Every setting as it was taken, for --print-config. Where a secret would stand: "(set)".
 Json printable_config(const std::map<std::string, std::string>& flags, const Environment& environment,

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "base/crypto.h"
+#include "base/fs.h"
 
 namespace tb::controlplane {
 namespace {
@@ -172,6 +173,11 @@ TEST(Config, AKekMayLieInAKms) {
   EXPECT_THAT(faults({{"kek", "transit:https://kms.example/transit/tb"}}), testing::HasSubstr("TB_CP_KEK_TOKEN_FILE"));
   EXPECT_THAT(faults({{"kek_accepted", "file:/a,"}, {"kek", "file:/b"}}), "");
   EXPECT_THAT(faults({{"kek_accepted", ",file:/a"}}), testing::HasSubstr("TB_CP_KEK_ACCEPTED"));
+}
+
+TEST(Config, ThePageIsWhatTheProgramPrints) {
+  auto page = read_small_file(std::string(TB_SOURCE_DIR) + "/docs/control-plane-config.md");
+  EXPECT_EQ(value_or_throw(std::move(page)), config_document()) << "print it anew: trustbridge-control-plane --print-config-doc";
 }
 
 TEST(Config, SecretsAreNeverPrinted) {

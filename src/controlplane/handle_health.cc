@@ -9,6 +9,7 @@ http::Response handle_healthz(const http::Request&, Deps&) {
 }
 
 http::Response handle_readyz(const http::Request&, Deps& deps) {
+  if (deps.stopping) return http::text(503, "stopping\n");
   try {
     deps.store.check();
   } catch (const Error& error) {
@@ -19,6 +20,10 @@ http::Response handle_readyz(const http::Request&, Deps& deps) {
 }
 
 http::Response handle_metrics(const http::Request&, Deps& deps) {
+  deps.metrics.gauge("tb_cp_leases_active", "leases that hold a seat now, on all nodes")
+      .set(static_cast<double>(deps.store.count_active_leases(deps.clock())));
+  deps.metrics.gauge("tb_cp_event_log_records", "records of the event log, on all nodes")
+      .set(static_cast<double>(deps.store.event_tree().size()));
   return http::text(200, deps.metrics.prometheus_text(), "text/plain; version=0.0.4");
 }
 

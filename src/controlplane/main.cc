@@ -14,6 +14,7 @@
 #include "controlplane/doctor.h"
 #include "controlplane/housekeeping.h"
 #include "controlplane/routes.h"
+#include "controlplane/service_manager.h"
 #include "http/server.h"
 
 namespace tb::controlplane {
@@ -50,7 +51,7 @@ std::size_t connections_within(std::size_t wanted, const obs::Log& log) {
   return fewer;
 }
 
-void serve(Config config) {
+void serve(Config config, const Environment& environment) {
   const sigset_t signals = block_end_signals();
   const obs::Log log = obs::Log::to_stderr(config.log_level).named("control-plane");
   const auto store = open_store(config);
@@ -59,6 +60,7 @@ void serve(Config config) {
   std::optional<azure::TenantStores> remote_store;
   if (config.remote_store) remote_store.emplace(std::move(*config.remote_store));
   obs::Metrics metrics;
+  store->measure(metrics);
   RateLimits rate_limits(config.rate_limit);
   attest::Trust attestation_trust = load_attestation_trust(config.attestation, fetch_over_https());
   attestation_trust.token.profiles.emplace(azure::kConfidentialVmProfile, azure::confidential_vm_profile());
@@ -93,21 +95,32 @@ void serve(Config config) {
   if (config.public_url.empty()) public_url.set(base);
   if (config.allow_unauthenticated_sentinels) log.warn("contracts with authentication none are allowed");
   log.info("listening", {{"url", base}, {"public_url", public_url.get()}, {"version", TB_VERSION}});
+  const std::string service_manager = environment("NOTIFY_SOCKET").value_or("");
+  tell_service_manager(service_manager, "READY=1");
   int signal_number = 0;
   sigwait(&signals, &signal_number);
   log.info("stopping");
+  deps.stopping = true;
+  tell_service_manager(service_manager, "STOPPING=1");
+  // Load balancers look at /readyz now and then; a second signal cuts this short.
+  const timespec delay{.tv_sec = config.stop_delay_seconds, .tv_nsec = 0};
+  sigtimedwait(&signals, nullptr, &delay);
   server.stop();
 }
 
 int run(const CommandLine& line) {
   const Environment environment = process_environment();
+  if (line.command == Command::kPrintConfigDoc) {
+    fmt::print("{}", config_document());
+    return 0;
+  }
   if (line.command == Command::kPrintConfig) {
     fmt::print("{}\n", printable_config(line.flags, environment, line.config_path).pretty());
     return 0;
   }
   Config config = load_config(line.flags, environment, line.config_path);
   if (line.command == Command::kServe) {
-    serve(std::move(config));
+    serve(std::move(config), environment);
     return 0;
   }
   if (line.command == Command::kBackup) {
@@ -131,7 +144,7 @@ int run(const CommandLine& line) {
       fmt::print("{}\n", create_token(*store, line.wish, unix_ms_now()).reveal());
       break;
     case Command::kTokenList:
-      fmt::print("{}", token_lines(*store));
+      fmt::print("{}", line.json ? token_list(*store).pretty() + "\n" : token_lines(*store));
       break;
     case Command::kTokenRevoke:
       revoke_token(*store, line.token_id);
