@@ -29,7 +29,7 @@ std::string asset_line(const Json& asset) {
   const Json none = Json::object();
   const Json& known = metadata == nullptr ? none : *metadata;
   return fmt::format("{:<24} {:>15}  {}  {}\n", text_of(asset, "asset_id"), text_of(known, "plaintext_bytes"),
-                     text_of(asset, "created_at"), text_of(known, "sha256_ciphertext"));
+                     text_of(asset, "registered_at"), text_of(known, "sha256_ciphertext"));
 }
 
 void list(const Flags&, ControlPlane& control_plane, const Console& console) {
