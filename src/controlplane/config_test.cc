@@ -177,7 +177,8 @@ TEST(Config, AKekMayLieInAKms) {
 
 TEST(Config, ThePageIsWhatTheProgramPrints) {
   auto page = read_small_file(std::string(TB_SOURCE_DIR) + "/docs/control-plane-config.md");
-  EXPECT_EQ(value_or_throw(std::move(page)), config_document()) << "print it anew: trustbridge-control-plane --print-config-doc";
+  EXPECT_EQ(value_or_throw(std::move(page)), config_document())
+      << "print it anew: trustbridge-control-plane --print-config-doc";
 }
 
 TEST(Config, SecretsAreNeverPrinted) {

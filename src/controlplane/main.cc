@@ -14,7 +14,7 @@
 #include "controlplane/doctor.h"
 #include "controlplane/housekeeping.h"
 #include "controlplane/routes.h"
-#include "controlplane/service_manager.h"
+#include "controlplane/systemd_notify.h"
 #include "http/server.h"
 
 namespace tb::controlplane {
@@ -95,13 +95,13 @@ void serve(Config config, const Environment& environment) {
   if (config.public_url.empty()) public_url.set(base);
   if (config.allow_unauthenticated_sentinels) log.warn("contracts with authentication none are allowed");
   log.info("listening", {{"url", base}, {"public_url", public_url.get()}, {"version", TB_VERSION}});
-  const std::string service_manager = environment("NOTIFY_SOCKET").value_or("");
-  tell_service_manager(service_manager, "READY=1");
+  const std::string notify_socket = environment("NOTIFY_SOCKET").value_or("");
+  notify_systemd(notify_socket, "READY=1");
   int signal_number = 0;
   sigwait(&signals, &signal_number);
   log.info("stopping");
   deps.stopping = true;
-  tell_service_manager(service_manager, "STOPPING=1");
+  notify_systemd(notify_socket, "STOPPING=1");
   // Load balancers look at /readyz now and then; a second signal cuts this short.
   const timespec delay{.tv_sec = config.stop_delay_seconds, .tv_nsec = 0};
   sigtimedwait(&signals, nullptr, &delay);

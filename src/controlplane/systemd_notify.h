@@ -8,6 +8,6 @@ namespace tb::controlplane {
 
 /// Sends `state` ("READY=1", "STOPPING=1") to the socket that NOTIFY_SOCKET names: a path, or an abstract name behind
 /// "@". False where there is none to tell or it cannot be told; that is no reason not to serve.
-bool tell_service_manager(const std::string& notify_socket, std::string_view state);
+bool notify_systemd(const std::string& notify_socket, std::string_view state);
 
 }  // namespace tb::controlplane

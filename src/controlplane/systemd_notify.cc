@@ -1,4 +1,4 @@
-#include "controlplane/service_manager.h"
+#include "controlplane/systemd_notify.h"
 
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -10,7 +10,7 @@
 
 namespace tb::controlplane {
 
-bool tell_service_manager(const std::string& notify_socket, std::string_view state) {
+bool notify_systemd(const std::string& notify_socket, std::string_view state) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   const bool named = notify_socket.starts_with('/') || notify_socket.starts_with('@');

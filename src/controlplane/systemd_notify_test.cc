@@ -1,4 +1,4 @@
-#include "controlplane/service_manager.h"
+#include "controlplane/systemd_notify.h"
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -15,7 +15,7 @@
 namespace tb::controlplane {
 namespace {
 
-/// A listening service manager under `name` ("@…" is abstract).
+/// A service manager that listens under `name` ("@…" is abstract).
 Fd listen_as(const std::string& name) {
   Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   sockaddr_un address{};
@@ -33,21 +33,21 @@ std::string heard_by(const Fd& socket) {
   return got < 0 ? "(nothing)" : std::string(text, static_cast<std::size_t>(got));
 }
 
-TEST(ServiceManager, IsToldByPathAndByAbstractName) {
+TEST(SystemdNotify, IsToldByPathAndByAbstractName) {
   const std::string dir = testing::TempDir() + "tb-notify-" + random_token(6);
   std::filesystem::create_directories(dir);
   for (const std::string& name : {dir + "/socket", "@tb-notify-" + random_token(12)}) {
     const Fd manager = listen_as(name);
-    EXPECT_TRUE(tell_service_manager(name, "READY=1")) << name;
+    EXPECT_TRUE(notify_systemd(name, "READY=1")) << name;
     EXPECT_EQ(heard_by(manager), "READY=1") << name;
   }
   std::filesystem::remove_all(dir);
 }
 
-TEST(ServiceManager, WhereNoneListensNothingHappens) {
+TEST(SystemdNotify, WhereNoneListensNothingHappens) {
   for (const std::string& name : {std::string(), std::string("relative"), std::string("/no/such/socket"),
                                   "/" + std::string(200, 'x'), std::string("@nobody-listens-here")}) {
-    EXPECT_FALSE(tell_service_manager(name, "READY=1")) << name;
+    EXPECT_FALSE(notify_systemd(name, "READY=1")) << name;
   }
 }
 
