@@ -49,6 +49,7 @@ struct Deps {
   bool allow_unauthenticated_sentinels = false;
   std::int64_t url_seconds = 3600;
   blob::SigningStore* signing_store = nullptr;  ///< where tenants keep blobs elsewhere, and we sign their URLs
+  std::mutex simulating;                        ///< held by the one that runs: it takes memory and a handler's thread
   std::atomic<bool> stopping = false;           ///< told to end: no new work should come here
 };
 

@@ -1,6 +1,7 @@
 // POST /api/v1/contracts/{id}/simulate: what a change of terms would have refused and allowed, run over the recorded
 // requests. It reads, and changes nothing; what it would not be allowed to change is refused as the change itself.
 #include <algorithm>
+#include <mutex>
 
 #include "api/usage.h"
 #include "controlplane/caller.h"
@@ -118,6 +119,8 @@ http::Response handle_simulate_contract(const http::Request& request, Deps& deps
   const UnixMs now = deps.clock();
   const Asked asked = parse(request.body, contract.terms, now);
   check_allowed(asked.terms, deps);
+  const std::unique_lock turn(deps.simulating, std::try_to_lock);
+  if (!turn) throw Error("server_busy", "another simulation runs");
   const Recorded recorded = read_requests(contract, asked, deps);
   const UsageHistory history = read_usage(contract, asked, deps);
   const auto judged_at = asked.at_now ? std::optional(now) : std::nullopt;

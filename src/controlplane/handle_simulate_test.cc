@@ -101,7 +101,7 @@ TEST_F(Simulate, QuotasAreHeldAgainstTheUsageOfThatTime) {
                                 .to = now_,
                                 .usage = {{"tokens", 500}}};
   const api::UsageReport report{.contract_id = "c", .lease_id = lease, .records = {record}};
-  EXPECT_EQ(post("/api/v1/usage", token, report.to_json().dump()).status, 200);
+  EXPECT_EQ(post_as(held_[lease].key, "/api/v1/usage", token, report.to_json().dump()).status, 200);
   now_ += 3600000;
   asked_by(token, "hw-2");
   const auto quota = [](int limit, const std::string& period) {
@@ -110,6 +110,15 @@ TEST_F(Simulate, QuotasAreHeldAgainstTheUsageOfThatTime) {
   EXPECT_EQ(at(ask(quota(501, "day")), {"newly_refused", "requests"}), "0");
   EXPECT_EQ(at(ask(quota(500, "day")), {"newly_refused", "by_reason"}), R"({"quota_exhausted":2})");
   EXPECT_EQ(at(ask(quota(500, "total")), {"newly_refused", "requests"}), "2");
+}
+
+TEST_F(Simulate, OneRunsAtATime) {
+  create_contract("c");
+  {
+    const std::lock_guard another(deps_.simulating);
+    EXPECT_EQ(text_of(simulate("{}"), "code"), "server_busy");
+  }
+  EXPECT_EQ(simulate("{}").status, 200);
 }
 
 TEST_F(Simulate, ChangesNothing) {
