@@ -84,7 +84,7 @@ Key openssl_key(const Public& key) {
 /// RFC 3279 2.2.3, which is what OpenSSL verifies; empty if r or s is no number of the curve's size.
 Bytes ecdsa_der(const Signature& signature) {
   if (signature.r.empty() || signature.s.empty() || signature.r.size() > 32 || signature.s.size() > 32) return {};
-  const std::unique_ptr<ECDSA_SIG, Freer<ECDSA_SIG_free>> pair(ECDSA_SIG_new());
+  const EcdsaSignature pair(ECDSA_SIG_new());
   ECDSA_SIG_set0(pair.get(), number(signature.r).release(), number(signature.s).release());
   unsigned char* der = nullptr;
   const int bytes = i2d_ECDSA_SIG(pair.get(), &der);

@@ -23,8 +23,6 @@ void free_stack(STACK_OF(X509) * stack) {
 
 using Certificate = std::unique_ptr<X509, Freer<X509_free>>;
 using Certificates = std::unique_ptr<STACK_OF(X509), Freer<free_stack>>;
-using TrustStore = std::unique_ptr<X509_STORE, Freer<X509_STORE_free>>;
-using Verification = std::unique_ptr<X509_STORE_CTX, Freer<X509_STORE_CTX_free>>;
 
 std::unexpected<Error> refuse(std::string why) {
   ERR_clear_error();
@@ -38,7 +36,7 @@ Certificate from_der(ByteView der) {
 }
 
 Certificate from_pem(const std::string& pem) {
-  const std::unique_ptr<BIO, Freer<BIO_free>> in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  const Bio in(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   return Certificate(PEM_read_bio_X509(in.get(), nullptr, nullptr, nullptr));
 }
 
@@ -55,7 +53,7 @@ bool usage_fits(const X509* certificate) {
   const std::unique_ptr<EXTENDED_KEY_USAGE, Freer<EXTENDED_KEY_USAGE_free>> usages(
       static_cast<EXTENDED_KEY_USAGE*>(X509_get_ext_d2i(certificate, NID_ext_key_usage, nullptr, nullptr)));
   if (!usages) return X509_get_ext_by_NID(certificate, NID_ext_key_usage, -1) < 0;
-  const std::unique_ptr<ASN1_OBJECT, Freer<ASN1_OBJECT_free>> wanted(OBJ_txt2obj(kEkUsage, 1));
+  const ObjectId wanted(OBJ_txt2obj(kEkUsage, 1));
   for (int i = 0; i < sk_ASN1_OBJECT_num(usages.get()); ++i) {
     if (OBJ_cmp(sk_ASN1_OBJECT_value(usages.get(), i), wanted.get()) == 0) return true;
   }

@@ -18,11 +18,11 @@ constexpr std::uint32_t kEkNeeds =
 /// PolicySecret of the endorsement hierarchy, TCG EK Credential Profile B.6.2 (PolicyA, SHA-256).
 constexpr std::string_view kEkPolicy = "837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa";
 
-std::unexpected<Failure> template_fault(std::string fact) {
+std::unexpected<FailedCheck> template_fault(std::string fact) {
   return failed("ek_template", std::move(fact));
 }
 
-Checked<> check_template(const Public& ek) {
+Verified<> check_template(const Public& ek) {
   if (ek.name_alg != kAlgSha256) return template_fault("its name algorithm is not SHA-256");
   if ((ek.attributes & kEkNeeds) != kEkNeeds || (ek.attributes & kSign) != 0) {
     return template_fault(fmt::format("its attributes are 0x{:08x}", ek.attributes));
@@ -38,7 +38,7 @@ Checked<> check_template(const Public& ek) {
 
 }  // namespace
 
-Checked<> check_attestation_key(const Public& ak) {
+Verified<> check_attestation_key(const Public& ak) {
   if ((ak.attributes & kAkNeeds) != kAkNeeds || (ak.attributes & kDecrypt) != 0) {
     return failed("ak_attributes", fmt::format("its attributes are 0x{:08x}", ak.attributes),
                   fmt::format("0x{:08x}, and not 0x{:08x}", kAkNeeds, kDecrypt),
@@ -53,7 +53,7 @@ Checked<> check_attestation_key(const Public& ak) {
   return {};
 }
 
-Checked<EnrolledKeys> check_enrolment(const api::EnrolRequest& request, const api::TpmPolicy& policy, UnixMs now) {
+Verified<EnrolledKeys> check_enrolment(const api::EnrolRequest& request, const api::TpmPolicy& policy, UnixMs now) {
   const auto ek = parse_public(request.ek_public);
   if (!ek) return template_fault(ek.error().message);
   if (auto fits = check_template(*ek); !fits) return std::unexpected(std::move(fits.error()));

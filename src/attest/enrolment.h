@@ -2,14 +2,14 @@
 #pragma once
 
 #include "api/evidence.h"
-#include "attest/checks.h"
+#include "attest/tpm_checks.h"
 #include "attest/tpm_wire.h"
 #include "base/clock.h"
 
 namespace tb::attest {
 
 /// Restricted, signing, made in and fixed to one TPM, with a strong scheme: `ak_attributes`, `ak_scheme`.
-Checked<> check_attestation_key(const Public& ak);
+Verified<> check_attestation_key(const Public& ak);
 
 struct EnrolledKeys {
   Public ek, ak;
@@ -19,6 +19,6 @@ struct EnrolledKeys {
 
 /// Template of the endorsement key; its certificate, where the policy pins roots and does not list the key; the
 /// attestation key. That both are of one TPM is proved later, by the credential.
-Checked<EnrolledKeys> check_enrolment(const api::EnrolRequest& request, const api::TpmPolicy& policy, UnixMs now);
+Verified<EnrolledKeys> check_enrolment(const api::EnrolRequest& request, const api::TpmPolicy& policy, UnixMs now);
 
 }  // namespace tb::attest

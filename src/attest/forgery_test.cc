@@ -39,8 +39,8 @@ std::vector<std::string> names() {
 }
 
 template <typename T>
-std::string outcome(const Checked<T>& checked) {
-  return checked ? std::string() : checked.error().check;
+std::string outcome(const Verified<T>& checked) {
+  return checked ? std::string() : std::string(checked.error().id);
 }
 
 std::string check_quote_file(const Json& json) {
@@ -116,7 +116,7 @@ TEST(Corpus, HasAForgeryForEveryCheckOfTheVerifier) {
     refused.insert(check);
   }
   EXPECT_GE(forgeries, kLeastForgeries);
-  for (const auto& row : check_table()) {
+  for (const auto& row : tpm_checks()) {
     // These two are of the exchange with the control plane: controlplane/handle_enrol_test.cc has them.
     if (row.id == "credential" || row.id == "ak_enrolled") continue;
     EXPECT_TRUE(refused.contains(std::string(row.id))) << row.id;
@@ -142,7 +142,7 @@ TEST(Parsers, RefuseEveryPrefixOfAKey) {
   }
 }
 
-TEST(Failure, TellsTheSentinelItsOwnFactAndNotWhatWasExpected) {
+TEST(FailedCheck, TellsTheSentinelItsOwnFactAndNotWhatWasExpected) {
   const Json json = file("pcr-not-listed");
   const auto policy = api::TpmPolicy::from_json(at(json, "policy"));
   const auto failure = failed("pcr_values", "PCR 7 of sha256 is ab", "expected-secret", "ab").error();

@@ -30,7 +30,7 @@ Json clock_json(const api::TpmClock& clock) {
   return json;
 }
 
-Checked<Signature> check_signature(const api::TpmEvidence& evidence, const Public& ak) {
+Verified<Signature> check_signature(const api::TpmEvidence& evidence, const Public& ak) {
   const auto signature = parse_signature(evidence.signature);
   if (!signature) return failed("signature_scheme", signature.error().message);
   const bool strong = digest_bytes(signature->hash) != 0;
@@ -45,7 +45,7 @@ Checked<Signature> check_signature(const api::TpmEvidence& evidence, const Publi
 }
 
 /// The signed structure is a TPM's quote by this key about this request.
-Checked<Quote> check_statement(const api::TpmEvidence& evidence, const QuoteQuestion& question) {
+Verified<Quote> check_statement(const api::TpmEvidence& evidence, const QuoteQuestion& question) {
   const auto parsed = parse_quote(evidence.quote);
   if (!parsed) return failed("quote_form", parsed.error().message);
   if (parsed->magic != kQuoteMagic) return failed("quote_magic", "", kQuoteMagic, parsed->magic);
@@ -61,7 +61,7 @@ Checked<Quote> check_statement(const api::TpmEvidence& evidence, const QuoteQues
   return *parsed;
 }
 
-Checked<QuoteFacts> check_clock(const Quote& quote, const QuoteQuestion& question, const api::TpmPolicy& policy) {
+Verified<QuoteFacts> check_clock(const Quote& quote, const QuoteQuestion& question, const api::TpmPolicy& policy) {
   const QuoteFacts facts{.clock = {.reset_count = quote.reset_count,
                                    .restart_count = quote.restart_count,
                                    .clock_ms = static_cast<std::int64_t>(quote.clock_ms)},
@@ -87,7 +87,7 @@ const std::string* value_of(const api::PcrValues& values, std::string_view bank,
   return value == members->second.end() ? nullptr : &value->second;
 }
 
-Checked<> check_selection(const Quote& quote, const api::TpmPolicy& policy) {
+Verified<> check_selection(const Quote& quote, const api::TpmPolicy& policy) {
   api::PcrIndices seen;
   for (const auto& bank : quote.selection) {
     for (unsigned index = 0; index < 8 * bank.bitmap.size(); ++index) {
@@ -109,7 +109,7 @@ Checked<> check_selection(const Quote& quote, const api::TpmPolicy& policy) {
 
 /// Part 3, 18.4: the digest is of the selected PCRs, bank by bank in the order of the selection, by the signature's
 /// hash.
-Checked<> check_digest(const Quote& quote, std::uint16_t hash, const api::PcrValues& values) {
+Verified<> check_digest(const Quote& quote, std::uint16_t hash, const api::PcrValues& values) {
   Writer all;
   std::size_t used = 0, given = 0;
   for (const auto& bank : quote.selection) {
@@ -130,7 +130,7 @@ Checked<> check_digest(const Quote& quote, std::uint16_t hash, const api::PcrVal
   return {};
 }
 
-Checked<> check_values(const api::PcrValues& values, const api::TpmPolicy& policy) {
+Verified<> check_values(const api::PcrValues& values, const api::TpmPolicy& policy) {
   std::string facts;
   Json expected = Json::object(), seen = Json::object();
   for (const auto& [bank, members] : policy.pcrs) {
@@ -150,7 +150,7 @@ Checked<> check_values(const api::PcrValues& values, const api::TpmPolicy& polic
   return failed("pcr_values", facts, std::move(expected), std::move(seen));
 }
 
-Checked<> check_config(const std::string& seen, const api::TpmPolicy& policy) {
+Verified<> check_config(const std::string& seen, const api::TpmPolicy& policy) {
   if (policy.config_sha256.empty()) return {};
   if (std::ranges::find(policy.config_sha256, seen) != policy.config_sha256.end()) return {};
   Json expected = Json::array();
@@ -165,8 +165,8 @@ bool clock_goes_on(const api::TpmClock& last, const api::TpmClock& next) {
          std::tie(next.reset_count, next.restart_count, next.clock_ms);
 }
 
-Checked<QuoteFacts> check_quote(const api::TpmEvidence& evidence, const QuoteQuestion& question,
-                                const api::TpmPolicy& policy) {
+Verified<QuoteFacts> check_quote(const api::TpmEvidence& evidence, const QuoteQuestion& question,
+                                 const api::TpmPolicy& policy) {
   if (auto key = check_attestation_key(question.ak); !key) return std::unexpected(std::move(key.error()));
   const auto signature = check_signature(evidence, question.ak);
   if (!signature) return std::unexpected(signature.error());

@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "api/evidence.h"
-#include "attest/checks.h"
+#include "attest/tpm_checks.h"
 #include "attest/tpm_wire.h"
 
 namespace tb::attest {
@@ -23,8 +23,8 @@ struct QuoteFacts {
   std::uint64_t firmware_version = 0;
 };
 
-Checked<QuoteFacts> check_quote(const api::TpmEvidence& evidence, const QuoteQuestion& question,
-                                const api::TpmPolicy& policy);
+Verified<QuoteFacts> check_quote(const api::TpmEvidence& evidence, const QuoteQuestion& question,
+                                 const api::TpmPolicy& policy);
 
 /// True if `next` is not before `last`: reset count, then restart count, then clock. A TPM that was cleared, or a
 /// virtual one that was set back to a snapshot, goes back.

@@ -11,24 +11,12 @@
 
 #include <algorithm>
 
+#include "attest/openssl_free.h"
+
 namespace tb::attest {
 namespace {
 
-template <auto Release>
-struct Freer {
-  template <typename T>
-  void operator()(T* p) const {
-    Release(p);
-  }
-};
-using Store = std::unique_ptr<X509_STORE, Freer<X509_STORE_free>>;
-using StoreContext = std::unique_ptr<X509_STORE_CTX, Freer<X509_STORE_CTX_free>>;
-using Stack = std::unique_ptr<STACK_OF(X509), decltype([](STACK_OF(X509) * s) { sk_X509_free(s); })>;
-using Bio = std::unique_ptr<BIO, Freer<BIO_free_all>>;
-using Object = std::unique_ptr<ASN1_OBJECT, Freer<ASN1_OBJECT_free>>;
-using Signature = std::unique_ptr<ECDSA_SIG, Freer<ECDSA_SIG_free>>;
-using Number = std::unique_ptr<BIGNUM, Freer<BN_free>>;
-using Digester = std::unique_ptr<EVP_MD_CTX, Freer<EVP_MD_CTX_free>>;
+using Untrusted = std::unique_ptr<STACK_OF(X509), decltype([](STACK_OF(X509) * s) { sk_X509_free(s); })>;
 
 constexpr std::size_t kMaxRevocationBytes = std::size_t{1} << 20;
 
@@ -65,7 +53,7 @@ bool has_p384(const X509* x) {
          std::string_view(group, length) == "secp384r1";
 }
 
-std::unexpected<Check> bad_chain(std::string why) {
+std::unexpected<FailedCheck> bad_chain(std::string why) {
   return refuse("snp_chain", "send the certificates that AMD issued for this processor: " + std::move(why));
 }
 
@@ -192,7 +180,7 @@ std::string Certificate::common_name() const {
 }
 
 std::optional<Bytes> Certificate::extension(const char* oid) const {
-  const Object object(OBJ_txt2obj(oid, 1));
+  const ObjectId object(OBJ_txt2obj(oid, 1));
   const int at = X509_get_ext_by_OBJ(x509_.get(), object.get(), -1);
   if (at < 0 || X509_get_ext_by_OBJ(x509_.get(), object.get(), at) >= 0) return {};
   const ASN1_OCTET_STRING* value = X509_EXTENSION_get_data(X509_get_ext(x509_.get(), at));
@@ -203,15 +191,15 @@ std::optional<Bytes> Certificate::extension(const char* oid) const {
 bool Certificate::signed_p384(ByteView message, ByteView r, ByteView s) const {
   const CleanErrors clean;
   if (!has_p384(x509_.get())) return false;
-  const Signature signature(ECDSA_SIG_new());
-  Number big_r(BN_lebin2bn(r.data(), static_cast<int>(r.size()), nullptr));
-  Number big_s(BN_lebin2bn(s.data(), static_cast<int>(s.size()), nullptr));
+  const EcdsaSignature signature(ECDSA_SIG_new());
+  BigNumber big_r(BN_lebin2bn(r.data(), static_cast<int>(r.size()), nullptr));
+  BigNumber big_s(BN_lebin2bn(s.data(), static_cast<int>(s.size()), nullptr));
   if (!signature || !big_r || !big_s || ECDSA_SIG_set0(signature.get(), big_r.release(), big_s.release()) != 1)
     return false;
   unsigned char* der = nullptr;
   const int size = i2d_ECDSA_SIG(signature.get(), &der);
   if (size < 0) return false;
-  const Digester digester(EVP_MD_CTX_new());
+  const DigestContext digester(EVP_MD_CTX_new());
   const bool ok =
       digester &&
       EVP_DigestVerifyInit(digester.get(), nullptr, EVP_sha384(), nullptr, X509_get0_pubkey(x509_.get())) == 1 &&
@@ -224,9 +212,9 @@ Verified<void> verify_snp_chain(const Certificate& leaf, const Certificate& inte
                                 UnixMs now) {
   const CleanErrors clean;
   const std::time_t seconds = now / 1000;
-  const Store store(X509_STORE_new());
-  const StoreContext context(X509_STORE_CTX_new());
-  const Stack untrusted(sk_X509_new_null());
+  const TrustStore store(X509_STORE_new());
+  const Verification context(X509_STORE_CTX_new());
+  const Untrusted untrusted(sk_X509_new_null());
   if (!store || !context || !untrusted) throw Error("out_of_memory", "no memory to verify a certificate");
   for (const Certificate& root : trust.roots) X509_STORE_add_cert(store.get(), root.get());
   sk_X509_push(untrusted.get(), intermediate.get());

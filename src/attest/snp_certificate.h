@@ -1,5 +1,5 @@
 // X.509 as AMD uses it for SEV-SNP keys (AMD 57230): the chain from a pinned root to the key that signed a report, the
-// extensions of that key's certificate, and its signature. The only file of this folder that OpenSSL's EVP_ is seen in.
+// extensions of that key's certificate, and its signature.
 //
 // Roots (ARK) are the operator's: a certificate that travels with evidence is never one.
 #pragma once

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view kForm = "snp_report_form";
 
-std::unexpected<Check> malformed(std::string why) {
+std::unexpected<FailedCheck> malformed(std::string why) {
   return refuse(kForm, "send the SEV-SNP report as the firmware gave it: " + std::move(why));
 }
 

@@ -116,10 +116,10 @@ TEST(SnpVectors, AnyBitOfTheSignedPartOrTheSignatureCounts) {
 TEST(SnpVectors, ARefusalKeepsExpectedAndSeenApart) {
   const Verdict verdict = verdict_of(vectors().at("measurement-other"));
   ASSERT_FALSE(verdict.has_value());
-  EXPECT_EQ(verdict.error().expected, to_hex(Bytes(48, 0xA1)));
-  EXPECT_TRUE(verdict.error().seen.starts_with("a2a2"));
-  EXPECT_TRUE(verdict.error().seen_is_own_fact);
-  EXPECT_EQ(verdict.error().mend.find("a1a1"), std::string::npos);
+  EXPECT_EQ(verdict.error().expected.as_string(), to_hex(Bytes(48, 0xA1)));
+  EXPECT_TRUE(verdict.error().seen.as_string().starts_with("a2a2"));
+  EXPECT_NE(verdict.error().detail().find("it showed a2a2"), std::string::npos) << "its own fact";
+  EXPECT_EQ(verdict.error().detail().find("a1a1"), std::string::npos) << "the contract's";
 }
 
 TEST(SnpVectors, ClaimsNameTheMachine) {

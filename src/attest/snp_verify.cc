@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::size_t kMaxFieldBytes = 4 * kMaxCertificateBytes / 3 + 8;
 
-std::unexpected<Check> bad_form(std::string why) {
+std::unexpected<FailedCheck> bad_form(std::string why) {
   return refuse("evidence_form", "send evidence of the kind that the contract asks for: " + std::move(why));
 }
 
@@ -80,6 +80,15 @@ Verified<SnpEvidence> SnpEvidence::parse(const Json& json) {
   return out;
 }
 
+Json SnpEvidence::to_json() const {
+  Json json = Json::object();
+  json.set("type", "snp");
+  json.set("report", to_base64url(report));
+  json.set("leaf", to_base64url(leaf));
+  json.set("intermediate", to_base64url(intermediate));
+  return json;
+}
+
 SnpReportData snp_report_data(const Digest& digest) {
   SnpReportData out{};
   std::ranges::copy(digest, out.begin());
@@ -111,23 +120,27 @@ Verified<VerifiedReport> verify_snp_report(const SnpEvidence& evidence, const Sn
   return out;
 }
 
+Json snp_facts(const SnpReport& report, SnpProduct product) {
+  Json facts = Json::object();
+  facts.set("type", "snp");
+  facts.set("product", snp_product_name(product));
+  facts.set("key", report.key == SnpKey::kVcek ? "vcek" : "vlek");
+  facts.set("measurement", to_hex(report.measurement));
+  facts.set("host_data", to_hex(report.host_data));
+  facts.set("id_key_digest", to_hex(report.id_key_digest));
+  facts.set("chip_id", to_hex(report.chip_id));
+  facts.set("guest_svn", std::int64_t{report.guest_svn});
+  facts.set("vmpl", std::int64_t{report.vmpl});
+  facts.set("tcb", snp_tcb(report.reported_tcb, product).to_json());
+  return facts;
+}
+
 Verdict verify_snp(const Json& evidence, const Json& policy, const Digest& request, const SnpTrust& trust, UnixMs now) {
   const SnpPolicy rules = SnpPolicy::parse(policy);
   const SnpEvidence parsed = TRY(SnpEvidence::parse(evidence));
   const auto [report, product] = TRY(verify_snp_report(parsed, snp_report_data(request), trust, now));
   TRY(check_snp_policy(rules, report, product));
-  Claims claims;
-  claims.facts.set("type", "snp");
-  claims.facts.set("product", snp_product_name(product));
-  claims.facts.set("key", report.key == SnpKey::kVcek ? "vcek" : "vlek");
-  claims.facts.set("measurement", to_hex(report.measurement));
-  claims.facts.set("host_data", to_hex(report.host_data));
-  claims.facts.set("id_key_digest", to_hex(report.id_key_digest));
-  claims.facts.set("chip_id", to_hex(report.chip_id));
-  claims.facts.set("guest_svn", std::int64_t{report.guest_svn});
-  claims.facts.set("vmpl", std::int64_t{report.vmpl});
-  claims.facts.set("tcb", snp_tcb(report.reported_tcb, product).to_json());
-  return claims;
+  return Claims{.facts = snp_facts(report, product), .token_id = {}};
 }
 
 }  // namespace tb::attest

@@ -18,6 +18,7 @@ struct SnpEvidence {
   /// Strict: `type` snp, `report`, `leaf`, `intermediate` in base64url; `config_sha256`, which
   /// is in the digest of the request, may stand beside them. Refused by "evidence_form".
   static Verified<SnpEvidence> parse(const Json& json);
+  Json to_json() const;
 };
 
 using SnpReportData = std::array<std::uint8_t, 64>;
@@ -32,6 +33,9 @@ struct VerifiedReport {
 /// Chain, endorsement and signature: the report is AMD's word on `report_data`. Nothing of a contract is asked.
 Verified<VerifiedReport> verify_snp_report(const SnpEvidence& evidence, const SnpReportData& report_data,
                                            const SnpTrust& trust, UnixMs now);
+
+/// What a provider's event tells of a machine, and what a provider puts into a policy.
+Json snp_facts(const SnpReport& report, SnpProduct product);
 
 /// The same, bound to the request and held against the contract. `request` is the evidence digest of wire 1.1, over
 /// nonce, one-time key and the rest; `policy` was validated when the contract was made.

@@ -4,7 +4,7 @@
 namespace tb::attest {
 namespace {
 
-std::unexpected<Check> bad_data(std::string why) {
+std::unexpected<FailedCheck> bad_data(std::string why) {
   return refuse("snp_runtime_data", "send the runtime data as the paravisor gave it: " + std::move(why));
 }
 

@@ -17,7 +17,7 @@
 namespace tb::attest {
 
 inline constexpr std::int64_t kTokenSkewMs = 60'000;
-/// Longest time to `exp`: so long the store must remember a `jti`.
+/// Longest time to `exp`.
 inline constexpr std::int64_t kTokenLifeMs = 86'400'000;
 
 /// The claims of one kind of token, as rules.

@@ -92,12 +92,10 @@ TEST(TokenVectors, EveryCheckHasAForgeryThatItRefuses) {
   }
 }
 
-TEST(TokenVectors, TheTokensIdIsThereToBeTakenOnce) {
+TEST(TokenVectors, TheTokensIdIsToldForTheRecord) {
   const Verdict verdict = verdict_of(vectors().at("good"));
   ASSERT_TRUE(verdict.has_value());
   EXPECT_EQ(verdict->token_id, "5f1c-the-token-s-own-id");
-  // 8 hours to exp, and the skew for which it is still accepted.
-  EXPECT_EQ(to_rfc3339(verdict->token_expires_at), "2026-06-01T20:01:00Z");
 }
 
 std::string refusal(std::string_view options) {

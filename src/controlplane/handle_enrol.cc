@@ -5,7 +5,6 @@
 #include "attest/enrolment.h"
 #include "base/crypto.h"
 #include "controlplane/caller.h"
-#include "controlplane/evidence.h"
 #include "controlplane/handlers.h"
 #include "controlplane/sentinel_credential.h"
 
@@ -25,10 +24,10 @@ store::Event machine_event(const api::Contract& contract, std::string type, cons
   return event;
 }
 
-http::Response refuse(const api::Contract& contract, const attest::Failure& failure, const std::string& ak_name,
+http::Response refuse(const api::Contract& contract, const attest::FailedCheck& failure, const std::string& ak_name,
                       Deps& deps) {
   store::Event event = machine_event(contract, "machine_refused", "", ak_name);
-  describe(failure, event.detail);
+  failure.write_to(event.detail);
   deps.store.append_event(event);
   return denied("attestation_failed", deps, {.detail = failure.detail(), .retry_after_seconds = {}});
 }

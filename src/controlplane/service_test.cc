@@ -17,16 +17,7 @@ ServiceTest::ServiceTest(const std::string& database)
       keyring_(kek_from_hex(std::string(64, '1')), *store_),
       blobs_(dir_),
       hints_(*store_, {}, {.look_ms = 5, .wait_ms = 600'000, .max_waiters = 3}),
-      deps_{.store = *store_,
-            .keyring = keyring_,
-            .blobs = blobs_,
-            .public_url = public_url_,
-            .hints = hints_,
-            .clock = [this] { return now_; },
-            .log = {},
-            .metrics = metrics_,
-            .rate_limits = rate_limits_,
-            .attestation_trust = attestation_trust_},
+      deps_(deps_with(keyring_)),
       router_(make_router(deps_)),
       key_(random_key()) {
   public_url_.set("https://cp.example");
@@ -34,6 +25,19 @@ ServiceTest::ServiceTest(const std::string& database)
   other_provider_ = create_token(*store_, {.role = "provider", .tenant = "t2", .expires_in = ""}, now_).reveal();
   operator_ = create_token(*store_, {.role = "operator", .tenant = "", .expires_in = ""}, now_).reveal();
   auditor_ = create_token(*store_, {.role = "auditor", .tenant = "", .expires_in = "1h"}, now_).reveal();
+}
+
+Deps ServiceTest::deps_with(const Keyring& keyring) {
+  return {.store = *store_,
+          .keyring = keyring,
+          .blobs = blobs_,
+          .public_url = public_url_,
+          .hints = hints_,
+          .clock = [this] { return now_; },
+          .log = {},
+          .metrics = metrics_,
+          .rate_limits = rate_limits_,
+          .attestation_trust = attestation_trust_};
 }
 
 ServiceTest::~ServiceTest() {

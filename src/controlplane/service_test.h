@@ -76,6 +76,8 @@ class ServiceTest : public testing::Test {
   std::map<std::string, Held> held_;  ///< by lease id
 
   http::Response answer(Call& call, const http::Route*& route);
+  /// The parts of the service as deps_ has them, but for the keyring.
+  Deps deps_with(const Keyring& keyring);
 
   UnixMs now_ = 1800000000000;
   const std::string dir_;

@@ -132,16 +132,7 @@ TEST_F(TransitKekTest, TheTokenIsReadAnewAndMustBeThePrivateFileOfOne) {
 TEST_F(TransitKekTest, AuthorizeAnswers503WhileTheKmsIsDownAndTakesNoSeat) {
   rekey(KekSet(kek(), {[] { return kek_from_hex(std::string(64, '1')); }}), *store_);
   const Keyring keyring(kek(), *store_);
-  Deps deps{.store = *store_,
-            .keyring = keyring,
-            .blobs = blobs_,
-            .public_url = public_url_,
-            .hints = hints_,
-            .clock = [this] { return now_; },
-            .log = {},
-            .metrics = metrics_,
-            .rate_limits = rate_limits_,
-            .attestation_trust = attestation_trust_};
+  Deps deps = deps_with(keyring);
   router_ = make_router(deps);
   register_asset("m");
   Json terms = Json::object();

@@ -1,9 +1,8 @@
-#include "attest/checks.h"
-
-#include <fmt/format.h>
+#include "attest/tpm_checks.h"
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 
 namespace tb::attest {
 namespace {
@@ -12,7 +11,7 @@ constexpr std::string_view kEnrolAgain =
     "enrol again with a sentinel of ours: remove the directory tpm of TB_STATE_DIR";
 constexpr std::string_view kAskAgain = "let the sentinel ask again; if it stays, something changes requests on the way";
 
-constexpr auto kChecks = std::to_array<CheckInfo>({
+constexpr auto kChecks = std::to_array<TpmCheck>({
     {"evidence_form", "the evidence is of the form of wire 1.1", "use a sentinel of this version"},
     {"ek_template", "the endorsement key is of the TCG's RSA 2048 or P-256 template",
      "use a TPM 2.0 with the default endorsement key"},
@@ -48,15 +47,19 @@ constexpr auto kChecks = std::to_array<CheckInfo>({
 
 }  // namespace
 
-std::span<const CheckInfo> check_table() {
+std::span<const TpmCheck> tpm_checks() {
   return kChecks;
 }
 
-std::string Failure::detail() const {
-  const auto row = std::ranges::find(kChecks, check, &CheckInfo::id);
-  if (row == kChecks.end()) return fmt::format("Check {} failed.", check);
-  const std::string story = fact.empty() ? std::string(row->what) + " did not hold" : fact;
-  return fmt::format("Check {} failed ({}): {}.", check, story, row->mend);
+std::unexpected<FailedCheck> failed(std::string_view check, std::string fact, Json expected, Json seen) {
+  const auto row = std::ranges::find(kChecks, check, &TpmCheck::id);
+  if (row == kChecks.end()) std::abort();
+  if (fact.empty()) fact = std::string(row->what) + " did not hold";
+  return std::unexpected(FailedCheck{.id = row->id,
+                                     .fact = std::move(fact),
+                                     .mend = std::string(row->mend),
+                                     .expected = std::move(expected),
+                                     .seen = std::move(seen)});
 }
 
 }  // namespace tb::attest

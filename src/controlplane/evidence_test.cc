@@ -1,6 +1,6 @@
 // spec: wire 1.1, Evidence; docs/attestation-policies.md. Tokens that an issuer of the test's own signs, through the
 // routes.
-#include "controlplane/evidence_check.h"
+#include "controlplane/evidence.h"
 
 #include <gmock/gmock.h>
 #include <openssl/core_names.h>
