@@ -9,9 +9,8 @@
 #include "azure/attestation_profile.h"
 #include "azure/tenant_stores.h"
 #include "controlplane/admin.h"
-#include "controlplane/backup.h"
 #include "controlplane/command_line.h"
-#include "controlplane/doctor.h"
+#include "controlplane/console.h"
 #include "controlplane/housekeeping.h"
 #include "controlplane/routes.h"
 #include "controlplane/systemd_notify.h"
@@ -108,60 +107,6 @@ void serve(Config config, const Environment& environment) {
   server.stop();
 }
 
-int run(const CommandLine& line) {
-  const Environment environment = process_environment();
-  if (line.command == Command::kPrintConfigDoc) {
-    fmt::print("{}", config_document());
-    return 0;
-  }
-  if (line.command == Command::kPrintConfig) {
-    fmt::print("{}\n", printable_config(line.flags, environment, line.config_path).pretty());
-    return 0;
-  }
-  Config config = load_config(line.flags, environment, line.config_path);
-  if (line.command == Command::kServe) {
-    serve(std::move(config), environment);
-    return 0;
-  }
-  if (line.command == Command::kBackup) {
-    fmt::print("{}\n", back_up(config, line.backup_path));
-    return 0;
-  }
-  if (line.command == Command::kRestore) {
-    const RestoreReport report = restore_backup(config, line.backup_path, line.force);
-    fmt::print("{}\n", report.line);
-    for (const auto& text : report.warnings) fmt::print(stderr, "trustbridge-control-plane: warning: {}\n", text);
-    return 0;
-  }
-  if (line.command == Command::kDoctor) {
-    const auto findings = examine(config);
-    fmt::print("{}", line.json ? to_json(findings).pretty() + "\n" : to_text(findings));
-    return is_healthy(findings) ? 0 : 1;
-  }
-  const auto store = open_store(config);
-  switch (line.command) {
-    case Command::kTokenCreate:
-      fmt::print("{}\n", create_token(*store, line.wish, unix_ms_now()).reveal());
-      break;
-    case Command::kTokenList:
-      fmt::print("{}", line.json ? token_list(*store).pretty() + "\n" : token_lines(*store));
-      break;
-    case Command::kTokenRevoke:
-      revoke_token(*store, line.token_id);
-      break;
-    case Command::kEventsVerify:
-      fmt::print("{}\n", verify_events_against(*store, line.checkpoint_path, open_keyring(config, *store)));
-      break;
-    case Command::kRekey:
-      fmt::print("{}\n", rekey_to(config, line.rekey_to, *store));
-      break;
-    default:
-      fmt::print("{}\n", to_base64url(open_keyring(config, *store).identity().public_key()));
-      break;
-  }
-  return 0;
-}
-
 }  // namespace
 }  // namespace tb::controlplane
 
@@ -170,7 +115,11 @@ int main(int argc, char** argv) {
   harden();
   try {
     const auto [line, exit_status] = parse_command_line(argc, argv, TB_VERSION);
-    return line ? run(*line) : exit_status;
+    if (!line) return exit_status;
+    if (line->command != Command::kServe) return run_console(*line);
+    const Environment environment = process_environment();
+    serve(load_config(line->flags, environment, line->config_path), environment);
+    return 0;
   } catch (const tb::Error& error) {
     fmt::print(stderr, "trustbridge-control-plane: error: {}\n", error.story());
     if (!error.hint().empty()) fmt::print(stderr, "hint: {}\n", error.hint());
