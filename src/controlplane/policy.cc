@@ -17,7 +17,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 16> kDetails
     {"attestation_failed",
      "The evidence of this machine does not meet the contract: ask the provider which state it expects."},
     {"attestation_required",
-     "The contract wants evidence of this machine's state: set TB_ATTESTATION=tpm on a machine with a TPM."},
+     "The contract wants evidence of this machine's state: set TB_ATTESTATION to the kind that the provider asks for."},
     {"authentication_required",
      "No credential that is valid for this contract came: check TB_CONTRACT_ID and TB_ACTIVATION_TOKEN_FILE, or ask "
      "the "

@@ -47,6 +47,11 @@ bool is_proof_code(std::string_view code) {
   return code == "proof_refused" || code == "proof_replayed" || code == "proof_stale";
 }
 
+/// A fault of this machine's evidence, which is not the control plane's.
+bool is_machines_own(const Error& error) {
+  return error.reason.starts_with("tpm_") || error.reason == "evidence_unavailable";
+}
+
 bool is_denial_reason(std::string_view reason) {
   return std::ranges::binary_search(api::denial_reasons(), reason);
 }
@@ -192,7 +197,7 @@ Authorization Authorizer::authorize(std::stop_token stop) {
       if (error.reason == "cancelled" || !error.retryable()) throw;
       const auto wait_ms = async::next_delay(backoff_, attempt, async::unit_random, retry_after_ms);
       if (!wait_ms) {
-        if (error.reason.starts_with("tpm_")) throw;
+        if (is_machines_own(error)) throw;
         throw Error("control_plane_unavailable", fmt::format("the control plane was asked {} times in vain", attempt),
                     error);
       }

@@ -4,7 +4,6 @@
 
 #include <cstdio>
 
-#include "sentinel/config_digest.h"
 #include "sentinel/evidence.h"
 #include "sentinel/keys_command.h"
 #include "sentinel/state.h"
@@ -28,7 +27,7 @@ int dispatch(const std::vector<std::string>& arguments, std::string_view version
   for (const std::string& fault : faults) fmt::print(stderr, "trustbridge-sentinel: error: {}\n", fault);
   if (!faults.empty()) return 2;
   if (settings.print_evidence) {
-    return fmt::print("{}\n", evidence_report({.tcti = config.tpm_tcti}, config_digest(config)).pretty()), 0;
+    return fmt::print("{}\n", evidence_report(config).pretty()), 0;
   }
   return settings.print_config ? 0 : serve(config);
 }

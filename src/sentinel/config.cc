@@ -63,6 +63,39 @@ class Reader {
   Faults& faults_;
 };
 
+/// A JSON array of arguments, the program first; empty where it is not given.
+std::vector<std::string> read_command(Reader& reader, std::string_view name) {
+  const std::string& text = reader.text(name);
+  std::vector<std::string> out;
+  if (text.empty()) return out;
+  const auto json = Json::parse(text);
+  const bool is_list = json && json->is_array() && !json->as_array().empty() &&
+                       std::ranges::all_of(json->as_array(), [](const Json& item) {
+                         return item.is_string() && item.as_string().find('\0') == std::string::npos;
+                       });
+  if (!is_list || json->as_array().front().as_string().empty()) {
+    reader.fault(name, "must be a JSON array of strings, the program first");
+    return out;
+  }
+  for (const Json& item : json->as_array()) out.push_back(item.as_string());
+  return out;
+}
+
+void read_attestation(Reader& reader, Config& config) {
+  config.attestation =
+      std::array{AttestationChoice::kNone, AttestationChoice::kTpm, AttestationChoice::kSnp,
+                 AttestationChoice::kToken}[reader.choice("TB_ATTESTATION", {"none", "tpm", "snp", "token"})];
+  config.tpm_tcti = reader.text("TB_TPM_TCTI");
+  config.snp_certificates_path = reader.text("TB_SNP_CERTIFICATES");
+  config.attestation_token_command = read_command(reader, "TB_ATTESTATION_TOKEN_COMMAND");
+  if (config.attestation != AttestationChoice::kNone && config.plain_key_allowed) {
+    reader.fault("TB_ATTESTATION", "needs TB_KEY_RELEASE=wrapped: evidence binds a one-time key");
+  }
+  if (config.attestation == AttestationChoice::kToken && reader.text("TB_ATTESTATION_TOKEN_COMMAND").empty()) {
+    reader.fault("TB_ATTESTATION_TOKEN_COMMAND", "is required with TB_ATTESTATION=token");
+  }
+}
+
 std::optional<Ed25519PublicKey> read_key(Reader& reader, std::string_view name) {
   const std::string& path = reader.text(name);
   if (path.empty()) return std::nullopt;
@@ -111,11 +144,7 @@ void read_identity(Reader& reader, Config& config) {
   }
   config.hw_id_file = reader.text("TB_HW_ID_FILE");
   config.allow_unauthenticated_manifest = reader.truth("TB_ALLOW_UNAUTHENTICATED_MANIFEST");
-  config.attest_by_tpm = reader.choice("TB_ATTESTATION", {"none", "tpm"}) == 1;
-  config.tpm_tcti = reader.text("TB_TPM_TCTI");
-  if (config.attest_by_tpm && config.plain_key_allowed) {
-    reader.fault("TB_ATTESTATION", "needs TB_KEY_RELEASE=wrapped: a quote binds a one-time key");
-  }
+  read_attestation(reader, config);
   config.provider_key = read_key(reader, "TB_PROVIDER_KEY");
   config.control_plane_key = read_key(reader, "TB_CONTROL_PLANE_KEY");
 }
@@ -179,22 +208,10 @@ RuntimeAddress read_runtime_url(Reader& reader, const std::string& url) {
 }
 
 void read_runtime(Reader& reader, const Settings& settings, Config& config) {
-  const std::string& command = reader.text("TB_RUNTIME_COMMAND");
-  if (!command.empty()) {
-    const auto json = Json::parse(command);
-    const bool is_list = json && json->is_array() && !json->as_array().empty() &&
-                         std::ranges::all_of(json->as_array(), [](const Json& item) {
-                           return item.is_string() && item.as_string().find('\0') == std::string::npos;
-                         });
-    if (!is_list || json->as_array().front().as_string().empty()) {
-      reader.fault("TB_RUNTIME_COMMAND", "must be a JSON array of strings, the program first");
-    } else {
-      for (const Json& item : json->as_array()) config.runtime_command.push_back(item.as_string());
-    }
-  }
-  const bool any_port = config.dev && !command.empty() && !settings.is_given("TB_RUNTIME_URL");
+  config.runtime_command = read_command(reader, "TB_RUNTIME_COMMAND");
+  const bool any_port = config.dev && !config.runtime_command.empty() && !settings.is_given("TB_RUNTIME_URL");
   config.runtime = read_runtime_url(reader, any_port ? "http://127.0.0.1:0" : reader.text("TB_RUNTIME_URL"));
-  if (!config.runtime.is_unix() && config.runtime.port == 0 && command.empty()) {
+  if (!config.runtime.is_unix() && config.runtime.port == 0 && config.runtime_command.empty()) {
     reader.fault("TB_RUNTIME_URL", "may have port 0 only together with TB_RUNTIME_COMMAND");
   }
   config.runtime_health_path = reader.text("TB_RUNTIME_HEALTH_PATH");

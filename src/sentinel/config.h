@@ -18,6 +18,7 @@
 namespace tb::sentinel {
 
 enum class DeliveryChoice { kAuto, kMount, kTmpfs, kFifo };
+enum class AttestationChoice { kNone, kTpm, kSnp, kToken };
 enum class HydrateChoice { kOverlap, kStrict, kLazy };
 
 /// Where the runtime answers: loopback TCP or a unix socket.
@@ -38,8 +39,10 @@ struct Config {
   std::string ca_path, client_cert_path, client_key_path;
   bool allow_insecure_http = false, allow_private_networks = false;
   std::string hw_id_file;
-  bool attest_by_tpm = false;
-  std::string tpm_tcti;  ///< empty: the kernel's own device
+  AttestationChoice attestation = AttestationChoice::kNone;
+  std::string tpm_tcti;                                ///< empty: the kernel's own device
+  std::string snp_certificates_path;                   ///< empty: what the host gives is enough
+  std::vector<std::string> attestation_token_command;  ///< never empty for kToken
   std::optional<Ed25519PublicKey> provider_key;
   std::optional<Ed25519PublicKey> control_plane_key;  ///< pinned by configuration; the token file may have one, too
   bool allow_unauthenticated_manifest = false;

@@ -120,6 +120,8 @@ TEST(Config, RefusedValues) {
                                                                   {"TB_HYDRATE", "eager"},
                                                                   {"TB_SOURCE", "https://a/b"},
                                                                   {"TB_ATTESTATION", "sgx"},
+                                                                  {"TB_ATTESTATION", "token"},
+                                                                  {"TB_ATTESTATION_TOKEN_COMMAND", "/bin/agent"},
                                                                   {"TB_CONTROL_PLANE_KEY", "/etc/key"},
                                                                   {"TB_BILLING_ENABLED", "true"},
                                                                   {"TB_FINETUNE_ENABLED", "true"},

@@ -49,9 +49,11 @@ int serve(const Config& config) {
   const jose::PrivateKey sentinel_key = load_or_make_sentinel_key(config.state_dir + "/sentinel-key");
   Authorizer authorizer({config.control_plane_url, config.contract_id, config.asset_id, hw_id({config.hw_id_file}),
                          TB_VERSION, config.activation_token_file, config.plain_key_allowed, config.control_plane_key},
-                         sentinel_key, [&](const http::ClientRequest& request) { return control_plane.send(request); });
-  EvidenceMaker evidence({.tcti = config.tpm_tcti}, config.state_dir + "/tpm", config_digest(config));
-  if (config.attest_by_tpm) authorizer.use_evidence(evidence);
+                        sentinel_key, [&](const http::ClientRequest& request) { return control_plane.send(request); });
+  std::optional<EvidenceMaker> evidence;
+  if (auto prover = make_prover(config)) {
+    authorizer.use_evidence(evidence.emplace(std::move(prover), config_digest(config)));
+  }
 
   proxy::Gate gate;
   std::vector<std::unique_ptr<proxy::Filter>> filters;

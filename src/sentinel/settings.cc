@@ -83,8 +83,15 @@ constexpr std::array kSettings = {
     Setting{"TB_EXIT_ON_DENIAL", kSwitch, "false", "exit 3 instead of staying Suspended"},
     Setting{"TB_LOG_LEVEL", kText, "info", "`debug`, `info`, `warn` or `error`"},
     Setting{"TB_ATTESTATION", kText, "none",
-            "evidence of this machine's state: `none` or `tpm`; see docs/attestation.md"},
+            "evidence of this machine's state: `none`, `tpm`, `snp` or `token`; see docs/attestation.md"},
     Setting{"TB_TPM_TCTI", kText, "", "the TPM, as tpm2-tss names it; default: `device:/dev/tpmrm0`"},
+    Setting{
+        "TB_SNP_CERTIFICATES", kText, "",
+        "PEM: certificates of this processor's key and of the one above it, where the host of the machine gives none"},
+    Setting{"TB_ATTESTATION_TOKEN_COMMAND", kCommand, "",
+            "JSON array of arguments (no shell): reads the digest of a request and prints a token of the platform's "
+            "attestation service",
+            kUsed, true},
     Setting{"TB_BILLING_ENABLED", kSwitch, "false", "metering to a marketplace", kRefused},
     Setting{"TB_FINETUNE_ENABLED", kSwitch, "false", "training of adapters", kRefused},
     Setting{"TB_BILLING_INTERVAL", kText, "60s", "of metering", kIgnored},

@@ -135,6 +135,21 @@ class Chain:
             "TB_CONTRACT_ID": contract_id, "TB_ASSET_ID": asset_id or contract_id, "TB_KEY_RELEASE": "wrapped",
             "TB_ACTIVATION_TOKEN_FILE": f"{self.shm}/{contract_id}.activation"} | settings)
 
+    def events(self):
+        """What the provider reads of its own events, oldest first."""
+        with open(self.token, encoding="utf-8") as file:
+            token = file.read().strip()
+        out, cursor = [], ""
+        while True:
+            url = f"{self.url}/api/v1/events?limit=100" + (f"&cursor={cursor}" if cursor else "")
+            request = urllib.request.Request(url, headers={"Authorization": "Bearer " + token})
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                page = json.load(answer)
+            out += [item["event"] for item in page["items"]]
+            cursor = page.get("next_cursor")
+            if not cursor:
+                return out
+
     def close(self):
         self.process.terminate()
         self.process.wait(timeout=30)

@@ -11,7 +11,6 @@ import subprocess
 import tempfile
 import time
 import unittest
-import urllib.request
 
 import chain
 
@@ -121,20 +120,6 @@ class Tpm(chain.Case):
         sentinel.wait_for(reason, lambda: (sentinel.status()["last_error"] or {}).get("code") == reason, seconds=60)
         sentinel.wait_state("Suspended")
 
-    def events(self):
-        with open(self.chain.token, encoding="utf-8") as file:
-            token = file.read().strip()
-        out, cursor = [], ""
-        while True:
-            url = f"{self.chain.url}/api/v1/events?limit=100" + (f"&cursor={cursor}" if cursor else "")
-            request = urllib.request.Request(url, headers={"Authorization": "Bearer " + token})
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                page = json.load(answer)
-            out += [item["event"] for item in page["items"]]
-            cursor = page.get("next_cursor")
-            if not cursor:
-                return out
-
     def test_a_machine_enrols_waits_is_approved_and_serves(self):
         tpm = self.tpm()
         report = self.report(tpm)
@@ -156,7 +141,7 @@ class Tpm(chain.Case):
         self.delivered(again, "tmpfs")
         # It renews, with evidence each time.
         def renewed():
-            return [e for e in self.events() if e["type"] == "lease_renewed" and e["subject"] == "life"]
+            return [e for e in self.chain.events() if e["type"] == "lease_renewed" and e["subject"] == "life"]
         again.wait_for("a renewal", renewed, seconds=60)
         self.assertEqual(renewed()[0]["detail"]["ek_sha256"], report["ek_sha256"])
         again.close()
@@ -181,7 +166,7 @@ class Tpm(chain.Case):
         self.denied(changed, "attestation_failed")
         self.assertIn("Check pcr_values failed (PCR 7 of sha256 is", changed.log())
         self.assertNotIn(report["pcrs"]["sha256"]["7"], changed.log())
-        event = [e for e in self.events() if e["type"] == "license_denied" and e["subject"] == "boot"][-1]
+        event = [e for e in self.chain.events() if e["type"] == "license_denied" and e["subject"] == "boot"][-1]
         self.assertEqual(event["detail"]["check"], "pcr_values")
         self.assertEqual(event["detail"]["expected"], {"sha256:7": [report["pcrs"]["sha256"]["7"]]})
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <grp.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -56,9 +57,18 @@ std::string find_program(const std::string& name, const std::vector<std::string>
   throw Error("runtime_failed", fmt::format("program {} was not found in PATH", name));
 }
 
+/// `text` at its beginning, in memory: nobody has to write while the child reads. Invalid for none.
+Fd input_of(const std::string& text) {
+  if (text.empty()) return Fd();
+  Fd fd(memfd_create("input", MFD_CLOEXEC));
+  if (!fd) throw error_from_errno(errno, "memfd_create");
+  value_or_throw(pwrite_full(fd.get(), as_bytes(text), 0, "input"));
+  return fd;
+}
+
 /// In the child: never returns; tells errno through `report` if it could not become the program.
-[[noreturn]] void become(const char* program, char* const* arguments, char* const* environment, uid_t uid, int output,
-                         int report, pid_t parent) {
+[[noreturn]] void become(const char* program, char* const* arguments, char* const* environment, const ChildSpec& spec,
+                         int input, int output, int report, pid_t parent) {
   const auto check = [&](bool ok) {
     if (ok) return;
     const int error = errno;
@@ -66,14 +76,17 @@ std::string find_program(const std::string& name, const std::vector<std::string>
     _exit(127);
   };
   check(setsid() >= 0);
-  const int null = open("/dev/null", O_RDONLY);
-  check(null >= 0 && dup2(null, 0) == 0 && dup2(output, 1) == 1 && dup2(output, 2) == 2);
+  if (input < 0) input = open("/dev/null", O_RDONLY);
+  check(input >= 0 && dup2(input, 0) == 0 && dup2(output, 1) == 1);
+  check(spec.errors_apart || dup2(output, 2) == 2);
   check(dup2(report, 3) == 3 && fcntl(3, F_SETFD, FD_CLOEXEC) == 0);
   report = 3;
   check(close_range(4, ~0U, 0) == 0);
   const rlimit none{0, 0};
   check(setrlimit(RLIMIT_CORE, &none) == 0);
-  if (geteuid() == 0 && uid != 0) check(setgroups(0, nullptr) == 0 && setgid(uid) == 0 && setuid(uid) == 0);
+  if (geteuid() == 0 && spec.uid != 0) {
+    check(setgroups(0, nullptr) == 0 && setgid(spec.uid) == 0 && setuid(spec.uid) == 0);
+  }
   check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
   check(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
   if (getppid() != parent) _exit(127);
@@ -97,14 +110,15 @@ Child::Child(const ChildSpec& spec) {
   const std::string program = find_program(spec.arguments.front(), spec.environment);
   const std::vector<char*> arguments = pointers(spec.arguments);
   const std::vector<char*> environment = pointers(spec.environment);
+  const Fd input = input_of(spec.input);
   Pipe output = make_pipe();
   Pipe report = make_pipe();
   const pid_t parent = getpid();
   pid_ = fork();
   if (pid_ < 0) throw error_from_errno(errno, "fork");
   if (pid_ == 0) {
-    become(program.c_str(), arguments.data(), environment.data(), spec.uid, output.write.get(), report.write.get(),
-           parent);
+    become(program.c_str(), arguments.data(), environment.data(), spec, input.get(), output.write.get(),
+           report.write.get(), parent);
   }
   report.write.reset();
   int failure = 0;
