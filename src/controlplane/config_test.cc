@@ -75,6 +75,16 @@ TEST_F(ConfigFile, AllFaultsAreReportedTogether) {
   EXPECT_NE(faults({}, {}, path_ + ".none"), "");
 }
 
+TEST(Config, WorkersAndConnectionsHaveBounds) {
+  const Config config = load_config({{"workers", "8"}, {"max_connections", "100000"}}, env({}), "");
+  EXPECT_EQ(config.workers, 8U);
+  EXPECT_EQ(config.max_connections, 100'000U);
+  for (const auto* bad : {"0", "257", "many"}) {
+    EXPECT_THAT(faults({{"workers", bad}}), testing::HasSubstr("TB_CP_WORKERS must be a number from 1 to 256"));
+  }
+  EXPECT_THAT(faults({{"max_connections", "15"}}), testing::HasSubstr("TB_CP_MAX_CONNECTIONS"));
+}
+
 TEST(Config, ADatabaseUrlIsKeptSecret) {
   const std::string url = "postgresql://me:hunter2@db.example:5433/tb?sslmode=verify-full&password=hunter3";
   const Config config = load_config({}, env({{"TB_CP_DATABASE", url}}), "");
