@@ -9,6 +9,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <thread>
 
 #include "api/asset.h"
@@ -162,18 +163,22 @@ TEST_F(BadPeers, OnAFullDiskReadsGoOnAndChangesAreRefusedClearly) {
     }
   }
   // Small changes may find room in the log's old pages for a while.
-  http::ClientResponse refused;
   int created = 0;
-  while (created < 2000) {
-    refused = create_contract(fmt::format("full-{}", created), std::string(60, 'x'));
-    if (refused.status != 201) break;
-    ++created;
+  const auto refusal_of = [](const std::function<http::ClientResponse()>& change) {
+    http::ClientResponse answer;
+    for (int i = 0; i < 2000 && answer.status < 400; ++i) answer = change();
+    return answer;
+  };
+  const auto refused = refusal_of([&] {
+    auto answer = create_contract(fmt::format("full-{}", created), std::string(60, 'x'));
+    if (answer.status == 201) ++created;
+    return answer;
+  });
+  const auto no_seat = refusal_of([&] { return authorize(); });
+  for (const auto* answer : {&refused, &no_seat}) {
+    EXPECT_EQ(answer->status, 507) << answer->body;
+    EXPECT_EQ(ControlPlaneNode::text_of(*answer, "code"), "disk_full");
   }
-  EXPECT_EQ(refused.status, 507) << refused.body;
-  EXPECT_EQ(ControlPlaneNode::text_of(refused, "code"), "disk_full");
-  const auto no_seat = authorize();
-  EXPECT_EQ(no_seat.status, 507) << no_seat.body;
-  EXPECT_EQ(ControlPlaneNode::text_of(no_seat, "code"), "disk_full");
   const auto no_blob = node_->send("PUT", "/api/v1/assets/m/blobs/ciphertext", provider_, std::string(300'000, 'x'));
   EXPECT_EQ(no_blob.status, 507) << no_blob.body;
   for (const auto* path : {"/api/v1/contracts/c", "/api/v1/assets", "/api/v1/contracts/c/leases", "/api/v1/events"}) {
