@@ -1,4 +1,6 @@
 // spec: wire 1.2, simulate
+#include <random>
+
 #include "controlplane/logged_request.h"
 #include "controlplane/service_test.h"
 
@@ -110,6 +112,54 @@ TEST_F(Simulate, QuotasAreHeldAgainstTheUsageOfThatTime) {
   EXPECT_EQ(at(ask(quota(501, "day")), {"newly_refused", "requests"}), "0");
   EXPECT_EQ(at(ask(quota(500, "day")), {"newly_refused", "by_reason"}), R"({"quota_exhausted":2})");
   EXPECT_EQ(at(ask(quota(500, "total")), {"newly_refused", "requests"}), "2");
+}
+
+// What the replay says of the very terms that were in force must be what was answered, whatever sentinels did: those
+// that start, renew, stop, come too late, start anew without a word, and are evicted.
+TEST_F(Simulate, ReplaysWhatReallyHappened) {
+  for (unsigned seed = 1; seed <= 5; ++seed) {
+    const std::string id = "c" + std::to_string(seed);
+    const std::string token = create_contract(id, parsed(R"({"max_seats":3,"lease_seconds":60})"));
+    std::minstd_rand chance(seed);
+    std::vector<SentinelKey> keys;
+    std::vector<std::string> leases(6);
+    for (std::size_t i = 0; i < leases.size(); ++i) keys.push_back(new_sentinel());
+    const UnixMs begin = now_;
+    int denied = 0;
+    for (int step = 0; step < 150; ++step) {
+      now_ += static_cast<UnixMs>(chance() % 25000);
+      const std::size_t who = chance() % leases.size();
+      std::string& lease = leases[who];
+      const auto what = chance() % 10;
+      if (lease.empty() || what == 0) {
+        Json body = authorize_body(id);
+        body.set("hw_id", "hw-" + std::to_string(who));
+        body.set("key_release_jwk", jose::PrivateKey::generate().public_key().to_jwk());
+        const auto response = authorize_as(keys[who], token, body);
+        if (response.status == 200) lease = text_of(response, "lease_id");
+        denied += response.status == 403 ? 1 : 0;
+      } else if (what == 1) {
+        release(token, id, lease);
+        lease.clear();
+      } else if (what == 2) {
+        call({.method = "DELETE", .target = "/api/v1/contracts/" + id + "/leases/" + lease, .token = provider_});
+      } else {
+        Json body = authorize_body(id);
+        body.set("hw_id", "hw-" + std::to_string(who));
+        body.set("lease_id", lease);
+        if (authorize_as(keys[who], token, body).status == 200) continue;
+        ++denied;
+        lease.clear();
+      }
+    }
+    EXPECT_GT(denied, 10);
+    const auto response =
+        post("/api/v1/contracts/" + id + "/simulate", provider_, R"({"terms":{},"from":")" + to_rfc3339(begin) + "\"}");
+    const Json report = body_of(response);
+    EXPECT_GT(std::stoi(at(report, {"replayed"})), 50) << seed;
+    EXPECT_EQ(at(report, {"unlike_the_record"}), "0") << seed << " of " << at(report, {"replayed"});
+    EXPECT_EQ(at(report, {"newly_refused", "requests"}), "0");
+  }
 }
 
 TEST_F(Simulate, OneRunsAtATime) {

@@ -14,13 +14,6 @@ bool refused_by_the_store(const LoggedRequest& request) {
          (request.reason == "seat_limit" || request.reason == "lease_cloned");
 }
 
-/// The lease that a request is the first word of was there before it.
-bool is_older(const LoggedRequest& request) {
-  using Kind = LoggedRequest::Kind;
-  if (request.kind == Kind::kDenied) return request.has_facts && !refused_by_the_store(request);
-  return request.kind != Kind::kReleased;
-}
-
 }  // namespace
 
 void UsageHistory::add(const std::string& dimension, UnixMs hour, std::int64_t quantity) {
@@ -45,9 +38,10 @@ SeatReplay::SeatReplay(api::Contract contract, api::ContractTerms terms, const s
     : contract_(std::move(contract)), history_(history), judged_at_(judged_at) {
   contract_.terms = std::move(terms);
   for (const auto& request : requests) {
-    if (request.lease_id.empty()) continue;
+    // What was denied shows nothing: its lease may have ended long before.
+    if (request.lease_id.empty() || request.kind == LoggedRequest::Kind::kDenied) continue;
     auto& times = told_at_[request.lease_id];
-    if (times.empty() && is_older(request)) {
+    if (times.empty() && request.kind != LoggedRequest::Kind::kReleased) {
       held_[request.lease_id] = {.sentinel_key = request.sentinel_key, .until = request.at + 1};
     }
     times.push_back(request.at);

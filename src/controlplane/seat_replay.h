@@ -51,7 +51,7 @@ class SeatReplay {
   api::Contract contract_;
   const UsageHistory& history_;
   const std::optional<UnixMs> judged_at_;
-  std::map<std::string, std::vector<UnixMs>> told_at_;  ///< by lease: the times at which something is told of it
+  std::map<std::string, std::vector<UnixMs>> told_at_;  ///< by lease: the times at which it was held
   std::map<std::string, Seat> held_;                    ///< by lease
   std::optional<store::HardwarePin> pin_;               ///< made here, where none was made then
 };
