@@ -195,6 +195,7 @@ constexpr auto kTable = std::to_array<ReasonInfo>({
     {"url_signature_refused", kDenied, 403, 3, false, "ask the control plane for a new url"},
     {"usage", kMalformed, 400, 2, false, ""},
     {"usage_conflict", kConflict, 409, 7, false, "a usage record that was counted is never changed"},
+    {"wrapping_key_last", kConflict, 409, 7, false, "publish a new one first: trustbridge-control-plane keys rotate-wrapping"},
 });
 
 }  // namespace

@@ -76,6 +76,11 @@ TEST(Register, WrappingKeyIsBelievedOnlyFromThePinnedIdentity) {
   const WrappingKey key = wrapping_key(jose::sign(identity, kType, set.dump()), identity.public_key());
   EXPECT_EQ(key.key, wrapping.public_key());
   EXPECT_EQ(key.tenant, "acme");
+  // The newest stands first.
+  Json two = set;
+  two.set("keys",
+          Json(Json::Array{jose::PrivateKey::generate().public_key().to_jwk(), wrapping.public_key().to_jwk()}));
+  EXPECT_NE(wrapping_key(jose::sign(identity, kType, two.dump()), identity.public_key()).key, wrapping.public_key());
   const auto refusal = [&](const std::string& jws) {
     return reason_of([&] { wrapping_key(jws, identity.public_key()); });
   };

@@ -91,6 +91,16 @@ Json token_list(store::Store& store) {
   return json;
 }
 
+std::string wrapping_key_lines(const Keyring& keyring) {
+  std::string out;
+  for (const WrappingKey& one : keyring.wrapping_keys()) {
+    out += fmt::format("{}  {:<20}  {}\n", one.key.thumbprint(),
+                       one.made_at == 0 ? "at the first start" : to_rfc3339(one.made_at),
+                       out.empty() ? "newest" : "accepted");
+  }
+  return out;
+}
+
 std::string verify_events_against(store::Store& store, const std::string& checkpoint_path, const Keyring& keyring) {
   if (checkpoint_path.empty()) return verify_events(store);
   const auto note = tlog::Note::parse(value_or_throw(read_small_file(checkpoint_path, tlog::kMaxNoteBytes)));

@@ -19,6 +19,9 @@ Keyring open_keyring(const Config& config, store::Store& store);
 /// to open what this leaves behind. A `file:` that is not there is made. One line of what was done.
 std::string rekey_to(const Config& config, const std::string& to, store::Store& store);
 
+/// One line a wrapping key, newest first: kid, when it was made, and which one is taken by providers.
+std::string wrapping_key_lines(const Keyring& keyring);
+
 struct TokenWish {
   std::string role;
   std::string tenant;

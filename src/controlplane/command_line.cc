@@ -51,6 +51,14 @@ CommandLineOutcome parse_command_line(int argc, char** argv, const std::string& 
   command(&app, "rekey", "wrap all stored keys under another KEK, while the service runs", Command::kRekey)
       ->add_option("--to", line.rekey_to, "TB_CP_KEK, or one of TB_CP_KEK_ACCEPTED")
       ->required();
+  CLI::App* keys = app.add_subcommand("keys", "the keys that providers seal asset keys to");
+  keys->require_subcommand(1)->fallthrough();
+  command(keys, "list", "wrapping keys that are published, newest first", Command::kWrappingKeysList);
+  command(keys, "rotate-wrapping", "publish a new wrapping key; the old ones are accepted until they are retired",
+          Command::kWrappingKeyRotate);
+  command(keys, "retire-wrapping", "accept nothing more that is sealed to a wrapping key", Command::kWrappingKeyRetire)
+      ->add_option("kid", line.kid, "its id")
+      ->required();
   command(&app, "doctor", "say what is wrong, or soon will be, with keys, database, disk and clock", Command::kDoctor)
       ->add_flag("--json", line.json, "as JSON");
   CLI::App* events = app.add_subcommand("events", "the event log");

@@ -21,6 +21,9 @@ enum class Command {
   kBackup,
   kRestore,
   kRekey,
+  kWrappingKeysList,
+  kWrappingKeyRotate,
+  kWrappingKeyRetire,
   kDoctor
 };
 
@@ -33,6 +36,7 @@ struct CommandLine {
   std::string backup_path;
   bool force = false;
   std::string rekey_to;
+  std::string kid;
   bool json = false;
   std::string checkpoint_path;
 };

@@ -40,6 +40,13 @@ std::string on_the_store(const CommandLine& line, const Config& config) {
       return verify_events_against(*store, line.checkpoint_path, open_keyring(config, *store)) + "\n";
     case Command::kRekey:
       return rekey_to(config, line.rekey_to, *store) + "\n";
+    case Command::kWrappingKeysList:
+      return wrapping_key_lines(open_keyring(config, *store));
+    case Command::kWrappingKeyRotate:
+      return open_keyring(config, *store).add_wrapping_key(unix_ms_now()).key.thumbprint() + "\n";
+    case Command::kWrappingKeyRetire:
+      open_keyring(config, *store).retire_wrapping_key(line.kid);
+      return "";
     case Command::kIdentity:
       return to_base64url(open_keyring(config, *store).identity().public_key()) + "\n";
     default:

@@ -14,8 +14,16 @@ namespace {
 
 FileKey key_of(const api::RegisterRequest& asked, const std::string& tenant, const Deps& deps) {
   if (asked.decryption_key) return asked.decryption_key->clone();
+  const Json header = jose::peek_header(*asked.wrapped_key);
+  const Json* kid = header.find("kid");
+  const auto wrapping_key =
+      kid != nullptr && kid->is_string() ? deps.keyring.wrapping_key(kid->as_string()) : std::nullopt;
+  if (!wrapping_key) {
+    throw Error("jwe_refused", "the wrapped_key is sealed to a key that is not, or no longer, published")
+        .with_hint("seal it to the first key of /api/v1/keys/wrapping");
+  }
   return jose::open_key(
-      deps.keyring.wrapping_key(), *asked.wrapped_key,
+      *wrapping_key, *asked.wrapped_key,
       {{"tenant", tenant}, {"asset_id", asked.asset_id}, {"sha256_ciphertext", asked.metadata.sha256_ciphertext}});
 }
 
@@ -145,13 +153,16 @@ http::Response handle_delete_asset(const http::Request& request, Deps& deps) {
 }
 
 http::Response handle_wrapping_keys(const http::Request& request, Deps& deps) {
-  const auto& public_key = deps.keyring.wrapping_key().public_key();
-  Json jwk = public_key.to_jwk();
-  jwk.set("kid", public_key.thumbprint());
-  jwk.set("use", "enc");
-  jwk.set("alg", "ECDH-ES+A256KW");
+  Json keys = Json::array();
+  for (const WrappingKey& published : deps.keyring.wrapping_keys()) {
+    Json jwk = published.key.to_jwk();
+    jwk.set("kid", published.key.thumbprint());
+    jwk.set("use", "enc");
+    jwk.set("alg", "ECDH-ES+A256KW");
+    keys.push(std::move(jwk));
+  }
   Json set = Json::object();
-  set.set("keys", Json(Json::Array{std::move(jwk)}));
+  set.set("keys", std::move(keys));
   set.set("tenant", caller_of(request).tenant);
   Json body = Json::object();
   body.set("jws", jose::sign(deps.keyring.identity(), api::kWrappingKeysType, set.dump()));

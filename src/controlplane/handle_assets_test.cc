@@ -87,6 +87,40 @@ TEST_F(Assets, AWrappedKeyIsForThisTenantAssetAndCiphertext) {
   EXPECT_EQ(with(good, recipient), "200") << "the same key again, sealed anew";
 }
 
+TEST_F(Assets, AKeyMayBeSealedToAnyPublishedKeyUntilItIsRetired) {
+  const auto published = [&] {
+    const Json set = value_or_throw(Json::parse(jose::verify(keyring_.identity().public_key(), api::kWrappingKeysType,
+                                                             text_of(get("/api/v1/keys/wrapping", provider_), "jws"))));
+    std::vector<jose::PublicKey> out;
+    for (const Json& key : set.find("keys")->as_array()) out.push_back(jose::PublicKey::from_jwk(key));
+    return out;
+  };
+  const auto registered_under = [&](const std::string& asset_id, const jose::PublicKey& to) {
+    Json body = external(asset_id);
+    body.erase("decryption_key_hex");
+    body.set("wrapped_key",
+             jose::seal_key(
+                 to, {{"tenant", "t1"}, {"asset_id", asset_id}, {"sha256_ciphertext", sha256_hex(ciphertext_)}}, key_));
+    return code(body, provider_);
+  };
+  const auto old = published().at(0);
+  const auto added = keyring_.add_wrapping_key(now_).key;
+  EXPECT_EQ(published(), (std::vector{added, old}));
+  EXPECT_EQ(registered_under("a", old), "201");
+  EXPECT_EQ(registered_under("b", added), "201");
+  keyring_.retire_wrapping_key(old.thumbprint());
+  EXPECT_EQ(published(), std::vector{added});
+  EXPECT_EQ(registered_under("c", old), "jwe_refused");
+  EXPECT_EQ(registered_under("d", added), "201");
+  std::vector<std::string> kinds;
+  for (const auto& event : store_->list_events(std::nullopt, -1, 1000)) {
+    for (const char* kind : {"wrapping_key_added", "wrapping_key_retired"}) {
+      if (event.line.find(kind) != std::string::npos) kinds.emplace_back(kind);
+    }
+  }
+  EXPECT_EQ(kinds, (std::vector<std::string>{"wrapping_key_added", "wrapping_key_retired"}));
+}
+
 TEST_F(Assets, TheManifestIsHeldAgainstTheKeyAndTheMetadata) {
   Json body = external("m");
   body.set("manifest", manifest("m", random_key()).document());

@@ -1,12 +1,19 @@
 // The control plane's keys. A KEK, outside the database (kek.h), under which everything else is wrapped: asset keys,
-// each bound to what its row is about (so that rows cannot be swapped), and three keys of the control plane itself: the
-// identity key (Ed25519) that others pin, the wrapping key (P-256) that providers seal asset keys to, and the key that
+// each bound to what its row is about (so that rows cannot be swapped), and keys of the control plane itself: the
+// identity key (Ed25519) that others pin, wrapping keys (P-256) that providers seal asset keys to, and the key that
 // signs URLs.
+//
+// Wrapping keys can be replaced while services run: they are looked up in the store each time, so that every node takes
+// what the console of one has added and refuses what it has retired.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
+#include "base/clock.h"
 #include "base/crypto.h"
 #include "base/secret.h"
 #include "controlplane/kek.h"
@@ -14,6 +21,11 @@
 #include "store/store.h"
 
 namespace tb::controlplane {
+
+struct WrappingKey {
+  jose::PublicKey key;
+  UnixMs made_at = 0;  ///< 0: at the first start
+};
 
 class Keyring {
  public:
@@ -30,7 +42,15 @@ class Keyring {
                  const store::WrappedKey& wrapped) const;
 
   const Ed25519PrivateKey& identity() const { return *identity_; }
-  const jose::PrivateKey& wrapping_key() const { return *wrapping_; }
+  /// Public halves, newest first; never empty.
+  std::vector<WrappingKey> wrapping_keys() const;
+  /// The one with this RFC 7638 thumbprint; nothing if it is not, or no longer, published. Throws as unwrap.
+  std::optional<jose::PrivateKey> wrapping_key(std::string_view kid) const;
+  /// A new one beside those that are there, published and accepted at once. Event "wrapping_key_added".
+  WrappingKey add_wrapping_key(UnixMs now) const;
+  /// What is sealed to it is refused from now on. Event "wrapping_key_retired". Throws "not_found", or
+  /// "wrapping_key_last".
+  void retire_wrapping_key(std::string_view kid) const;
   const Secret<32>& url_key() const { return url_key_; }
   /// Names the URL key in signed URLs.
   const std::string& url_kid() const { return url_kid_; }
@@ -38,10 +58,12 @@ class Keyring {
  private:
   store::WrappedKey wrap_own(const std::string& name, const Secret<32>& key) const;
   Secret<32> unwrap_own(const store::OwnKey& own) const;
+  store::OwnKey new_wrapping_key(const std::string& name) const;
+  jose::PrivateKey open_wrapping_key(const store::OwnKey& own) const;
 
+  store::Store* store_;
   std::unique_ptr<KekSet> keks_;
   std::unique_ptr<Ed25519PrivateKey> identity_;
-  std::unique_ptr<jose::PrivateKey> wrapping_;
   Secret<32> url_key_;
   std::string url_kid_;
 };

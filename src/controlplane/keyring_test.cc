@@ -59,9 +59,37 @@ TEST_F(KeyringTest, OwnKeysAreTheSameAfterARestart) {
   const Keyring first(kek_from_hex(kHex), *store_);
   const Keyring second(kek_from_hex(kHex), *store_);
   EXPECT_EQ(first.identity().public_key(), second.identity().public_key());
-  EXPECT_EQ(first.wrapping_key().public_key(), second.wrapping_key().public_key());
+  EXPECT_EQ(first.wrapping_keys().at(0).key, second.wrapping_keys().at(0).key);
   EXPECT_TRUE(equal_constant_time(first.url_key().reveal(), second.url_key().reveal()));
   EXPECT_EQ(first.url_kid(), second.url_kid());
+}
+
+TEST_F(KeyringTest, WrappingKeysAreReplacedWithoutARestart) {
+  const Keyring console(kek_from_hex(kHex), *store_), service(kek_from_hex(kHex), *store_);
+  const auto kids = [&] {
+    std::vector<std::string> out;
+    for (const auto& one : service.wrapping_keys()) out.push_back(one.key.thumbprint());
+    return out;
+  };
+  const std::string first = kids().at(0);
+  EXPECT_EQ(reason_of([&] { console.retire_wrapping_key(first); }), "wrapping_key_last");
+  const std::string second = console.add_wrapping_key(1800000000000).key.thumbprint();
+  const std::string third = console.add_wrapping_key(1800000000001).key.thumbprint();
+  EXPECT_EQ(reason_of([&] { console.add_wrapping_key(1800000000001); }), "database_busy");
+  EXPECT_EQ(kids(), (std::vector<std::string>{third, second, first})) << "the newest stands first";
+  EXPECT_EQ(service.wrapping_keys()[0].made_at, 1800000000001);
+  EXPECT_EQ(service.wrapping_keys()[2].made_at, 0);
+  for (const auto& kid : kids()) EXPECT_EQ(service.wrapping_key(kid)->public_key().thumbprint(), kid);
+  console.retire_wrapping_key(first);
+  console.retire_wrapping_key(third);
+  EXPECT_EQ(reason_of([&] { console.retire_wrapping_key(third); }), "not_found");
+  EXPECT_EQ(reason_of([&] { console.retire_wrapping_key(second); }), "wrapping_key_last");
+  EXPECT_FALSE(service.wrapping_key(first));
+  // No start brings the first one back.
+  const Keyring restarted(kek_from_hex(kHex), *store_);
+  EXPECT_EQ(restarted.wrapping_keys().size(), 1U);
+  EXPECT_EQ(restarted.wrapping_keys()[0].key.thumbprint(), second);
+  EXPECT_EQ(restarted.identity().public_key(), service.identity().public_key());
 }
 
 TEST_F(KeyringTest, WrappedKeysCannotBeSwappedBetweenRows) {

@@ -29,6 +29,9 @@ class SqlStore final : public Store {
 
   std::optional<OwnKey> find_own_key(const std::string& name) override;
   OwnKey add_own_key(const OwnKey& key) override;
+  std::vector<OwnKey> list_own_keys(const std::string& family) override;
+  bool add_own_key(const OwnKey& key, const Event& event) override;
+  bool retire_own_key(const std::string& family, const std::string& name, const Event& event) override;
   std::vector<std::string> kek_ids() override;
   std::vector<StoredKey> keys_not_under(const std::string& kek_id, std::int64_t limit) override;
   std::int64_t rewrap_keys(const std::vector<Rewrap>& rewraps, const Event& event) override;

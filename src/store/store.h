@@ -215,6 +215,12 @@ class Store {
   virtual std::optional<OwnKey> find_own_key(const std::string& name) = 0;
   /// Keeps the one that is there already, if any; returns what is kept.
   virtual OwnKey add_own_key(const OwnKey& key) = 0;
+  /// The key `family` and those named `family/…`, by name.
+  virtual std::vector<OwnKey> list_own_keys(const std::string& family) = 0;
+  /// False, and no event, if there is one of this name.
+  virtual bool add_own_key(const OwnKey& key, const Event& event) = 0;
+  /// False, and no event, if there is no such key or it is the last of its family.
+  virtual bool retire_own_key(const std::string& family, const std::string& name, const Event& event) = 0;
   /// Ids of all KEKs that a stored key is wrapped under.
   virtual std::vector<std::string> kek_ids() = 0;
   /// At most `limit` keys that are wrapped under another KEK than this.

@@ -123,6 +123,38 @@ TEST_P(StoreContract, OwnKeysAreAddedOnce) {
   EXPECT_EQ(store().kek_ids(), std::vector<std::string>{"kek1"});
 }
 
+TEST_P(StoreContract, OwnKeysOfOneFamilyAreListedAndRetiredToTheLast) {
+  const auto key = [](const std::string& name) {
+    return OwnKey{.name = name, .key = {.kek_id = "kek1", .wrapped = Bytes(40, 1)}, .public_part = {9}};
+  };
+  store().add_own_key(key("w"));
+  store().add_own_key(key("wx"));
+  EXPECT_TRUE(store().add_own_key(key("w/2"), event("added")));
+  EXPECT_TRUE(store().add_own_key(key("w/1"), event("added")));
+  EXPECT_FALSE(store().add_own_key(key("w/1"), event("added twice")));
+  const auto names = [&] {
+    std::vector<std::string> out;
+    for (const auto& one : store().list_own_keys("w")) out.push_back(one.name);
+    return out;
+  };
+  EXPECT_EQ(names(), (std::vector<std::string>{"w", "w/1", "w/2"}));
+  EXPECT_EQ(store().list_own_keys("w").back().public_part, Bytes{9});
+  EXPECT_FALSE(store().retire_own_key("w", "w/3", event("no such")));
+  EXPECT_FALSE(store().retire_own_key("w", "wx", event("of no such family")));
+  EXPECT_TRUE(store().retire_own_key("w", "w", event("retired")));
+  EXPECT_TRUE(store().retire_own_key("w", "w/2", event("retired")));
+  EXPECT_FALSE(store().retire_own_key("w", "w/1", event("the last")));
+  EXPECT_EQ(names(), std::vector<std::string>{"w/1"});
+  std::vector<std::string> types;
+  for (const auto& one : store().list_events(std::nullopt, -1, 100)) {
+    for (const char* type : {"\"added\"", "\"retired\""}) {
+      if (one.line.contains(type)) types.emplace_back(type);
+    }
+    EXPECT_FALSE(one.line.contains("no such") || one.line.contains("the last") || one.line.contains("twice"));
+  }
+  EXPECT_EQ(types, (std::vector<std::string>{"\"added\"", "\"added\"", "\"retired\"", "\"retired\""}));
+}
+
 TEST_P(StoreContract, TheSameRegistrationAgainIsNoChange) {
   EXPECT_EQ(store().register_asset(asset("t1", "m"), event("e1")), RegisterOutcome::kCreated);
   EXPECT_EQ(store().register_asset(asset("t1", "m"), event("e2")), RegisterOutcome::kSame);
