@@ -1,5 +1,5 @@
 // What the firmware and the host give to a guest that asks for a report: the answer of SNP_GET_EXT_REPORT (AMD 56860
-// MSG_REPORT_RSP; certificate table: AMD 56421, 4.1.8.1).
+// MSG_REPORT_RSP; certificate table: AMD 56421, SNP Extended Guest Request).
 //
 // The certificates are the host's word and prove nothing before the control plane has verified them; which is which is
 // told by their own names, not by the table's identifiers. A host may give none, or not all: others can be at hand.

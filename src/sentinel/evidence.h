@@ -57,7 +57,7 @@ class EvidenceMaker {
   std::string config_sha256_;
 };
 
-/// For `--print-evidence`: what the prover reports, if there is one, and the hash of the settings.
+/// For `--print-evidence`: what the prover reports (of a TPM where TB_ATTESTATION is none), and the hash of the settings.
 Json evidence_report(const Config& config);
 
 }  // namespace tb::sentinel
