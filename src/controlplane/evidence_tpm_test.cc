@@ -134,7 +134,7 @@ class TpmEvidence : public ServiceTest {
     auto kek = std::make_unique<InterruptedKek>();
     interruption_ = kek->interruption;
     interrupted_.emplace(std::move(kek), *store_);
-    parts_.emplace(deps_with(*interrupted_));
+    parts_.reset(new Deps(deps_with(*interrupted_)));
     router_ = make_router(*parts_);
     register_asset("m");
     Json terms = Json::object();
@@ -173,7 +173,7 @@ class TpmEvidence : public ServiceTest {
   Machine machine_;
   std::shared_ptr<std::function<void()>> interruption_;
   std::optional<Keyring> interrupted_;
-  std::optional<Deps> parts_;
+  std::unique_ptr<Deps> parts_;
   std::string token_;
 };
 
