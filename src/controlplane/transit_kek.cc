@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <chrono>
 #include <optional>
 #include <thread>
@@ -201,6 +202,21 @@ class TransitKek final : public Kek {
 
 }  // namespace
 
+namespace {
+
+/// A name or an address: letters, digits, hyphens, underscores and dots, no dot at either end, no two beside each
+/// other; in brackets an IPv6 address.
+bool is_plain_host(std::string_view host, bool bracket) {
+  constexpr std::string_view kAddress = "0123456789abcdefABCDEF:.";
+  if (host.empty()) return false;
+  if (bracket) return host.find_first_not_of(kAddress) == std::string_view::npos;
+  const bool plain = std::ranges::all_of(
+      host, [](unsigned char c) { return c < 0x80 && (std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.'); });
+  return plain && host.front() != '.' && host.back() != '.' && host.find("..") == std::string_view::npos;
+}
+
+}  // namespace
+
 Result<TransitSource> parse_transit(std::string_view url) {
   const bool plain_http = url.starts_with("http://");
   if (!plain_http && !url.starts_with("https://")) return fail("config_invalid", "must be https://host/mount/key");
@@ -227,7 +243,7 @@ Result<TransitSource> parse_transit(std::string_view url) {
       std::min(authority.size(), host_end == std::string_view::npos ? authority.size() : host_end + (bracket ? 1 : 0)));
   const bool port_is_one = after.empty() || (after.size() > 1 && after.size() < 7 && after.front() == ':' &&
                                              after.find_first_not_of("0123456789", 1) == std::string_view::npos);
-  if (host.empty() || (bracket && host_end == std::string_view::npos) || !port_is_one) {
+  if ((bracket && host_end == std::string_view::npos) || !is_plain_host(host, bracket) || !port_is_one) {
     return fail("config_invalid", "must be https://host or https://host:port before mount and key");
   }
   if (plain_http && !http::is_loopback_host(host)) {
