@@ -193,5 +193,16 @@ TEST_F(Evidence, APolicyThatNobodyCouldVerifyIsNotAgreed) {
   EXPECT_EQ(patched.status, 400) << patched.body;
 }
 
+// A renewal whose answer was lost comes again with fresh evidence, and must not look like a clone's.
+TEST(RepeatableForm, LeavesOutNonceAndEvidenceAndNothingElse) {
+  const std::string once = R"({"contract_id":"c","nonce":"one","attestation":{"type":"tpm","quote":"a"}})";
+  const std::string again = R"({"contract_id":"c","nonce":"two","attestation":{"type":"tpm","quote":"b"}})";
+  EXPECT_EQ(repeatable_form(once), repeatable_form(again));
+  EXPECT_NE(repeatable_form(once),
+            repeatable_form(R"({"contract_id":"d","nonce":"one","attestation":{"type":"tpm"}})"));
+  const std::string without = R"({"contract_id":"c","nonce":"one"})";
+  EXPECT_EQ(repeatable_form(without), without);
+}
+
 }  // namespace
 }  // namespace tb::controlplane

@@ -108,7 +108,7 @@ TEST_F(Enrol, TheCredentialOfTheContractIsAskedForFirst) {
   EXPECT_EQ(text_of(post("/api/v1/license/enroll", other, enrol_body("plain-1").dump()), "code"), "field_invalid");
 }
 
-TEST_F(Enrol, NoMoreThanSixteenEnrolmentsAreOpen) {
+TEST_F(Enrol, TheSameKeysMayAskAgainAndOpenNoMore) {
   // The same key again takes its own place.
   for (int i = 0; i < 20; ++i) EXPECT_EQ(post("/api/v1/license/enroll", token_, enrol_body().dump()).status, 200);
 }
