@@ -108,7 +108,7 @@ std::string comparable_url(std::string_view url) {
   const std::string scheme = lower(url.substr(0, scheme_end));
   std::string authority = lower(url.substr(scheme_end + 3, path_begin - scheme_end - 3));
   const std::string_view own_port = scheme == "https" ? ":443" : ":80";
-  if (authority.ends_with(own_port)) authority.resize(authority.size() - own_port.size());
+  while (authority.ends_with(own_port)) authority.resize(authority.size() - own_port.size());
   for (const std::string_view name : {"localhost", "[::1]"}) {
     const bool is_host = authority == name || authority.starts_with(std::string(name) + ":");
     if (is_host) authority.replace(0, name.size(), "127.0.0.1");

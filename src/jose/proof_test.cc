@@ -97,6 +97,7 @@ TEST(Proof, UrlsCompareAsUrls) {
   EXPECT_EQ(comparable_url("https://a"), comparable_url("https://A/"));
   EXPECT_NE(comparable_url("https://localhost.evil/x"), comparable_url("https://127.0.0.1/x"));
   EXPECT_NE(comparable_url("https://a/X"), comparable_url("https://a/x"));
+  EXPECT_EQ(comparable_url(comparable_url("http://a:80:80/x")), comparable_url("http://a:80:80/x"));
   EXPECT_NE(comparable_url("https://a:80/x"), comparable_url("https://a/x"));
 }
 
