@@ -11,7 +11,7 @@ FLOORS = [
     {"base"},
     {"tbenc", "async", "obs", "api", "jose", "tlog", "sql"},
     {"asset", "http", "store"},
-    {"blob", "attest"},
+    {"blob", "attest", "meter"},
     {"azure", "hydrate", "deliver", "tpm"},
     {"cli", "controlplane", "sentinel"},
 ]

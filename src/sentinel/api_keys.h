@@ -13,6 +13,12 @@
 
 namespace tb::sentinel {
 
+/// What one key may use; nothing: no limit.
+struct KeyLimits {
+  std::optional<std::int64_t> requests_per_minute, tokens_per_minute, concurrent_requests;
+  std::optional<std::int64_t> token_budget;  ///< over the key's whole life
+};
+
 struct ApiKey {
   std::string id;      ///< short, not secret: `subject` of audit records
   std::string name;    ///< for people
@@ -20,6 +26,7 @@ struct ApiKey {
   bool may_infer = true;
   bool may_see_status = false;
   UnixMs created = 0;
+  KeyLimits limits = {};
 };
 
 /// The keys in `path`, none if there is no such file. Throws "config_invalid" naming the line that is malformed, and

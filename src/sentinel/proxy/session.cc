@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <cerrno>
+#include <ranges>
 
 #include "base/clock.h"
 #include "base/crypto.h"
@@ -116,7 +117,7 @@ void Session::begin_visits(Run& run) {
 }
 
 void Session::end_visits(Run& run) {
-  for (const auto& visit : run.visits) visit->on_end(run.exchange);
+  for (const auto& visit : run.visits | std::views::reverse) visit->on_end(run.exchange);
   run.visits.clear();
 }
 
@@ -369,7 +370,6 @@ asio::awaitable<bool> Session::read_response_head(Run& run) {
 
 /// True if the whole answer went out and the connection is as good as before.
 asio::awaitable<bool> Session::send_response(Run& run) {
-  for (const auto& visit : run.visits) visit->on_response(run.exchange, run.response);
   const RequestHead& request = run.exchange.request;
   const bool streamed = run.response.framing == Framing::kChunked || run.response.framing == Framing::kUntilClose;
   const bool chunked = streamed && request.minor == 1;
