@@ -55,10 +55,17 @@ Secret<32> hkdf_sha256(ByteView ikm, std::string_view info);
 inline constexpr std::size_t kNonceBytes = 12;
 inline constexpr std::size_t kTagBytes = 16;
 
+/// What does the work; both give the same bytes.
+enum class GcmEngine { kOpenssl, kVector };
+/// The fastest that this processor and this build have.
+GcmEngine best_gcm_engine();
+std::string_view gcm_engine_name(GcmEngine engine);
+
 /// One expanded key. seal and open keep no state between calls but are not reentrant: one object a thread.
 class Aes256Gcm {
  public:
-  explicit Aes256Gcm(const FileKey& key);
+  /// `engine` kVector only where best_gcm_engine() is that.
+  explicit Aes256Gcm(const FileKey& key, GcmEngine engine = best_gcm_engine());
   ~Aes256Gcm();
   Aes256Gcm(Aes256Gcm&&) noexcept;
   Aes256Gcm& operator=(Aes256Gcm&&) noexcept;
@@ -69,6 +76,13 @@ class Aes256Gcm {
   /// False if the tag does not verify: then `plain` has been wiped.
   [[nodiscard]] bool open(std::span<const std::uint8_t, kNonceBytes> nonce, ByteView aad, ByteView cipher,
                           std::span<const std::uint8_t, kTagBytes> tag, MutableBytes plain);
+
+  /// The same in pieces, between which nothing else may be asked of this object. What open_piece() gives is unverified:
+  /// nobody may see it before finish_open() said true, and it is the caller's to wipe if that says false.
+  void begin_open(std::span<const std::uint8_t, kNonceBytes> nonce, ByteView aad);
+  /// cipher.size() == plain.size(); may be the same memory.
+  void open_piece(ByteView cipher, MutableBytes plain);
+  [[nodiscard]] bool finish_open(std::span<const std::uint8_t, kTagBytes> tag);
 
  private:
   struct Impl;

@@ -35,13 +35,27 @@ TEST(Hkdf, KnownAnswer) {
   EXPECT_EQ(to_hex(hkdf_sha256(ikm, "").reveal()), "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d");
 }
 
+class Aes256GcmBy : public testing::TestWithParam<GcmEngine> {
+ protected:
+  void SetUp() override {
+    if (GetParam() == GcmEngine::kVector && best_gcm_engine() != GcmEngine::kVector) {
+      GTEST_SKIP() << "skipped: this processor or build has no " << gcm_engine_name(GcmEngine::kVector);
+    }
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Engines, Aes256GcmBy, testing::Values(GcmEngine::kOpenssl, GcmEngine::kVector),
+                         [](const auto& run) { return run.param == GcmEngine::kVector ? "Vector" : "Openssl"; });
+
 // McGrew and Viega, GCM test case 16 (AES-256, 20 bytes of AAD).
-TEST(Aes256Gcm, KnownAnswerAndRefusal) {
-  Aes256Gcm gcm(key_of("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308"));
+TEST_P(Aes256GcmBy, KnownAnswerAndRefusal) {
+  Aes256Gcm gcm(key_of("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308"), GetParam());
   const Bytes nonce = from_hex("cafebabefacedbaddecaf888").value();
   const Bytes aad = from_hex("feedfacedeadbeeffeedfacedeadbeefabaddad2").value();
-  const Bytes plain = from_hex("d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525"
-                               "b16aedf5aa0de657ba637b39").value();
+  const Bytes plain =
+      from_hex(
+          "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525"
+          "b16aedf5aa0de657ba637b39")
+          .value();
   Bytes cipher(plain.size());
   std::array<std::uint8_t, kTagBytes> tag;
   const std::span<const std::uint8_t, 12> n(nonce.data(), 12);
@@ -59,6 +73,48 @@ TEST(Aes256Gcm, KnownAnswerAndRefusal) {
   EXPECT_TRUE(gcm.open(n, aad, cipher, tag, back)) << "a failure leaves the object usable";
   EXPECT_TRUE(gcm.open(n, aad, cipher, tag, cipher)) << "in place";
   EXPECT_EQ(cipher, plain);
+}
+
+// Every length around a vector register's, a block's and a big chunk's end, in place and not, against OpenSSL.
+TEST_P(Aes256GcmBy, AgreesWithOpenssl) {
+  const auto key = key_of("00112233445566778899AABBCCDDEEFF000102030405060708090A0B0C0D0E0F");
+  Aes256Gcm gcm(key, GetParam());
+  Aes256Gcm openssl(key, GcmEngine::kOpenssl);
+  std::array<std::uint8_t, kNonceBytes> nonce{0xff, 0xff, 0xff, 0xff};
+  std::vector<std::size_t> sizes;
+  for (std::size_t bytes = 0; bytes <= 1100; ++bytes) sizes.push_back(bytes);
+  for (const std::size_t near : {std::size_t{4096}, std::size_t{65536}, std::size_t{1} << 22}) {
+    for (const std::size_t more : {0u, 1u, 16u, 17u, 18u, 33u}) sizes.push_back(near - 17 + more);
+  }
+  for (const std::size_t bytes : sizes) {
+    nonce[11] = static_cast<std::uint8_t>(bytes);
+    Bytes plain(bytes), aad(bytes % 61);
+    for (std::size_t i = 0; i < bytes; ++i) plain[i] = static_cast<std::uint8_t>(i * 131 + bytes);
+    for (std::size_t i = 0; i < aad.size(); ++i) aad[i] = static_cast<std::uint8_t>(i);
+    Bytes cipher(bytes), expected(bytes), back(bytes);
+    std::array<std::uint8_t, kTagBytes> tag, expected_tag;
+    openssl.seal(nonce, aad, plain, expected, expected_tag);
+    gcm.seal(nonce, aad, plain, cipher, tag);
+    ASSERT_EQ(cipher, expected) << bytes;
+    ASSERT_EQ(tag, expected_tag) << bytes;
+    ASSERT_TRUE(gcm.open(nonce, aad, cipher, tag, back)) << bytes;
+    ASSERT_EQ(back, plain) << bytes;
+    Bytes in_place = plain;
+    gcm.seal(nonce, aad, in_place, in_place, tag);
+    ASSERT_EQ(in_place, expected) << bytes;
+    Bytes pieces(bytes);
+    gcm.begin_open(nonce, aad);
+    for (std::size_t at = 0, step = bytes % 97 + 1; at < bytes; at += step, step = step * 3 + 1) {
+      const std::size_t some = std::min(step, bytes - at);
+      gcm.open_piece(ByteView(cipher).subspan(at, some), MutableBytes(pieces).subspan(at, some));
+    }
+    ASSERT_TRUE(gcm.finish_open(tag)) << bytes;
+    ASSERT_EQ(pieces, plain) << bytes << ": in pieces";
+    if (bytes == 0) continue;
+    in_place[bytes / 2] ^= 1;
+    ASSERT_FALSE(gcm.open(nonce, aad, in_place, tag, in_place)) << bytes;
+    ASSERT_EQ(in_place, Bytes(bytes)) << bytes << ": a failed tag wipes the output";
+  }
 }
 
 // RFC 3394 section 4.6.

@@ -13,6 +13,7 @@
 #include <sstream>
 #include <thread>
 
+#include "base/crypto.h"
 #include "base/fs.h"
 #include "cli/console.h"
 #include "deliver/mount.h"
@@ -181,6 +182,7 @@ std::vector<Finding> examine_machine(const std::string& root) {
   findings.push_back(kernel());
   findings.push_back({"cores", Health::kOk, fmt::format("{}", std::thread::hardware_concurrency()), ""});
   findings.push_back(instructions(flags, "aes", {"vaes", "aes"}, "AES"));
+  findings.push_back({"aes_gcm", Health::kOk, std::string(gcm_engine_name(best_gcm_engine())), ""});
   findings.push_back(instructions(flags, "sha256", {"sha_ni", "sha2"}, "SHA-256"));
   findings.push_back(memory(root));
   findings.push_back(shared_memory(root));
