@@ -22,17 +22,17 @@ class SealedChunks final : public ChunkSource {
                                                     const tbenc::Known& known);
 
   const tbenc::Layout& layout() const override { return head_.layout; }
-  /// One record and one cipher for each call at the same time, kept for the next ones.
+  /// One cipher and a small buffer for each call at the same time, kept for the next ones.
   Result<> open_chunk(std::uint64_t index, MutableBytes plain, std::stop_token stop) override;
   bool end_authenticated() const { return head_.end_authenticated; }
 
  private:
   struct Bench {
     tbenc::ChunkCipher cipher;
-    WipedBuffer record;
+    Bytes piece;
   };
   SealedChunks(const FileKey& key, std::shared_ptr<const tbenc::RandomSource> source, const tbenc::FileHead& head);
-  Result<std::unique_ptr<Bench>> take();
+  std::unique_ptr<Bench> take();
   Result<> open_with(Bench& bench, std::uint64_t index, MutableBytes plain) const;
 
   tbenc::ChunkCipher cipher_;

@@ -51,23 +51,32 @@ void ChunkCipher::seal(std::uint64_t index, ByteView plain, MutableBytes record)
   gcm_.seal(at.nonce, at.aad, plain, record.subspan(kLengthBytes, plain.size()), record.last<kTagBytes>());
 }
 
-Result<> ChunkCipher::open(std::uint64_t index, ByteView record, MutableBytes plain) {
-  const std::uint32_t plain_bytes = TRY(parse_record_length(record, header_));
-  if (plain_bytes != plain.size()) {
+Result<> ChunkCipher::begin_open(std::uint64_t index, ByteView record, std::size_t plain_bytes) {
+  const std::uint32_t said = TRY(parse_record_length(record, header_));
+  if (said != plain_bytes) {
     return fail("record_malformed",
-                fmt::format("record {} says {} bytes of plaintext where {} belong", index, plain_bytes, plain.size()));
+                fmt::format("record {} says {} bytes of plaintext where {} belong", index, said, plain_bytes));
   }
-  if (record.size() < plain_bytes + kRecordOverhead) {
-    return fail("record_truncated",
-                fmt::format("record {} has {} bytes of {}", index, record.size(), plain_bytes + kRecordOverhead));
-  }
-  const auto at = position_of(header_, encoded_, index, plain_bytes);
-  const auto cipher = record.subspan(kLengthBytes, plain_bytes);
-  const auto tag = record.subspan(kLengthBytes + plain_bytes).first<kTagBytes>();
-  if (!gcm_.open(at.nonce, at.aad, cipher, tag, plain)) {
-    return fail("tag_mismatch", fmt::format("record {} does not verify: changed, moved, or another key", index));
-  }
+  const auto at = position_of(header_, encoded_, index, said);
+  gcm_.begin_open(at.nonce, at.aad);
   return {};
+}
+
+Result<> ChunkCipher::finish_open(std::uint64_t index, std::span<const std::uint8_t, kTagBytes> tag) {
+  if (gcm_.finish_open(tag)) return {};
+  return fail("tag_mismatch", fmt::format("record {} does not verify: changed, moved, or another key", index));
+}
+
+Result<> ChunkCipher::open(std::uint64_t index, ByteView record, MutableBytes plain) {
+  TRY(begin_open(index, record, plain.size()));
+  if (record.size() < plain.size() + kRecordOverhead) {
+    return fail("record_truncated",
+                fmt::format("record {} has {} bytes of {}", index, record.size(), plain.size() + kRecordOverhead));
+  }
+  open_piece(record.subspan(kLengthBytes, plain.size()), plain);
+  auto finished = finish_open(index, record.subspan(kLengthBytes + plain.size()).first<kTagBytes>());
+  if (!finished) wipe(plain.data(), plain.size());
+  return finished;
 }
 
 }  // namespace tb::tbenc

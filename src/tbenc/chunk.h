@@ -33,6 +33,11 @@ class ChunkCipher {
   Result<> open(std::uint64_t index, ByteView record, MutableBytes plain);
 
  private:
+  friend class RecordOpening;
+  Result<> begin_open(std::uint64_t index, ByteView record, std::size_t plain_bytes);
+  void open_piece(ByteView cipher, MutableBytes plain) { gcm_.open_piece(cipher, plain); }
+  Result<> finish_open(std::uint64_t index, std::span<const std::uint8_t, kTagBytes> tag);
+
   FileKey key_;
   Header header_;
   std::array<std::uint8_t, kHeaderBytes> encoded_;
