@@ -27,6 +27,9 @@ namespace {
 /// Nothing ever changes below a mount: what the kernel was told it may keep.
 constexpr double kForEverSeconds = 1e9;
 constexpr std::size_t kBlockBytes = 4096;
+/// A small read that was answered waits so long at most for a place in the pusher's queue: less than opening its chunk
+/// again would cost those who come after it.
+constexpr std::chrono::milliseconds kPushPatience{2};
 /// Reads up to this size that do not go on where the one before ended have the rest of their chunk pushed.
 constexpr std::size_t kSmallRead = std::size_t{128} << 10;
 /// The kernel sends the pieces of its readahead in order, but two threads of ours may take them out of order.
@@ -188,7 +191,7 @@ struct FuseSession::Calls {
     fuse_reply_iov(request, pieces.data(), static_cast<int>(pieces.size()));
     // After the reply: storing waits for pages that the kernel locked for it.
     if (push && session.options_.most_pushes != 0) {
-      for (ChunkCache::Pin& pin : answer->pins) session.pusher_.push(std::move(pin));
+      for (ChunkCache::Pin& pin : answer->pins) session.pusher_.push(std::move(pin), kPushPatience);
     }
   }
 
@@ -235,16 +238,17 @@ FuseSession::FuseSession(MountTree tree, std::shared_ptr<StreamReader> reader, F
       options_(std::move(options)),
       fault_(std::move(fault)),
       mounted_at_s_(time(nullptr)),
-      pusher_(tree_, options_.most_pushes, [this](Inode inode, std::uint64_t offset, ByteView bytes) {
-        fuse_bufvec pages{};
-        pages.count = 1;
-        pages.buf[0].size = bytes.size();
-        pages.buf[0].fd = -1;
-        pages.buf[0].mem = const_cast<std::uint8_t*>(bytes.data());
-        // ENOENT: the kernel does not know the file. Whatever else: the page is read when it is wanted.
-        (void)fuse_lowlevel_notify_store(session_.get(), inode, static_cast<off_t>(offset), &pages,
-                                         static_cast<fuse_buf_copy_flags>(0));
-      }) {
+      pusher_(tree_, options_.most_pushes, std::clamp(std::thread::hardware_concurrency(), 1U, 4U),
+              [this](Inode inode, std::uint64_t offset, ByteView bytes) {
+                fuse_bufvec pages{};
+                pages.count = 1;
+                pages.buf[0].size = bytes.size();
+                pages.buf[0].fd = -1;
+                pages.buf[0].mem = const_cast<std::uint8_t*>(bytes.data());
+                // ENOENT: the kernel does not know the file. Whatever else: the page is read when it is wanted.
+                (void)fuse_lowlevel_notify_store(session_.get(), inode, static_cast<off_t>(offset), &pages,
+                                                 static_cast<fuse_buf_copy_flags>(0));
+              }) {
   mount();
   sigset_t all, before;
   sigfillset(&all);

@@ -91,7 +91,7 @@ class FuseMount final : public Mount {
     options.mount_point = point_;
     options.owner = options_.runtime_uid;
     options.others_pass_root = !options_.bare;
-    options.most_pushes = std::max<std::size_t>(1, reader->cache().slot_count() / 4);
+    options.most_pushes = std::max<std::size_t>(1, reader->cache().slot_count() / 2);
     const std::vector<std::string> paths = file_paths(*tree_, kMostKnown);
     auto session = std::make_shared<FuseSession>(std::move(*std::exchange(tree_, std::nullopt)), reader, options,
                                                  [this](const Error& error) { note_fault(error); });

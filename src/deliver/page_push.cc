@@ -16,11 +16,10 @@ bool memory_is_short() {
 
 }  // namespace
 
-PagePusher::PagePusher(const MountTree& tree, std::size_t most_pins, Store store)
-    : tree_(tree),
-      most_pins_(std::max<std::size_t>(1, most_pins)),
-      store_(std::move(store)),
-      thread_([this] { run(); }) {}
+PagePusher::PagePusher(const MountTree& tree, std::size_t most_pins, unsigned threads, Store store)
+    : tree_(tree), most_pins_(std::max<std::size_t>(1, most_pins)), store_(std::move(store)) {
+  for (unsigned i = 0; i < std::max(1U, threads); ++i) threads_.emplace_back([this] { run(); });
+}
 
 void PagePusher::push(ChunkCache::Pin pin, std::chrono::milliseconds patience) {
   {
@@ -40,9 +39,11 @@ void PagePusher::stop() {
     stopping_ = true;
     dropped.swap(queue_);
   }
-  work_.notify_one();
+  work_.notify_all();
   room_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  for (std::thread& thread : threads_) {
+    if (thread.joinable()) thread.join();
+  }
 }
 
 void PagePusher::run() {

@@ -1,7 +1,7 @@
 // Pushes opened chunks into the kernel's page cache, so that small reads here and there open each chunk once and not
 // once for every 4 KiB.
 //
-// On a thread of its own, which nobody's answer waits for: storing pages waits for the locks that the kernel holds on
+// On threads of its own, which nobody's answer waits for: storing pages waits for the locks that the kernel holds on
 // pages of reads not answered yet. A push is a favour: what cannot be done at once, or would take the last of the
 // memory, is left. The pages are the kernel's, clean, and count as the page cache of this program's cgroup.
 #pragma once
@@ -13,6 +13,7 @@
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "deliver/chunk_cache.h"
 #include "deliver/mount_tree.h"
@@ -24,11 +25,11 @@ class PagePusher {
   /// Left free for others.
   static constexpr std::uint64_t kLeastFreeMemory = std::uint64_t{512} << 20;
 
-  /// Stores bytes of a file at an offset. Called on the pusher's thread, one call at a time.
+  /// Stores bytes of a file at an offset. Called on the pusher's threads, several at a time.
   using Store = std::function<void(Inode inode, std::uint64_t offset, ByteView bytes)>;
 
-  /// `tree` outlives it. Holds at most `most_pins` chunks.
-  PagePusher(const MountTree& tree, std::size_t most_pins, Store store);
+  /// `tree` outlives it. Holds at most `most_pins` chunks, and stores as many at once as `threads`.
+  PagePusher(const MountTree& tree, std::size_t most_pins, unsigned threads, Store store);
   ~PagePusher() { stop(); }
 
   /// Queues the whole pages of files in this chunk, unless somebody did so since it was opened. Waits for a place in
@@ -49,7 +50,7 @@ class PagePusher {
   std::deque<ChunkCache::Pin> queue_;
   std::size_t held_ = 0;  ///< queued or being stored
   bool stopping_ = false;
-  std::thread thread_;
+  std::vector<std::thread> threads_;
 };
 
 }  // namespace tb::deliver

@@ -39,7 +39,7 @@ std::vector<Stored> stored_of(const MountTree& tree, std::uint64_t index, std::s
   ChunkCache cache(std::make_shared<test::TestChunks>(3 * kChunk, kChunk), 1);
   std::vector<Stored> stored;
   std::latch all(static_cast<std::ptrdiff_t>(expected));
-  PagePusher pusher(tree, 2, [&](Inode inode, std::uint64_t offset, ByteView bytes) {
+  PagePusher pusher(tree, 2, 1, [&](Inode inode, std::uint64_t offset, ByteView bytes) {
     stored.push_back({inode, offset, Bytes(bytes.begin(), bytes.end())});
     all.count_down();
   });
@@ -90,7 +90,7 @@ TEST_F(PagePush, OnceForAnOpenedChunkAndNeverInAnyonesWay) {
   ChunkCache cache(std::make_shared<test::TestChunks>(3 * kChunk, kChunk), 1);
   std::latch storing(1), go_on(1);
   std::atomic<int> stores = 0;
-  PagePusher pusher(tree_, 2, [&](Inode, std::uint64_t, ByteView) {
+  PagePusher pusher(tree_, 2, 1, [&](Inode, std::uint64_t, ByteView) {
     ++stores;
     storing.count_down();
     go_on.wait();
@@ -105,6 +105,18 @@ TEST_F(PagePush, OnceForAnOpenedChunkAndNeverInAnyonesWay) {
   EXPECT_LE(stores, 2);
   EXPECT_TRUE(cache.find(2)->claim()) << "it may be pushed another time";
   EXPECT_FALSE(cache.find(0)->claim());
+}
+
+TEST_F(PagePush, SeveralAtOnce) {
+  ChunkCache cache(std::make_shared<test::TestChunks>(3 * kChunk, kChunk), 1);
+  std::latch both(2);
+  PagePusher pusher(tree_, 2, 2, [&](Inode, std::uint64_t, ByteView) {
+    if (!both.try_wait()) both.arrive_and_wait();
+  });
+  pusher.push(pin_of(cache, 0));
+  pusher.push(pin_of(cache, 1));
+  both.wait();
+  pusher.stop();
 }
 
 }  // namespace
