@@ -149,7 +149,7 @@ Stages::CacheCosts Stages::cache(hydrate::CacheKind kind) const {
         value_or_throw(kind == hydrate::CacheKind::kDisk ? hydrate::Cache::on_disk(place.path() + "/cache", {}, layout)
                                                          : hydrate::Cache::in_memory({}, layout));
     on_threads(1, [&](std::uint64_t chunk, MutableBytes record) {
-      value_or_throw(cache->store(chunk, record));
+      value_or_throw(cache->store(chunk, 0, record));
       cache->mark(chunk);
     });
   });

@@ -68,9 +68,9 @@ Result<> Cache::store_header(const tbenc::Header& header) {
   return write_at(0, tbenc::encode_header(header));
 }
 
-Result<> Cache::store(std::uint64_t chunk, ByteView record) {
-  if (record.size() != layout_.record_bytes(chunk)) return fail("internal", "a record of the wrong size for the cache");
-  return write_at(layout_.record_offset(chunk), record);
+Result<> Cache::store(std::uint64_t chunk, std::size_t at, ByteView piece) {
+  if (at + piece.size() > layout_.record_bytes(chunk)) return fail("internal", "more than a record for the cache");
+  return write_at(layout_.record_offset(chunk) + at, piece);
 }
 
 Result<> Cache::write_at(std::uint64_t offset, ByteView bytes) {
@@ -126,6 +126,11 @@ void Cache::write_bits(std::uint64_t first_byte, std::uint64_t last_byte) {
 
 Result<> Cache::read_record(std::uint64_t chunk, MutableBytes out) const {
   return read_at(layout_.record_offset(chunk), out);
+}
+
+ByteView Cache::record_in_memory(std::uint64_t chunk) const {
+  if (!memory_) return {};
+  return {memory_.get() + layout_.record_offset(chunk), static_cast<std::size_t>(layout_.record_bytes(chunk))};
 }
 
 bool Cache::present(std::uint64_t chunk) const {

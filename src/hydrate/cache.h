@@ -41,13 +41,17 @@ class Cache final : public tbenc::RandomSource {
   Result<tbenc::Header> header() const;
   Result<> store_header(const tbenc::Header& header);
 
-  /// Writes the whole record `chunk`, layout().record_bytes(chunk) bytes, which is not present yet. Different chunks
-  /// may be written at once. "disk_full", "io_error".
-  Result<> store(std::uint64_t chunk, ByteView record);
-  /// The stored record has verified: it is present. A crash of the process loses at most the last MiB of marks.
+  /// Writes bytes of the record `chunk`, which is not present yet, from its byte `at` on. Different chunks may be
+  /// written at once. "disk_full", "io_error".
+  Result<> store(std::uint64_t chunk, std::size_t at, ByteView piece);
+  /// All of the record was stored and has verified: it is present. A crash of the process loses at most the last MiB of
+  /// marks.
   void mark(std::uint64_t chunk);
   /// `out` has layout().record_bytes(chunk) bytes; the record must be present.
   Result<> read_record(std::uint64_t chunk, MutableBytes out) const;
+  bool is_in_memory() const { return memory_ != nullptr; }
+  /// The same where it stands, of a cache in memory; empty for one on a disk.
+  ByteView record_in_memory(std::uint64_t chunk) const;
   bool present(std::uint64_t chunk) const;
   /// A record that did not verify: it has to be fetched again.
   void forget(std::uint64_t chunk);

@@ -26,7 +26,7 @@ class CacheTest : public testing::Test {
     return Cache::on_disk(dir_, Digest{manifest}, layout(plain));
   }
   static void put(Cache& cache, std::uint64_t chunk, std::uint8_t byte) {
-    ASSERT_TRUE(cache.store(chunk, Bytes(static_cast<std::size_t>(cache.layout().record_bytes(chunk)), byte)));
+    ASSERT_TRUE(cache.store(chunk, 0, Bytes(static_cast<std::size_t>(cache.layout().record_bytes(chunk)), byte)));
     cache.mark(chunk);
   }
   std::vector<std::string> names() const {
@@ -42,7 +42,7 @@ TEST_F(CacheTest, BothKindsGiveBackWhatWasMarkedAndKnowWhatIsThere) {
   for (const bool disk : {false, true}) {
     auto cache = value_or_throw(disk ? open(2500) : Cache::in_memory(Digest{1}, layout(2500)));
     EXPECT_FALSE(cache->complete());
-    ASSERT_TRUE(cache->store(1, Bytes(1044, 3)));
+    ASSERT_TRUE(cache->store(1, 0, Bytes(1044, 3)));
     EXPECT_FALSE(cache->present(1)) << "stored is not verified";
     put(*cache, 2, 9);
     put(*cache, 0, 7);
@@ -53,7 +53,8 @@ TEST_F(CacheTest, BothKindsGiveBackWhatWasMarkedAndKnowWhatIsThere) {
     EXPECT_TRUE(cache->complete());
     cache->forget(1);
     EXPECT_FALSE(cache->complete());
-    EXPECT_FALSE(cache->store(0, Bytes(1043))) << "a record of another size";
+    EXPECT_FALSE(cache->store(0, 0, Bytes(1045))) << "more than the record";
+    EXPECT_FALSE(cache->store(0, 2, Bytes(1043)));
     EXPECT_EQ(cache->size(), 32U + 2 * 1044 + 472);
     Bytes beyond(33);
     EXPECT_FALSE(cache->read_at(cache->size() - 32, beyond));
@@ -69,7 +70,7 @@ TEST_F(CacheTest, TheNextRunFindsWhatWasMarked) {
     for (const std::uint64_t chunk : {0U, 3U, 8U, 19U}) put(*cache, chunk, static_cast<std::uint8_t>(chunk));
     put(*cache, 5, 5);
     cache->forget(5);
-    ASSERT_TRUE(cache->store(6, Bytes(1044)));
+    ASSERT_TRUE(cache->store(6, 0, Bytes(1044)));
   }
   auto cache = value_or_throw(open(20 * 1024));
   EXPECT_EQ(value_or_throw(cache->header()), header);

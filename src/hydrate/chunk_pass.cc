@@ -100,13 +100,15 @@ void ChunkPass::do_range(Hydration::Bench& bench, const Range& range) {
       const auto is_cached = [&](std::uint64_t i) { return of_.cache_ && of_.cache_->present(i); };
       std::uint64_t last = chunk + 1;
       while (last < end && !is_cached(last)) ++last;
-      of_.fetcher().run(
-          of_.table_->range_of(chunk, last - chunk), bench.record.span(),
-          [&](std::uint64_t got, MutableBytes record) {
-            deliver(got, of_.accept(bench, got, record, {}), false);
-            chunk = got + 1;
-          },
-          stop_.get_token());
+      std::optional<Hydration::Arrival> arrival;
+      const auto on_piece = [&](std::uint64_t got, std::size_t at, ByteView piece) {
+        if (!arrival) arrival.emplace(of_, bench, got, MutableBytes{});
+        if (!arrival->take(at, piece)) return;
+        deliver(got, arrival->plain(), false);
+        arrival.reset();
+        chunk = got + 1;
+      };
+      of_.fetcher().run(of_.table_->range_of(chunk, last - chunk), on_piece, stop_.get_token());
     }
   } catch (...) {
     for (; chunk < end; ++chunk) of_.table_->abandoned(chunk);

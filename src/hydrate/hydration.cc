@@ -14,6 +14,9 @@ namespace {
 /// More records than this are not tracked: their bits alone would take 256 MiB.
 constexpr std::uint64_t kMostChunks = std::uint64_t{1} << 30;
 
+/// Read at once from a cache on a disk: small enough to be decrypted from the processor's cache.
+constexpr std::size_t kPieceBytes = std::size_t{256} << 10;
+
 /// SHA-256 of the whole ciphertext, in order, record by record as they are verified in the cache, on a thread of its
 /// own while others download.
 class DigestOnTheWay {
@@ -144,8 +147,9 @@ std::unique_ptr<Hydration::Bench> Hydration::take_bench() {
       return bench;
     }
   }
-  return std::make_unique<Bench>(Bench{
-      cipher_->clone(), value_or_throw(tbenc::allocate_buffer(static_cast<std::size_t>(layout_.record_bytes(0))))});
+  const auto most = static_cast<std::size_t>(layout_.record_bytes(0));
+  return std::make_unique<Bench>(
+      Bench{cipher_->clone(), value_or_throw(tbenc::allocate_buffer(most)), Bytes(std::min(most, kPieceBytes))});
 }
 
 void Hydration::return_bench(std::unique_ptr<Bench> bench) {
@@ -168,24 +172,60 @@ void Hydration::keep_header(const tbenc::Header& header) {
 }
 
 /// A disk that cannot keep what was fetched costs downloads later, and ends nothing now, unless what is kept is what
-/// was to be verified. True if the record was stored.
-bool Hydration::keep(std::uint64_t chunk, ByteView record) {
-  if (!cache_) return false;
-  auto stored = cache_->store(chunk, record);
+/// was to be verified. True if the piece was stored.
+bool Hydration::keep(std::uint64_t chunk, std::size_t at, ByteView piece) {
+  auto stored = cache_->store(chunk, at, piece);
   if (stored) return true;
   if (!may_serve_at_once() || stored.error().reason != "io_error") throw std::move(stored.error());
   meter_.cache_failed();
   return false;
 }
 
-/// A record that has come: kept and opened, into `place` or, where that is empty, in place.
-MutableBytes Hydration::accept(Bench& bench, std::uint64_t chunk, MutableBytes record, MutableBytes place) {
-  const bool kept = keep(chunk, record);
-  const MutableBytes plain =
-      place.empty() ? record.subspan(tbenc::kLengthBytes, layout_.chunk_plain_bytes(chunk)) : place;
-  value_or_throw(bench.cipher.open(chunk, record, plain));
-  if (kept) cache_->mark(chunk);
-  return plain;
+Hydration::Arrival::Arrival(Hydration& of, Bench& bench, std::uint64_t chunk, MutableBytes place)
+    : of_(of),
+      bench_(bench),
+      chunk_(chunk),
+      plain_(place.empty() ? bench.own_place(of.layout_.chunk_plain_bytes(chunk)) : place),
+      opening_(bench.cipher, chunk, plain_),
+      kept_(of.cache_ != nullptr) {}
+
+bool Hydration::Arrival::take(std::size_t at, ByteView piece) {
+  if (kept_) keep(at, piece);
+  value_or_throw(opening_.feed(piece));
+  if (!opening_.done()) return false;
+  if (kept_) of_.cache_->mark(chunk_);
+  return true;
+}
+
+/// A disk gets larger writes than the network gives pieces.
+void Hydration::Arrival::keep(std::size_t at, ByteView piece) {
+  if (of_.cache_->is_in_memory()) {
+    kept_ = of_.keep(chunk_, at, piece);
+    return;
+  }
+  const std::size_t end = at + piece.size();
+  const bool last = end == plain_.size() + tbenc::kRecordOverhead;
+  while (kept_ && (!piece.empty() || (last && gathered_ != 0))) {
+    const std::size_t some = std::min(piece.size(), bench_.piece.size() - gathered_);
+    std::ranges::copy(piece.first(some), bench_.piece.data() + gathered_);
+    piece = piece.subspan(some);
+    gathered_ += some;
+    if (gathered_ != bench_.piece.size() && !(last && piece.empty())) return;
+    kept_ = of_.keep(chunk_, end - piece.size() - gathered_, ByteView(bench_.piece).first(gathered_));
+    gathered_ = 0;
+  }
+}
+
+Result<> Hydration::open_kept(Bench& bench, std::uint64_t chunk, MutableBytes plain) const {
+  tbenc::RecordOpening opening(bench.cipher, chunk, plain);
+  if (const ByteView record = cache_->record_in_memory(chunk); !record.empty()) return opening.feed(record);
+  for (std::uint64_t at = layout_.record_offset(chunk); opening.missing() != 0;) {
+    const MutableBytes piece = MutableBytes(bench.piece).first(std::min(bench.piece.size(), opening.missing()));
+    TRY(cache_->read_at(at, piece));
+    TRY(opening.feed(piece));
+    at += piece.size();
+  }
+  return {};
 }
 
 /// Nothing if it is not there, or is damaged and may be fetched again.
@@ -195,13 +235,10 @@ std::optional<MutableBytes> Hydration::from_cache(Bench& bench, std::uint64_t ch
     if (!may_fetch) throw Error("internal", "a chunk is in no cache and may not be fetched");
     return std::nullopt;
   }
-  const MutableBytes record = bench.record.span().first(static_cast<std::size_t>(layout_.record_bytes(chunk)));
-  const MutableBytes plain =
-      place.empty() ? record.subspan(tbenc::kLengthBytes, layout_.chunk_plain_bytes(chunk)) : place;
-  auto opened = cache_->read_record(chunk, record);
-  if (opened) opened = bench.cipher.open(chunk, record, plain);
+  const MutableBytes plain = place.empty() ? bench.own_place(layout_.chunk_plain_bytes(chunk)) : place;
+  const auto opened = open_kept(bench, chunk, plain);
   if (opened) return plain;
-  if (!may_fetch) throw std::move(opened.error());
+  if (!may_fetch) throw Error(opened.error());
   cache_->forget(chunk);
   return std::nullopt;
 }
@@ -279,8 +316,11 @@ Result<> Hydration::fetch_now(std::uint64_t index, MutableBytes plain, std::stop
       case ChunkTable::Answer::kMine:
         try {
           const bool kept = from_cache(bench, index, plain, true).has_value();
-          const auto on_record = [&](std::uint64_t, MutableBytes record) { accept(bench, index, record, plain); };
-          if (!kept) fetcher().run(table_->range_of(index, 1), bench.record.span(), on_record, stop);
+          if (!kept) {
+            Arrival arrival(*this, bench, index, plain);
+            const auto on_piece = [&](std::uint64_t, std::size_t at, ByteView piece) { arrival.take(at, piece); };
+            fetcher().run(table_->range_of(index, 1), on_piece, stop);
+          }
           if (table_->finished(index, plain)) meter_.add(layout_.record_bytes(index), kept);
           return {};
         } catch (...) {

@@ -32,6 +32,7 @@
 #include "hydrate/progress.h"
 #include "hydrate/record_fetch.h"
 #include "tbenc/chunk.h"
+#include "tbenc/record_opening.h"
 
 namespace tb::hydrate {
 
@@ -88,10 +89,34 @@ class Hydration final : public asset::ChunkSource {
 
  private:
   friend class ChunkPass;
-  /// One record and one cipher: what a thread needs to work.
+  struct Bench;
+  /// A record that comes from the blob: kept and opened piece by piece, into `place` or, where that is empty, into the
+  /// bench's own record.
+  class Arrival {
+   public:
+    Arrival(Hydration& of, Bench& bench, std::uint64_t chunk, MutableBytes place);
+    /// True with the last piece: the chunk has verified and stands in plain(). Throws what opening and keeping do.
+    bool take(std::size_t at, ByteView piece);
+    MutableBytes plain() const { return plain_; }
+
+   private:
+    void keep(std::size_t at, ByteView piece);
+
+    Hydration& of_;
+    Bench& bench_;
+    std::uint64_t chunk_;
+    MutableBytes plain_;
+    tbenc::RecordOpening opening_;
+    bool kept_;
+    std::size_t gathered_ = 0;  ///< bytes in the bench's piece that are not stored yet
+  };
+
+  /// What a thread needs to work.
   struct Bench {
     tbenc::ChunkCipher cipher;
-    WipedBuffer record;
+    WipedBuffer own;  ///< for a chunk that has no other place
+    Bytes piece;      ///< of ciphertext, from or for a disk
+    MutableBytes own_place(std::size_t bytes) { return own.span().first(bytes); }
   };
 
   tbenc::Header fetch_header(std::stop_token stop);
@@ -101,8 +126,8 @@ class Hydration final : public asset::ChunkSource {
   void return_bench(std::unique_ptr<Bench> bench);
   RecordFetch fetcher();
   void keep_header(const tbenc::Header& header);
-  bool keep(std::uint64_t chunk, ByteView record);
-  MutableBytes accept(Bench& bench, std::uint64_t chunk, MutableBytes record, MutableBytes place);
+  bool keep(std::uint64_t chunk, std::size_t at, ByteView piece);
+  Result<> open_kept(Bench& bench, std::uint64_t chunk, MutableBytes plain) const;
   std::optional<MutableBytes> from_cache(Bench& bench, std::uint64_t chunk, MutableBytes place, bool may_fetch);
   Result<> fetch_now(std::uint64_t index, MutableBytes plain, std::stop_token stop);
 

@@ -186,7 +186,7 @@ TEST(HydrationCache, DamagedRecordIsFetchedAgainAlone) {
   auto cache = c.hydration->cache();
   ASSERT_TRUE(cache->read_record(7, record));
   record[100] ^= 1;
-  ASSERT_TRUE(cache->store(7, record));
+  ASSERT_TRUE(cache->store(7, 0, record));
   cache.reset();
   EXPECT_EQ(c.outcome(), "");
   EXPECT_EQ(c.server.requests(), before + 1);

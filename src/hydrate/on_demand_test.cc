@@ -29,7 +29,7 @@ void damage(Cache& cache, std::uint64_t chunk) {
   Bytes record(static_cast<std::size_t>(cache.layout().record_bytes(chunk)));
   ASSERT_TRUE(cache.read_record(chunk, record));
   record[100] ^= 1;
-  ASSERT_TRUE(cache.store(chunk, record));
+  ASSERT_TRUE(cache.store(chunk, 0, record));
 }
 
 TEST(OnDemand, OneChunkCostsTheHeaderAndThatChunk) {

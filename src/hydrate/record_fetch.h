@@ -1,5 +1,5 @@
-// Whole records out of the byte ranges of a blob, with everything that may go wrong on the way tried again: what came
-// before a fault is kept, the next attempt asks for the rest only.
+// Records out of the byte ranges of a blob, piece by piece as they come, with everything that may go wrong on the way
+// tried again: what came before a fault is kept, the next attempt asks for the rest only.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +22,12 @@ struct RecordFetch {
   std::function<void(std::uint64_t bytes, std::stop_token stop)> paced;
   std::function<void()> retrying;  ///< called before each further attempt
 
-  /// A whole record, which the callee may change: it stands in `room`.
-  using OnRecord = std::function<void(std::uint64_t chunk, MutableBytes record)>;
+  /// The next bytes of record `chunk`, from its byte `at` on, never beyond its end; each record in order and whole.
+  using OnPiece = std::function<void(std::uint64_t chunk, std::size_t at, ByteView piece)>;
 
-  /// The records of `range`, in order. `room` has layout.record_bytes(0) bytes at least. Throws what on_record throws,
-  /// "cancelled" on a stop request, and the errors of BlobSource::fetch once trying again cannot help.
-  void run(const Range& range, MutableBytes room, const OnRecord& on_record, std::stop_token stop) const;
+  /// The records of `range`, in order. Throws what on_piece throws, "cancelled" on a stop request, and the errors of
+  /// BlobSource::fetch once trying again cannot help.
+  void run(const Range& range, const OnPiece& on_piece, std::stop_token stop) const;
 };
 
 }  // namespace tb::hydrate
