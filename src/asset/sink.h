@@ -25,6 +25,12 @@ class ChunkSink {
 
   /// Makes room for the plaintext; the manifest is authenticated and outlives the sink's use.
   virtual Result<> begin(const Manifest& manifest, const tbenc::Layout& layout) = 0;
+  /// Where the sink would like chunk `index` to be opened: bytes of its size, or none where any place is as good. They
+  /// are the caller's, whatever stands in them unverified and seen by nobody, until chunk() is given these very bytes,
+  /// or leave().
+  virtual MutableBytes place(std::uint64_t) { return {}; }
+  /// The place that was given for chunk `index` will not be filled. Must not fail.
+  virtual void leave(std::uint64_t) {}
   /// From several threads, in any order. `plain` is layout.chunk_plain_bytes(index) long and belongs to the caller
   /// again when this returns.
   virtual Result<> chunk(std::uint64_t index, ByteView plain) = 0;

@@ -219,27 +219,72 @@ void ChunkCache::load_one(std::unique_lock<std::mutex>& lock, Entry& entry) {
   lock.lock();
 }
 
+MutableBytes ChunkCache::reserve(std::uint64_t index) {
+  const std::lock_guard lock(mutex_);
+  if (cancelled_ || index >= layout_.chunk_count() || reserved_.size() >= slot_count_ / 3) return {};
+  if (const auto found = entries_.find(index); found != entries_.end() && found->second->state != State::kWanted) {
+    return {};
+  }
+  if (!slot_to_be_had()) return {};
+  auto slot = take_slot();
+  if (!slot) return {};
+  auto& entry = entries_[index];
+  if (!entry) entry = std::make_unique<Entry>(Entry{.index = index});
+  entry->state = State::kLoading;
+  const auto bytes = static_cast<std::size_t>(layout_.chunk_plain_bytes(index));
+  if (slot->used > bytes) wipe(slot->buffer.data() + bytes, slot->used - bytes);
+  slot->used = bytes;
+  return (reserved_[index] = std::move(slot))->buffer.span().first(bytes);
+}
+
+std::unique_ptr<ChunkCache::Slot> ChunkCache::take_reserved(std::uint64_t index, const std::uint8_t* bytes) {
+  const auto found = reserved_.find(index);
+  if (found == reserved_.end() || (bytes != nullptr && found->second->buffer.data() != bytes)) return nullptr;
+  auto slot = std::move(found->second);
+  reserved_.erase(found);
+  return slot;
+}
+
+void ChunkCache::leave(std::uint64_t index) {
+  const std::lock_guard lock(mutex_);
+  auto slot = take_reserved(index, nullptr);
+  if (!slot) return;
+  give_slot(std::move(slot));
+  if (cancelled_) return;
+  const auto found = entries_.find(index);
+  if (found->second->waiters.empty()) {
+    entries_.erase(found);
+  } else {
+    found->second->state = State::kWanted;
+    wanted_.push_back(index);
+  }
+  slot_came();
+}
+
 void ChunkCache::put(std::uint64_t index, ByteView plain) {
   std::vector<Waiter> waiters;
   std::vector<Pin> pins;
   {
     std::unique_lock lock(mutex_);
-    if (cancelled_ || index >= layout_.chunk_count() || plain.size() != layout_.chunk_plain_bytes(index)) return;
-    // Somebody else's opening is as good, and a slot that is in use is worth more than one that may be.
-    if (const auto found = entries_.find(index); found != entries_.end() && found->second->state != State::kWanted) {
-      return;
+    auto slot = take_reserved(index, plain.data());
+    if (!slot) {
+      if (cancelled_ || index >= layout_.chunk_count() || plain.size() != layout_.chunk_plain_bytes(index)) return;
+      // Somebody else's opening is as good, and a slot that is in use is worth more than one that may be.
+      if (const auto found = entries_.find(index); found != entries_.end() && found->second->state != State::kWanted) {
+        return;
+      }
+      if (!slot_to_be_had()) return;
+      slot = take_slot();
+      if (!slot) return;
+      auto& entry = entries_[index];
+      if (!entry) entry = std::make_unique<Entry>(Entry{.index = index});
+      entry->state = State::kLoading;
+      lock.unlock();
+      std::memcpy(slot->buffer.data(), plain.data(), plain.size());
+      if (slot->used > plain.size()) wipe(slot->buffer.data() + plain.size(), slot->used - plain.size());
+      slot->used = plain.size();
+      lock.lock();
     }
-    if (!slot_to_be_had()) return;
-    auto slot = take_slot();
-    if (!slot) return;
-    auto& entry = entries_[index];
-    if (!entry) entry = std::make_unique<Entry>(Entry{.index = index});
-    entry->state = State::kLoading;
-    lock.unlock();
-    std::memcpy(slot->buffer.data(), plain.data(), plain.size());
-    if (slot->used > plain.size()) wipe(slot->buffer.data() + plain.size(), slot->used - plain.size());
-    slot->used = plain.size();
-    lock.lock();
     if (cancelled_) return give_slot(std::move(slot));
     pins = publish(*entries_.at(index), std::move(slot), waiters);
     // Whoever waits for a slot may have looked while this one was neither free nor idle.

@@ -85,6 +85,10 @@ class ChunkCache {
   Result<std::optional<Pin>> fetch(std::uint64_t index, Waiter& waiter);
   /// Opens the chunk soon, after those that somebody waits for, if slots allow.
   void load_ahead(std::uint64_t index);
+  /// A slot for a chunk that is about to be opened elsewhere, into it: nobody sees it before put() is given these very
+  /// bytes; leave() gives it back. Empty where the chunk is here or being opened, or no slot is free at once.
+  MutableBytes reserve(std::uint64_t index);
+  void leave(std::uint64_t index);
   /// A chunk that was opened elsewhere takes a slot, if one and the memory for it are free at once, and is given to
   /// those who wait for it.
   void put(std::uint64_t index, ByteView plain);
@@ -115,6 +119,8 @@ class ChunkCache {
   bool slot_to_be_had() const;
   /// One of those to be had; nullptr if there is no memory.
   std::unique_ptr<Slot> take_slot();
+  /// nullptr if none is reserved for the chunk, or other bytes than `bytes` (nullptr: any).
+  std::unique_ptr<Slot> take_reserved(std::uint64_t index, const std::uint8_t* bytes);
   /// A slot can be had: whoever waits for one is woken.
   void slot_came();
   void give_slot(std::unique_ptr<Slot> slot);
@@ -133,6 +139,7 @@ class ChunkCache {
   std::deque<std::uint64_t> wanted_, ahead_;  ///< in order; what is no longer kWanted is passed over
   std::list<Entry*> idle_;                    ///< ready and not pinned, least lately used first
   std::vector<std::unique_ptr<Slot>> free_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<Slot>> reserved_;  ///< of entries in kLoading
   std::size_t slots_made_ = 0;
   bool cancelled_ = false;
   std::vector<std::thread> loaders_;

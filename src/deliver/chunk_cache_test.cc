@@ -140,6 +140,75 @@ TEST(ChunkCache, WhatWasOpenedElsewhereIsGivenToThoseWhoWait) {
   chunks->unblock();
 }
 
+void fill(MutableBytes place, std::uint64_t offset) {
+  std::ranges::copy(test::plain(offset, place.size()), place.begin());
+}
+
+TEST(ChunkCache, AReservedPlaceIsSeenOnceItIsPut) {
+  auto chunks = std::make_shared<TestChunks>(8 * kChunk, kChunk);
+  ChunkCache cache(chunks, 1);
+  const MutableBytes place = cache.reserve(1);
+  ASSERT_EQ(place.size(), kChunk);
+  EXPECT_TRUE(cache.reserve(1).empty()) << "only one opens it";
+  EXPECT_FALSE(cache.find(1));
+  std::latch done(1);
+  ChunkCache::Waiter waiter = [&](Result<ChunkCache::Pin> pin) {
+    EXPECT_TRUE(pin && test::is_plain(kChunk, pin->view()));
+    EXPECT_EQ(pin->view().data(), place.data()) << "nothing was copied";
+    done.count_down();
+  };
+  ASSERT_TRUE(cache.fetch(1, waiter));
+  fill(place, kChunk);
+  cache.put(1, place);
+  done.wait();
+  EXPECT_EQ(chunks->opened(1), 0);
+  EXPECT_TRUE(cache.find(1));
+  EXPECT_TRUE(cache.reserve(9).empty());
+}
+
+TEST(ChunkCache, AReservedPlaceThatIsLeftIsOpenedForThoseWhoWait) {
+  auto chunks = std::make_shared<TestChunks>(8 * kChunk, kChunk);
+  ChunkCache cache(chunks, 1);
+  ASSERT_FALSE(cache.reserve(1).empty());
+  ASSERT_FALSE(cache.reserve(2).empty());
+  std::latch done(1);
+  ChunkCache::Waiter waiter = [&](Result<ChunkCache::Pin> pin) {
+    EXPECT_TRUE(pin && test::is_plain(kChunk, pin->view()));
+    done.count_down();
+  };
+  ASSERT_TRUE(cache.fetch(1, waiter));
+  cache.leave(1);
+  cache.leave(2);
+  done.wait();
+  EXPECT_EQ(chunks->opened(1), 1);
+  EXPECT_EQ(chunks->opened(2), 0);
+  EXPECT_FALSE(cache.reserve(2).empty()) << "it can be reserved again";
+  cache.leave(2);
+  cache.leave(3);
+}
+
+TEST(ChunkCache, ReservedPlacesLeaveSlotsForReaders) {
+  ChunkCache cache(std::make_shared<TestChunks>(64 * kChunk, kChunk), 1, 6);
+  std::uint64_t reserved = 0;
+  while (!cache.reserve(reserved).empty()) ++reserved;
+  EXPECT_EQ(reserved, 2U);
+  for (std::uint64_t index = 10; index < 30; ++index) EXPECT_EQ(reason_of_fetch(cache, index), "");
+  for (std::uint64_t index = 0; index < reserved; ++index) cache.leave(index);
+}
+
+TEST(ChunkCache, APlaceOutlivesACancelAndIsWipedThen) {
+  ChunkCache cache(std::make_shared<TestChunks>(8 * kChunk, kChunk), 1);
+  const MutableBytes put = cache.reserve(1), left = cache.reserve(2);
+  fill(put, kChunk);
+  fill(left, kChunk);
+  cache.cancel();
+  EXPECT_TRUE(cache.reserve(3).empty());
+  cache.put(1, put);
+  cache.leave(2);
+  EXPECT_EQ(Bytes(put.begin(), put.end()), Bytes(kChunk));
+  EXPECT_EQ(Bytes(left.begin(), left.end()), Bytes(kChunk));
+}
+
 TEST(ChunkCache, CancelAnswersEveryoneThoughTheSourceBlocks) {
   auto chunks = std::make_shared<TestChunks>(8 * kChunk, kChunk);
   chunks->block(0);

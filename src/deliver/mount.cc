@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <map>
 #include <mutex>
 #include <thread>
 
@@ -102,17 +103,28 @@ class FuseMount final : public Mount {
     reader_ = std::move(reader);
   }
 
+  MutableBytes place(std::uint64_t index) override {
+    const std::lock_guard lock(mutex_);
+    if (!reader_) return {};
+    const MutableBytes bytes = reader_->cache().reserve(index);
+    if (!bytes.empty()) places_[index] = reader_;
+    return bytes;
+  }
+  void leave(std::uint64_t index) override {
+    if (const auto reader = reader_of_place(index)) reader->cache().leave(index);
+  }
   Result<> chunk(std::uint64_t index, ByteView plain) override {
     std::shared_ptr<FuseSession> session;
-    std::shared_ptr<ChunkReader> reader;
+    std::shared_ptr<ChunkReader> reader = reader_of_place(index);
     {
       const std::lock_guard lock(mutex_);
       session = session_;
-      reader = reader_;
+      if (!reader) reader = reader_;
     }
-    if (!session) return {};
+    if (!reader) return {};
     // Not stored from here: that waits for pages which the kernel locked for reads, and those may wait for our caller.
     reader->cache().put(index, plain);
+    if (!session) return {};
     if (auto pin = reader->cache().find(index)) session->push(std::move(*pin), kPatience);
     return {};
   }
@@ -132,6 +144,13 @@ class FuseMount final : public Mount {
   }
 
  private:
+  /// The reader that gave chunk `index` a place, nullptr if none did; it is given back by that.
+  std::shared_ptr<ChunkReader> reader_of_place(std::uint64_t index) {
+    const std::lock_guard lock(mutex_);
+    auto place = places_.extract(index);
+    return place ? std::move(place.mapped()) : nullptr;
+  }
+
   /// The kernel takes pages of files that it knows only: it is made to look them up, and remembers them as long as it
   /// has memory. Where this program may not look (another user's directories, and not root), the runtime will.
   void make_known(const std::vector<std::string>& paths) const {
@@ -151,6 +170,7 @@ class FuseMount final : public Mount {
   mutable std::mutex mutex_;  ///< of what follows; never held while a session ends
   std::shared_ptr<ChunkReader> reader_;
   std::shared_ptr<FuseSession> session_;
+  std::map<std::uint64_t, std::shared_ptr<ChunkReader>> places_;  ///< by chunk; keeps what was given alive
   std::optional<Error> fault_;
 };
 

@@ -86,25 +86,51 @@ void ChunkPass::failed(const Error& error) {
   stop_.request_stop();
 }
 
+class ChunkPass::Place {
+ public:
+  Place(asset::ChunkSink* sink, std::uint64_t chunk)
+      : sink_(sink), chunk_(chunk), bytes_(sink != nullptr ? sink->place(chunk) : MutableBytes{}) {}
+  ~Place() {
+    if (!bytes_.empty()) sink_->leave(chunk_);
+  }
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+  std::uint64_t chunk() const { return chunk_; }
+  MutableBytes bytes() const { return bytes_; }
+  void give(ByteView plain) {
+    bytes_ = {};
+    if (sink_ != nullptr) value_or_throw(sink_->chunk(chunk_, plain));
+  }
+
+ private:
+  asset::ChunkSink* sink_;
+  std::uint64_t chunk_;
+  MutableBytes bytes_;
+};
+
 void ChunkPass::do_range(Hydration::Bench& bench, const Range& range) {
   const std::uint64_t end = range.first_chunk + range.chunks;
   std::uint64_t chunk = range.first_chunk;
+  const auto is_cached = [&](std::uint64_t i) { return of_.cache_ && of_.cache_->present(i); };
   try {
     while (chunk < end) {
       if (stop_.stop_requested()) throw Error("cancelled", "the pass has ended");
-      if (const auto plain = of_.from_cache(bench, chunk, {}, kind_ != Kind::kFromCache)) {
-        deliver(chunk, *plain, true);
-        ++chunk;
-        continue;
+      if (is_cached(chunk) || kind_ == Kind::kFromCache) {
+        Place place(sink_, chunk);
+        if (const auto plain = of_.from_cache(bench, chunk, place.bytes(), kind_ != Kind::kFromCache)) {
+          deliver(place, *plain, true);
+          ++chunk;
+          continue;
+        }
       }
-      const auto is_cached = [&](std::uint64_t i) { return of_.cache_ && of_.cache_->present(i); };
       std::uint64_t last = chunk + 1;
       while (last < end && !is_cached(last)) ++last;
+      std::optional<Place> place;
       std::optional<Hydration::Arrival> arrival;
       const auto on_piece = [&](std::uint64_t got, std::size_t at, ByteView piece) {
-        if (!arrival) arrival.emplace(of_, bench, got, MutableBytes{});
+        if (!arrival) arrival.emplace(of_, bench, got, place.emplace(sink_, got).bytes());
         if (!arrival->take(at, piece)) return;
-        deliver(got, arrival->plain(), false);
+        deliver(*place, arrival->plain(), false);
         arrival.reset();
         chunk = got + 1;
       };
@@ -117,10 +143,10 @@ void ChunkPass::do_range(Hydration::Bench& bench, const Range& range) {
 }
 
 /// Readers that wait for the chunk come first: what the sink does with it may depend on their answers.
-void ChunkPass::deliver(std::uint64_t chunk, MutableBytes plain, bool from_cache) {
-  if (of_.table_->finished(chunk, plain) && kind_ == Kind::kFirst)
-    of_.meter_.add(of_.layout_.record_bytes(chunk), from_cache);
-  if (sink_ != nullptr) value_or_throw(sink_->chunk(chunk, plain));
+void ChunkPass::deliver(Place& place, MutableBytes plain, bool from_cache) {
+  if (of_.table_->finished(place.chunk(), plain) && kind_ == Kind::kFirst)
+    of_.meter_.add(of_.layout_.record_bytes(place.chunk()), from_cache);
+  place.give(plain);
 }
 
 }  // namespace tb::hydrate

@@ -32,7 +32,9 @@ class ChunkPass {
   void work(unsigned number);
   bool may_go_on(unsigned number);
   void do_range(Hydration::Bench& bench, const Range& range);
-  void deliver(std::uint64_t chunk, MutableBytes plain, bool from_cache);
+  /// A place of the sink's for one chunk, given back unless the chunk was delivered.
+  class Place;
+  void deliver(Place& place, MutableBytes plain, bool from_cache);
   void failed(const Error& error);
   unsigned most_threads() const;
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -23,9 +24,11 @@ using blob::SealedSample;
 using Asked = LyingServer::Asked;
 using Reply = LyingServer::Reply;
 
-/// Collects plaintext and holds the order of calls to the contract of ChunkSink.
+/// Collects plaintext and holds the order of calls to the contract of ChunkSink. Has a place for every second chunk.
 class Collector final : public asset::ChunkSink {
  public:
+  Collector() = default;
+  ~Collector() override { EXPECT_TRUE(places_.empty()) << "a place was neither filled nor left"; }
   Result<> begin(const asset::Manifest&, const tbenc::Layout& layout) override {
     const std::lock_guard lock(mutex_);
     EXPECT_FALSE(layout_);
@@ -33,8 +36,25 @@ class Collector final : public asset::ChunkSink {
     plain.assign(static_cast<std::size_t>(layout.plaintext_bytes()), 0);
     return {};
   }
+  MutableBytes place(std::uint64_t index) override {
+    const std::lock_guard lock(mutex_);
+    if (index % 2 == 0) return {};
+    Bytes& given = places_[index];
+    EXPECT_TRUE(given.empty()) << "a place for chunk " << index << " was asked for twice";
+    given.assign(static_cast<std::size_t>(layout_->chunk_plain_bytes(index)), 0);
+    return given;
+  }
+  void leave(std::uint64_t index) override {
+    const std::lock_guard lock(mutex_);
+    const auto given = places_.extract(index);
+    ASSERT_TRUE(given);
+    EXPECT_TRUE(std::ranges::all_of(given.mapped(), [](std::uint8_t byte) { return byte == 0; }))
+        << "unverified plaintext of chunk " << index << " was left";
+  }
   Result<> chunk(std::uint64_t index, ByteView bytes) override {
     const std::lock_guard lock(mutex_);
+    const auto given = places_.extract(index);
+    EXPECT_TRUE(!given || given.mapped().data() == bytes.data()) << "its place was not used";
     EXPECT_TRUE(layout_ && !finished && !aborted);
     EXPECT_TRUE(seen.insert(index).second) << "chunk " << index << " came twice";
     EXPECT_EQ(bytes.size(), layout_->chunk_plain_bytes(index));
@@ -59,6 +79,7 @@ class Collector final : public asset::ChunkSink {
  private:
   std::mutex mutex_;
   std::optional<tbenc::Layout> layout_;
+  std::map<std::uint64_t, Bytes> places_;
 };
 
 struct Settings {
