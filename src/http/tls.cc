@@ -5,6 +5,11 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+#include <ctime>
+#include <string_view>
 
 #include "base/crypto.h"
 #include "base/fs.h"
@@ -73,6 +78,45 @@ std::string peer_cert_sha256(const SSL* ssl) {
   const Digest digest = sha256(ByteView(der, static_cast<std::size_t>(bytes)));
   OPENSSL_free(der);
   return to_hex(digest);
+}
+
+namespace {
+
+/// Nothing if it holds what could be read otherwise elsewhere: a NUL, a control byte, a byte beyond ASCII.
+std::optional<std::string> plain_name(const ASN1_STRING* text) {
+  if (text == nullptr) return std::nullopt;
+  const auto* bytes = reinterpret_cast<const char*>(ASN1_STRING_get0_data(text));
+  const std::string_view name(bytes, static_cast<std::size_t>(ASN1_STRING_length(text)));
+  const bool plain = std::ranges::all_of(name, [](char c) { return c > 0x20 && c < 0x7f; });
+  if (name.empty() || name.size() > 256 || !plain) return std::nullopt;
+  return std::string(name);
+}
+
+}  // namespace
+
+std::string peer_cert_name(const SSL* ssl) {
+  if (ssl == nullptr || SSL_get_verify_result(ssl) != X509_V_OK) return {};
+  const std::unique_ptr<X509, decltype(&X509_free)> cert(SSL_get1_peer_certificate(ssl), X509_free);
+  if (!cert) return {};
+  const std::unique_ptr<GENERAL_NAMES, decltype(&GENERAL_NAMES_free)> names(
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(cert.get(), NID_subject_alt_name, nullptr, nullptr)),
+      GENERAL_NAMES_free);
+  for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
+    if (name->type != GEN_URI && name->type != GEN_DNS && name->type != GEN_EMAIL) continue;
+    return plain_name(name->d.ia5).value_or("");
+  }
+  const X509_NAME* subject = X509_get_subject_name(cert.get());
+  const int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+  if (at < 0) return {};
+  return plain_name(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at))).value_or("");
+}
+
+UnixMs certificate_end(const SSL_CTX* context) {
+  const X509* cert = SSL_CTX_get0_certificate(context);
+  std::tm time{};
+  if (cert == nullptr || ASN1_TIME_to_tm(X509_get0_notAfter(cert), &time) != 1) return 0;
+  return UnixMs{timegm(&time)} * 1000;
 }
 
 }  // namespace tb::http
