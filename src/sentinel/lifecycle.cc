@@ -305,7 +305,7 @@ void Lifecycle::watch_ready(const std::stop_token& stop) {
 void Lifecycle::tear_down(proxy::Gate::Door door) {
   const std::int64_t began = boot_ms_now();
   parts_.gate.set(door);
-  parts_.proxy.cut();
+  parts_.proxy.cut(proxy::reason_of(door));
   if (ready_signal_) ready_signal_->withdraw();
   probe_.reset();
   if (provision_) provision_->stop_serving();

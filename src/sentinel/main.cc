@@ -68,7 +68,7 @@ int serve(const Config& config) {
                                         !config.tls_client_ca_path.empty()};
   }
   if (!config.allowed_paths.empty()) proxy_options.allowed.narrow(config.allowed_paths);
-  proxy::Proxy proxy(proxy_options, std::move(filters), log.named("proxy"));
+  proxy::Proxy proxy(proxy_options, std::move(filters), log.named("proxy"), &metrics);
   runtime::Supervisor supervisor(log.named("runtime"));
 
   std::function<void()> announce;

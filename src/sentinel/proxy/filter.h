@@ -2,8 +2,9 @@
 //
 // Order of calls for one request: on_request (may refuse, then nothing goes upstream), request_transform once,
 // on_request_chunk and on_response_chunk in any order, response_transform before the first response chunk, on_end
-// always and last, in the reverse order of the list: the first filter sees what all others have found. All on the
-// proxy's loop: nothing here may block.
+// always and last, in the reverse order of the list: the first filter sees what all others have found. A request's body
+// passes the transforms in the order of the list, an answer in the reverse one: the last filter stands next to the
+// runtime. All on the proxy's loop: nothing here may block.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,8 @@ struct Exchange {
   RequestHead request;  ///< empty where the head itself was refused
   std::string subject;  ///< id of the API key
   KeyLimits limits = {};
-  int status = 0;  ///< sent to the client; 0 if it left before
+  Fields answer_fields;  ///< go into the head of whatever answer the client gets, refusals included
+  int status = 0;        ///< sent to the client; 0 if it left before
   Outcome outcome = Outcome::kAborted;
   std::int64_t started_boot_ms = 0;
   std::uint64_t request_bytes = 0, response_bytes = 0;  ///< of the bodies
@@ -66,11 +68,15 @@ class Visit {
   virtual BodyTransform* request_transform(Exchange&) { return nullptr; }
   /// As the client sent it.
   virtual void on_request_chunk(Exchange&, ByteView) {}
-  /// May change the fields of the answer's head; its framing follows from the transforms.
+  /// May change the fields of the answer's head; its framing follows from the transforms: a short answer of known
+  /// length, or one that is at hand as a whole, gets its new length, others are chunked. Answers without a body pass no
+  /// transform.
   virtual BodyTransform* response_transform(Exchange&, ResponseHead&) { return nullptr; }
   /// As it was really sent to the client.
   virtual void on_response_chunk(Exchange&, ByteView) {}
-  /// The client left in the middle of the answer. Nothing: the upstream connection is closed.
+  /// The client left after its request was whole, before its answer was: while it waited or in the middle. Nothing: the
+  /// upstream connection is closed. The widest bounds of all filters hold; what is read on is given to the transforms
+  /// only.
   virtual std::optional<DrainBounds> on_client_left(Exchange&) { return std::nullopt; }
   virtual void on_end(Exchange&) {}
 };

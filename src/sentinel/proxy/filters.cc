@@ -113,17 +113,9 @@ class GateVisit final : public Visit {
  public:
   explicit GateVisit(const Gate& gate) : gate_(gate) {}
   std::optional<Refusal> on_request(Exchange&) override {
-    switch (gate_.door()) {
-      case Gate::Door::kOpen:
-        return std::nullopt;
-      case Gate::Door::kSuspended:
-        return Refusal{403, "contract_suspended", "the contract does not allow this model to be used now"};
-      case Gate::Door::kTraining:
-        return Refusal{503, "training", "the model is being trained"};
-      case Gate::Door::kNotReady:
-        break;
-    }
-    return Refusal{503, "not_ready", "the model is not ready yet"};
+    const Gate::Door door = gate_.door();
+    if (door == Gate::Door::kOpen) return std::nullopt;
+    return reason_of(door);
   }
 
  private:
@@ -140,6 +132,19 @@ class GateFilter final : public Filter {
 };
 
 }  // namespace
+
+Refusal reason_of(Gate::Door door) {
+  switch (door) {
+    case Gate::Door::kSuspended:
+      return {403, "contract_suspended", "the contract does not allow this model to be used now"};
+    case Gate::Door::kTraining:
+      return {503, "training", "the model is being trained"};
+    case Gate::Door::kNotReady:
+    case Gate::Door::kOpen:
+      break;
+  }
+  return {503, "not_ready", "the model is not ready yet"};
+}
 
 std::unique_ptr<Filter> audit_filter(AuditLog& log) {
   return std::make_unique<AuditFilter>(log);

@@ -22,6 +22,9 @@ class Gate {
   std::atomic<Door> door_ = Door::kNotReady;
 };
 
+/// What a closed door answers.
+Refusal reason_of(Gate::Door door);
+
 /// A record for every request; refuses all (503) while records cannot be written. `log` outlives the filter.
 std::unique_ptr<Filter> audit_filter(AuditLog& log);
 /// `trustbridge_sentinel_requests_total{code}` and the like.

@@ -1,7 +1,7 @@
 #include "sentinel/proxy/head.h"
 
 #include <algorithm>
-#include <optional>
+#include <array>
 
 namespace tb::sentinel::proxy {
 namespace {
@@ -10,13 +10,18 @@ constexpr Refusal bad(std::string_view message) {
   return {400, "bad_request", message};
 }
 
-bool is_token_char(char c) {
-  if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) return true;
-  return std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-}
+constexpr std::array<bool, 256> kTokenChars = [] {
+  std::array<bool, 256> table{};
+  for (int c = '0'; c <= '9'; ++c) table[static_cast<std::size_t>(c)] = true;
+  for (int c = 'a'; c <= 'z'; ++c) table[static_cast<std::size_t>(c)] = table[static_cast<std::size_t>(c - 32)] = true;
+  for (const char c : std::string_view("!#$%&'*+-.^_`|~")) table[static_cast<unsigned char>(c)] = true;
+  return table;
+}();
 
 bool is_token(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, is_token_char);
+  bool good = !text.empty();
+  for (const char c : text) good &= kTokenChars[static_cast<unsigned char>(c)];
+  return good;
 }
 
 char lower(char c) {
@@ -31,10 +36,12 @@ std::string_view trim(std::string_view text) {
 
 /// RFC 9110 5.5: visible characters, blanks, and bytes above ASCII; no control byte.
 bool is_field_value(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) {
+  bool bad = false;
+  for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    return byte == '\t' || (byte >= 0x20 && byte != 0x7f);
-  });
+    bad |= (byte < 0x20 && byte != '\t') || byte == 0x7f;
+  }
+  return !bad;
 }
 
 /// One line without its CRLF; the head always ends in an empty one.
@@ -45,23 +52,25 @@ std::string_view take_line(std::string_view& rest) {
   return line;
 }
 
-std::expected<Fields, Refusal> parse_fields(std::string_view rest) {
-  Fields fields;
+/// Fields that were there before are written over: their memory is used again.
+std::optional<Refusal> read_fields(std::string_view rest, Fields& fields) {
+  std::size_t count = 0;
   while (true) {
     const std::string_view line = take_line(rest);
     if (line.empty()) break;
-    if (line.front() == ' ' || line.front() == '\t') return std::unexpected(bad("folded header lines are not taken"));
+    if (line.front() == ' ' || line.front() == '\t') return bad("folded header lines are not taken");
     const std::size_t colon = line.find(':');
-    if (colon == std::string_view::npos || !is_token(line.substr(0, colon))) {
-      return std::unexpected(bad("a header line is malformed"));
-    }
+    if (colon == std::string_view::npos || !is_token(line.substr(0, colon))) return bad("a header line is malformed");
     const std::string_view value = trim(line.substr(colon + 1));
-    if (!is_field_value(value)) return std::unexpected(bad("a header value holds a control byte"));
-    if (fields.size() == kMaxFields) return std::unexpected(Refusal{431, "headers_too_large", "too many header lines"});
-    fields.push_back({std::string(line.substr(0, colon)), std::string(value)});
+    if (!is_field_value(value)) return bad("a header value holds a control byte");
+    if (count == kMaxFields) return Refusal{431, "headers_too_large", "too many header lines"};
+    if (count == fields.size()) fields.emplace_back();
+    fields[count].name.assign(line.substr(0, colon));
+    fields[count++].value.assign(value);
   }
-  if (!rest.empty()) return std::unexpected(bad("bytes after the head"));
-  return fields;
+  fields.resize(count);
+  if (!rest.empty()) return bad("bytes after the head");
+  return std::nullopt;
 }
 
 std::size_t count_fields(const Fields& fields, std::string_view name) {
@@ -168,9 +177,9 @@ std::vector<std::string_view> list_members(const Fields& fields, std::string_vie
   return out;
 }
 
-HeadEnd find_head_end(std::string_view bytes) {
+HeadEnd find_head_end(std::string_view bytes, std::size_t known) {
   const std::string_view window = bytes.substr(0, kMaxHeadBytes);
-  for (std::size_t at = window.find('\n'); at != std::string_view::npos; at = window.find('\n', at + 1)) {
+  for (std::size_t at = window.find('\n', known); at != std::string_view::npos; at = window.find('\n', at + 1)) {
     if (at == 0 || window[at - 1] != '\r') return {HeadEnd::kBareLf, 0};
     if (at >= 3 && window[at - 2] == '\n') return {HeadEnd::kFound, at + 1};
     if (at == 1) return {HeadEnd::kBareLf, 0};  // an empty line before the request line
@@ -178,40 +187,35 @@ HeadEnd find_head_end(std::string_view bytes) {
   return {bytes.size() >= kMaxHeadBytes ? HeadEnd::kTooLarge : HeadEnd::kNeedMore, 0};
 }
 
-std::expected<RequestHead, Refusal> parse_request_head(std::string_view bytes) {
-  if (!bytes.ends_with("\r\n\r\n")) return std::unexpected(bad("the head does not end"));
+std::optional<Refusal> read_request_head(std::string_view bytes, RequestHead& head) {
+  if (!bytes.ends_with("\r\n\r\n")) return bad("the head does not end");
   std::string_view rest = bytes;
   const std::string_view line = take_line(rest);
   const std::size_t first = line.find(' ');
   const std::size_t last = line.rfind(' ');
-  if (first == std::string_view::npos || last <= first) return std::unexpected(bad("the request line is malformed"));
-  RequestHead head;
-  head.method = line.substr(0, first);
-  head.target = line.substr(first + 1, last - first - 1);
+  if (first == std::string_view::npos || last <= first) return bad("the request line is malformed");
+  head.method.assign(line.substr(0, first));
+  head.target.assign(line.substr(first + 1, last - first - 1));
   const auto minor = parse_version(line.substr(last + 1));
-  if (!minor) return std::unexpected(Refusal{505, "version_not_supported", "HTTP/1.0 or HTTP/1.1 is needed"});
+  if (!minor) return Refusal{505, "version_not_supported", "HTTP/1.0 or HTTP/1.1 is needed"};
   head.minor = *minor;
-  if (!is_token(head.method) || head.method.size() > 32) return std::unexpected(bad("the method is malformed"));
+  if (!is_token(head.method) || head.method.size() > 32) return bad("the method is malformed");
   if (head.target.empty() || head.target.find(' ') != std::string::npos || !is_field_value(head.target)) {
-    return std::unexpected(bad("the request target is malformed"));
+    return bad("the request target is malformed");
   }
-  auto fields = parse_fields(rest);
-  if (!fields) return std::unexpected(fields.error());
-  head.fields = std::move(*fields);
-  if (const auto refusal = check_request_fields(head)) return std::unexpected(*refusal);
+  if (const auto refusal = read_fields(rest, head.fields)) return refusal;
+  if (const auto refusal = check_request_fields(head)) return refusal;
   const auto body = parse_framing(head.fields, head.minor);
-  if (!body) return std::unexpected(body.error());
+  if (!body) return body.error();
   head.framing = body->framing;
   head.length = body->length;
   head.keep_alive = wants_keep_alive(head.fields, head.minor);
   head.expects_continue = head.minor == 1 && find_field(head.fields, "expect") != nullptr;
-  return head;
+  return std::nullopt;
 }
 
-std::expected<ResponseHead, Refusal> parse_response_head(std::string_view bytes, std::string_view method) {
-  const auto broken = [](std::string_view message) {
-    return std::unexpected(Refusal{502, "upstream_malformed", message});
-  };
+std::optional<Refusal> read_response_head(std::string_view bytes, std::string_view method, ResponseHead& head) {
+  const auto broken = [](std::string_view message) { return Refusal{502, "upstream_malformed", message}; };
   if (!bytes.ends_with("\r\n\r\n")) return broken("the head does not end");
   std::string_view rest = bytes;
   const std::string_view line = take_line(rest);
@@ -220,22 +224,33 @@ std::expected<ResponseHead, Refusal> parse_response_head(std::string_view bytes,
   const auto minor = parse_version(line.substr(0, 8));
   const auto status = parse_length(line.substr(9, 3));
   if (!minor || !status || *status < 100 || *status > 599) return broken("the status line is malformed");
-  ResponseHead head;
   head.minor = *minor;
   head.status = static_cast<int>(*status);
-  auto fields = parse_fields(rest);
-  if (!fields) return broken(fields.error().message);
-  head.fields = std::move(*fields);
+  if (const auto fault = read_fields(rest, head.fields)) return broken(fault->message);
   const auto body = parse_framing(head.fields, head.minor);
   if (!body) return broken(body.error().message);
   head.keep_alive = wants_keep_alive(head.fields, head.minor);
-  if (head.status < 200 || head.status == 204 || head.status == 304 || method == "HEAD") return head;
+  head.framing = Framing::kNone;
+  head.length = 0;
+  if (head.status < 200 || head.status == 204 || head.status == 304 || method == "HEAD") return std::nullopt;
   head.framing = body->framing;
   head.length = body->length;
   if (head.framing == Framing::kNone) {
     head.framing = Framing::kUntilClose;
     head.keep_alive = false;
   }
+  return std::nullopt;
+}
+
+std::expected<RequestHead, Refusal> parse_request_head(std::string_view bytes) {
+  RequestHead head;
+  if (const auto refusal = read_request_head(bytes, head)) return std::unexpected(*refusal);
+  return head;
+}
+
+std::expected<ResponseHead, Refusal> parse_response_head(std::string_view bytes, std::string_view method) {
+  ResponseHead head;
+  if (const auto refusal = read_response_head(bytes, method, head)) return std::unexpected(*refusal);
   return head;
 }
 

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,8 +20,9 @@ namespace tb::sentinel::proxy {
 /// Why a message is not taken: what the client is answered.
 struct Refusal {
   int status = 400;
-  std::string_view code;     ///< stable, e.g. "bad_request"
-  std::string_view message;  ///< fixed text, nothing of the request in it
+  std::string_view code;        ///< stable, e.g. "bad_request"
+  std::string_view message;     ///< fixed text, nothing of the request in it
+  int retry_after_seconds = 0;  ///< 0: the answer does not say
 };
 
 struct Field {
@@ -67,9 +69,12 @@ struct HeadEnd {
   std::size_t bytes = 0;  ///< of the head, its empty line included, where kFound
 };
 /// Looks for the empty line that ends a head. A bare LF is told as soon as it is seen, so that nobody waits for more.
-HeadEnd find_head_end(std::string_view bytes);
+/// `known`: so many bytes were looked through before.
+HeadEnd find_head_end(std::string_view bytes, std::size_t known = 0);
 
-/// `bytes` is one whole head as find_head_end gave it.
+/// `bytes` is one whole head as find_head_end gave it. Into a head that was used before: its memory is used again.
+std::optional<Refusal> read_request_head(std::string_view bytes, RequestHead& head);
+std::optional<Refusal> read_response_head(std::string_view bytes, std::string_view method, ResponseHead& head);
 std::expected<RequestHead, Refusal> parse_request_head(std::string_view bytes);
 /// `method` is that of the request: an answer to HEAD has no body.
 std::expected<ResponseHead, Refusal> parse_response_head(std::string_view bytes, std::string_view method);

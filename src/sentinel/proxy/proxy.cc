@@ -1,127 +1,192 @@
 #include "sentinel/proxy/proxy.h"
 
-#include <openssl/ssl.h>
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <sys/socket.h>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
-#include <boost/asio/steady_timer.hpp>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
 #include <future>
+#include <thread>
 
-#include "async/loop.h"
 #include "base/clock.h"
 #include "sentinel/proxy/session.h"
+#include "sentinel/proxy/tls_files.h"
 
 namespace tb::sentinel::proxy {
 namespace {
 
-asio::ip::tcp::acceptor listen_on(asio::io_context& io, const http::ListenAddress& address) {
-  ErrorCode error;
-  const asio::ip::tcp::endpoint endpoint(asio::ip::make_address(address.host), address.port);
-  asio::ip::tcp::acceptor acceptor(io);
-  acceptor.open(endpoint.protocol(), error);
-  if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
-  if (!error) acceptor.bind(endpoint, error);
-  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
-  if (error) throw Error("address_unavailable", "cannot listen on " + address.to_text() + ": " + error.message());
-  return acceptor;
+constexpr int kAcceptsPerRound = 64;
+constexpr std::int64_t kPauseMs = 100;
+constexpr std::int64_t kCutMostMs = 10'000;
+constexpr Refusal kShuttingDown{503, "shutting_down", "this server is shutting down"};
+
+Fd listen_on(const http::ListenAddress& address) {
+  const auto fail = [&]() -> Fd {
+    throw Error("address_unavailable", "cannot listen on " + address.to_text() + ": " + std::strerror(errno));
+  };
+  sockaddr_storage where{};
+  socklen_t bytes = sizeof(sockaddr_in);
+  auto* const v4 = reinterpret_cast<sockaddr_in*>(&where);
+  if (inet_pton(AF_INET, address.host.c_str(), &v4->sin_addr) == 1) {
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(address.port);
+  } else {
+    auto* const v6 = reinterpret_cast<sockaddr_in6*>(&where);
+    errno = EINVAL;
+    if (inet_pton(AF_INET6, address.host.c_str(), &v6->sin6_addr) != 1) return fail();
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(address.port);
+    bytes = sizeof(sockaddr_in6);
+  }
+  Fd fd(socket(where.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return fail();
+  const int on = 1;
+  setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // accepted ones inherit it
+  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&where), bytes) != 0 || listen(fd.get(), SOMAXCONN) != 0) {
+    return fail();
+  }
+  return fd;
+}
+
+std::uint16_t port_of(int fd) {
+  sockaddr_storage where{};
+  socklen_t bytes = sizeof where;
+  getsockname(fd, reinterpret_cast<sockaddr*>(&where), &bytes);
+  return ntohs(where.ss_family == AF_INET ? reinterpret_cast<const sockaddr_in&>(where).sin_port
+                                          : reinterpret_cast<const sockaddr_in6&>(where).sin6_port);
+}
+
+/// Numeric; an IPv4 address that came through an IPv6 socket as such.
+std::string address_of(const sockaddr_storage& peer) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  if (peer.ss_family == AF_INET) {
+    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(peer).sin_addr, text.data(), text.size());
+  } else {
+    const in6_addr& address = reinterpret_cast<const sockaddr_in6&>(peer).sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(&address)) {
+      inet_ntop(AF_INET, &address.s6_addr[12], text.data(), text.size());
+    } else {
+      inet_ntop(AF_INET6, &address, text.data(), text.size());
+    }
+  }
+  return text.data();
 }
 
 }  // namespace
 
-struct Proxy::Impl {
-  Impl(ProxyOptions options_in, std::vector<std::unique_ptr<Filter>> filters_in, obs::Log log_in)
+struct Proxy::Impl final : Watched {
+  Impl(ProxyOptions options_in, std::vector<std::unique_ptr<Filter>> filters_in, obs::Log log_in,
+       obs::Metrics* metrics_in)
       : options(std::move(options_in)),
         filters(std::move(filters_in)),
         log(std::move(log_in)),
-        loop("tb-proxy", [this](const std::exception_ptr&) { log.error("a connection failed in an unforeseen way"); }),
-        shared{.io = loop.io(),
-               .options = options,
-               .filters = filters,
-               .pool = UpstreamPool(loop.io(), options.upstream, options.connect_ms, options.pool_idle_ms,
-                                    options.pool_size),
-               .log = log,
-               .allowed = options.allowed,
-               .sessions = {}} {}
+        metrics(metrics_in != nullptr ? *metrics_in : own_metrics),
+        engine(options, filters, log, metrics) {
+    thread = std::thread([this] { run(); });
+    pthread_setname_np(thread.native_handle(), "tb-proxy");
+  }
+
+  void run() {
+    while (!ended) {
+      try {
+        engine.round();
+      } catch (...) {
+        log.error("the proxy's loop failed in an unforeseen way");
+      }
+    }
+  }
 
   /// Runs `work` on the loop and waits for it.
-  void on_loop(std::function<void()> work) {
+  void on_loop(const std::function<void()>& work) {
     if (stopped) return;
     std::promise<void> done;
-    loop.post([&] {
+    engine.poller.post([&] {
       work();
       done.set_value();
     });
     done.get_future().wait();
   }
 
-  bool wait_until_empty(std::int64_t ms) {
+  bool wait_until(std::int64_t ms, const std::function<bool()>& is_so) {
     const std::int64_t deadline = boot_ms_now() + ms;
     while (true) {
-      bool empty = stopped;
-      on_loop([&] { empty = shared.sessions.empty(); });
-      if (empty) return true;
+      bool so = stopped;
+      on_loop([&] { so = is_so(); });
+      if (so) return true;
       if (boot_ms_now() >= deadline) return false;
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
   }
 
-  asio::awaitable<void> accept() {
-    while (acceptor && acceptor->is_open()) {
-      asio::ip::tcp::socket socket(shared.io);
-      const auto [error] = co_await acceptor->async_accept(socket, kAwait);
-      if (error == asio::error::operation_aborted || shared.draining) break;
-      if (error) {  // no descriptors left, most likely: a pause lets some come back
-        asio::steady_timer pause(shared.io, std::chrono::milliseconds(100));
-        co_await pause.async_wait(kAwait);
+  void on_ready(std::uint32_t) override {
+    for (int i = 0; i < kAcceptsPerRound; ++i) {
+      sockaddr_storage from{};
+      socklen_t bytes = sizeof from;
+      Fd fd(accept4(listener.get(), reinterpret_cast<sockaddr*>(&from), &bytes, SOCK_NONBLOCK | SOCK_CLOEXEC));
+      if (!fd) {
+        if (errno == EINTR || errno == ECONNABORTED) continue;
+        if (errno != EAGAIN && errno != EWOULDBLOCK) pause();
+        return;
+      }
+      if (engine.sessions.size() >= options.max_connections) {
+        engine.instruments.turned_away.add();
         continue;
       }
-      if (shared.sessions.size() >= options.max_connections) continue;
-      const auto session = std::make_shared<Session>(shared, std::move(socket), tls ? &*tls : nullptr);
-      const auto on_end = [this, session](const std::exception_ptr& fault) {
-        if (fault) log.error("a connection failed in an unforeseen way");
-        session->end();
-      };
-      asio::co_spawn(shared.io, session->serve(), on_end);
-      asio::co_spawn(shared.io, session->watch_deadlines(), asio::detached);
+      serve(std::move(fd), address_of(from));
     }
-    accepting = false;
   }
 
-  void cut() {
-    shared.pool.clear();
-    for (Session* session : shared.sessions) session->cut();
+  void serve(Fd fd, std::string address) {
+    Stream client(std::move(fd));
+    if (!client.secure(tls ? tls->current(engine.poller.now_ms()) : nullptr)) return;
+    Peer peer{.address = std::move(address), .tls = tls.has_value()};
+    auto session = std::make_unique<Session>(engine, std::move(client), std::move(peer));
+    if (engine.poller.watch(session->fd(), *session)) engine.add(std::move(session));
+  }
+
+  /// No descriptors left, most likely: a pause lets some come back.
+  void pause() {
+    engine.poller.forget(listener.get());
+    engine.call_at(engine.poller.now_ms() + kPauseMs, [this] {
+      if (listener) engine.poller.watch_listener(listener.get(), *this);
+    });
   }
 
   ProxyOptions options;
   std::vector<std::unique_ptr<Filter>> filters;
   obs::Log log;
-  async::Loop loop;
-  Shared shared;
-  std::optional<asio::ssl::context> tls;
-  std::optional<asio::ip::tcp::acceptor> acceptor;
+  obs::Metrics own_metrics;
+  obs::Metrics& metrics;
+  Engine engine;
+  std::optional<TlsFiles> tls;
+  Fd listener;
   std::uint16_t port = 0;
   std::atomic<bool> accepting = false;
   std::atomic<bool> stopped = false;  ///< nothing runs on the loop any more
+  bool ended = false;                 ///< of the loop's thread
+  std::thread thread;
 };
 
-Proxy::Proxy(ProxyOptions options, std::vector<std::unique_ptr<Filter>> filters, obs::Log log)
-    : impl_(std::make_unique<Impl>(std::move(options), std::move(filters), std::move(log))) {}
+Proxy::Proxy(ProxyOptions options, std::vector<std::unique_ptr<Filter>> filters, obs::Log log, obs::Metrics* metrics)
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(filters), std::move(log), metrics)) {}
 
 Proxy::~Proxy() {
   stop(0);
 }
 
 void Proxy::open() {
-  if (is_open()) return;
-  if (impl_->options.tls) {
-    const auto context = http::make_server_tls(*impl_->options.tls);
-    SSL_CTX_up_ref(context.get());
-    impl_->tls.emplace(context.get());
-  }
-  impl_->acceptor.emplace(listen_on(impl_->shared.io, impl_->options.address));
-  impl_->port = impl_->acceptor->local_endpoint().port();
+  if (is_open() || impl_->stopped) return;
+  if (impl_->options.tls) impl_->tls.emplace(*impl_->options.tls, impl_->log, impl_->metrics);
+  impl_->listener = listen_on(impl_->options.address);
+  impl_->port = port_of(impl_->listener.get());
   impl_->accepting = true;
-  impl_->on_loop([this] { asio::co_spawn(impl_->shared.io, impl_->accept(), asio::detached); });
+  impl_->on_loop([this] { impl_->engine.poller.watch_listener(impl_->listener.get(), *impl_); });
 }
 
 bool Proxy::is_open() const {
@@ -133,36 +198,46 @@ std::uint16_t Proxy::port() const {
 }
 
 void Proxy::set_upstream(const RuntimeAddress& upstream) {
-  impl_->on_loop([&] { impl_->shared.pool.set_address(upstream); });
+  impl_->on_loop([&] { impl_->engine.pool.set_address(upstream); });
 }
 
 void Proxy::narrow(const std::vector<std::string>& patterns) {
   impl_->on_loop([&] {
-    impl_->shared.allowed = impl_->options.allowed;
-    if (!patterns.empty()) impl_->shared.allowed.narrow(patterns);
+    impl_->engine.allowed = impl_->options.allowed;
+    if (!patterns.empty()) impl_->engine.allowed.narrow(patterns);
   });
 }
 
-void Proxy::cut() {
-  impl_->on_loop([this] { impl_->cut(); });
-  impl_->wait_until_empty(10'000);
+void Proxy::cut(const Refusal& reason) {
+  impl_->on_loop([&] { impl_->engine.cut(reason); });
+  impl_->wait_until(kCutMostMs, [this] { return impl_->engine.left_of_cut() == 0; });
 }
 
-void Proxy::stop(std::int64_t drain_ms) {
+void Proxy::stop(std::int64_t drain_ms, std::int64_t accept_ms) {
   if (impl_->stopped) return;
-  impl_->on_loop([this] {
-    impl_->shared.draining = true;
-    ErrorCode ignored;
-    if (impl_->acceptor) impl_->acceptor->close(ignored);
-    for (Session* session : impl_->shared.sessions) session->close_if_idle();
-  });
-  if (!impl_->wait_until_empty(drain_ms)) {
-    impl_->on_loop([this] { impl_->cut(); });
-    impl_->wait_until_empty(10'000);
+  if (accept_ms > 0 && is_open()) {
+    impl_->on_loop([this] { impl_->engine.last_requests = true; });
+    std::this_thread::sleep_for(std::chrono::milliseconds(accept_ms));
   }
-  impl_->on_loop([this] { impl_->shared.pool.clear(); });
+  impl_->on_loop([this] {
+    impl_->engine.draining = true;
+    impl_->listener = Fd();
+    std::vector<Session*> all;
+    for (const auto& session : impl_->engine.sessions) all.push_back(session.get());
+    for (Session* session : all) session->close_if_idle();
+  });
+  impl_->accepting = false;
+  const auto is_empty = [this] { return impl_->engine.sessions.empty(); };
+  if (!impl_->wait_until(drain_ms, is_empty)) {
+    impl_->on_loop([this] { impl_->engine.cut(kShuttingDown); });
+    impl_->wait_until(kCutMostMs, is_empty);
+  }
+  impl_->on_loop([this] {
+    impl_->engine.pool.clear();
+    impl_->ended = true;
+  });
   impl_->stopped = true;
-  impl_->loop.stop();
+  impl_->thread.join();
 }
 
 }  // namespace tb::sentinel::proxy

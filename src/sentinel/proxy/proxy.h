@@ -1,8 +1,7 @@
-// The public listener: a streaming HTTP/1.1 reverse proxy to one runtime (wire 2.4). No Asio is seen outside this
-// folder.
+// The public listener: a streaming HTTP/1.1 reverse proxy to one runtime (wire 2.4).
 //
-// One event loop serves all connections. Bodies pass in both directions in bounded memory, each piece written on as it
-// came; what may pass is decided by rules.h and the filters. Life of a request: docs/design.md.
+// One event loop on one thread serves all connections. Bodies pass in both directions in bounded memory, each piece
+// written on as it came; what may pass is decided by rules.h and the filters. Life of a request: docs/design.md.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +13,7 @@
 #include "http/listen.h"
 #include "http/tls.h"
 #include "obs/log.h"
+#include "obs/metrics.h"
 #include "sentinel/config.h"
 #include "sentinel/proxy/filter.h"
 #include "sentinel/proxy/rules.h"
@@ -39,7 +39,9 @@ struct ProxyOptions {
 class Proxy {
  public:
   /// `filters` see every request in their order; what they refer to outlives the proxy. Nothing listens yet.
-  Proxy(ProxyOptions options, std::vector<std::unique_ptr<Filter>> filters, obs::Log log);
+  /// `metrics` too; null: nothing of the proxy's own is counted.
+  Proxy(ProxyOptions options, std::vector<std::unique_ptr<Filter>> filters, obs::Log log,
+        obs::Metrics* metrics = nullptr);
   /// stop(0)
   ~Proxy();
   Proxy(const Proxy&) = delete;
@@ -54,10 +56,13 @@ class Proxy {
   void set_upstream(const RuntimeAddress& upstream);
   /// Leaves only these patterns of the configured allow-list from now on; empty: all of it again.
   void narrow(const std::vector<std::string>& patterns);
-  /// Ends every request under way, both connections of it: their records say `aborted`. Returns when that is done.
-  void cut();
-  /// Stops listening, lets requests under way finish for `drain_ms`, then cuts them; joins. Idempotent.
-  void stop(std::int64_t drain_ms);
+  /// Ends every request under way and every connection. A stream of events ends between two of them, with an event that
+  /// tells `reason` as the official clients understand it; an answer that has not begun is `reason`; others are cut so
+  /// that no part is taken for the whole. Returns when that is done, after a quarter of a second for slow clients.
+  void cut(const Refusal& reason);
+  /// Serves on for `accept_ms` while others learn that nothing more should come here, stops listening, lets requests
+  /// under way finish for `drain_ms`, then cuts them; joins. Idempotent.
+  void stop(std::int64_t drain_ms, std::int64_t accept_ms = 0);
 
  private:
   struct Impl;

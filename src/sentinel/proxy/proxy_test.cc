@@ -198,8 +198,8 @@ TEST_F(ProxyTest, CutEndsWhatIsUnderWayAndStopEndsAll) {
        i < 2000 && metrics_.gauge("trustbridge_sentinel_requests_in_flight", "requests under way").value() == 0; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
-  proxy_->cut();
-  EXPECT_EQ(hear(waiting), "");
+  proxy_->cut(reason_of(Gate::Door::kSuspended));
+  EXPECT_TRUE(hear(waiting).starts_with("HTTP/1.1 403 "));
   EXPECT_EQ(metrics_.gauge("trustbridge_sentinel_requests_in_flight", "requests under way").value(), 0);
   const Fd idle = connect_to_proxy();
   const std::int64_t began = boot_ms_now();

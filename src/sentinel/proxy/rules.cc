@@ -112,8 +112,12 @@ bool is_among(std::string_view name, std::span<const std::string_view> names) {
   return std::ranges::any_of(names, [&](std::string_view other) { return equal_fold(name, other); });
 }
 
-bool named_by_connection(const Fields& fields, std::string_view name) {
-  return is_among(name, list_members(fields, "connection"));
+void append_field(std::string& out, const Field& field) {
+  out.append(field.name).append(": ").append(field.value).append("\r\n");
+}
+
+void append_length(std::string& out, std::uint64_t length) {
+  fmt::format_to(std::back_inserter(out), "Content-Length: {}\r\n", length);
 }
 
 std::string_view reason_phrase(int status) {
@@ -220,37 +224,50 @@ std::expected<std::string, Refusal> AllowList::match(std::string_view method, st
 std::string upstream_head(const RequestHead& head, std::string_view target, const Peer& peer,
                           std::string_view request_id) {
   std::string out;
-  out.reserve(512);
+  append_upstream_head(out, head, target, peer, request_id, head.framing, head.length);
+  return out;
+}
+
+void append_upstream_head(std::string& out, const RequestHead& head, std::string_view target, const Peer& peer,
+                          std::string_view request_id, Framing framing, std::uint64_t length) {
   out.append(head.method).append(" ").append(target).append(" HTTP/1.1\r\n");
   const Field* host = find_field(head.fields, "host");
   const std::string_view host_value =
       host != nullptr && !host->value.empty() ? std::string_view(host->value) : "localhost";
   out.append("Host: ").append(host_value).append("\r\n");
+  const std::vector<std::string_view> named = list_members(head.fields, "connection");
   for (const Field& field : head.fields) {
     if (is_among(field.name, kHopByHop) || is_among(field.name, kReplaced)) continue;
-    if (field.name.find('_') != std::string::npos || named_by_connection(head.fields, field.name)) continue;
-    out.append(field.name).append(": ").append(field.value).append("\r\n");
+    if (field.name.find('_') != std::string::npos || is_among(field.name, named)) continue;
+    append_field(out, field);
   }
   out.append("X-Forwarded-For: ").append(peer.address).append("\r\nX-Real-IP: ").append(peer.address);
   out.append("\r\nX-Forwarded-Proto: ").append(peer.tls ? "https" : "http");
   out.append("\r\nX-Forwarded-Host: ").append(host_value);
   out.append("\r\nX-Request-Id: ").append(request_id).append("\r\n");
-  if (head.framing == Framing::kLength) out.append(fmt::format("Content-Length: {}\r\n", head.length));
-  if (head.framing == Framing::kChunked) out.append("Transfer-Encoding: chunked\r\n");
+  if (framing == Framing::kLength) append_length(out, length);
+  if (framing == Framing::kChunked) out.append("Transfer-Encoding: chunked\r\n");
   out.append("\r\n");
-  return out;
 }
 
 std::string client_head(const ResponseHead& head, std::string_view request_id, int client_minor, bool close) {
-  std::string out = fmt::format("HTTP/1.1 {} {}\r\n", head.status, reason_phrase(head.status));
+  std::string out;
+  append_client_head(out, head, request_id, client_minor, close);
+  return out;
+}
+
+void append_client_head(std::string& out, const ResponseHead& head, std::string_view request_id, int client_minor,
+                        bool close) {
+  fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\n", head.status, reason_phrase(head.status));
+  const std::vector<std::string_view> named = list_members(head.fields, "connection");
   for (const Field& field : head.fields) {
     if (is_among(field.name, kHopByHop) || equal_fold(field.name, "x-request-id")) continue;
     if (equal_fold(field.name, "content-length") && head.framing != Framing::kNone) continue;
-    if (named_by_connection(head.fields, field.name)) continue;
-    out.append(field.name).append(": ").append(field.value).append("\r\n");
+    if (is_among(field.name, named)) continue;
+    append_field(out, field);
   }
   out.append("X-Request-Id: ").append(request_id).append("\r\n");
-  if (head.framing == Framing::kLength) out.append(fmt::format("Content-Length: {}\r\n", head.length));
+  if (head.framing == Framing::kLength) append_length(out, head.length);
   const bool chunked = head.framing == Framing::kChunked || head.framing == Framing::kUntilClose;
   if (chunked && client_minor == 1) out.append("Transfer-Encoding: chunked\r\n");
   if (close) {
@@ -259,7 +276,6 @@ std::string client_head(const ResponseHead& head, std::string_view request_id, i
     out.append("Connection: keep-alive\r\n");
   }
   out.append("\r\n");
-  return out;
 }
 
 std::string_view presented_key(const RequestHead& head) {
@@ -286,13 +302,14 @@ std::string error_body(const Refusal& refusal) {
 }
 
 std::string error_answer(const Refusal& refusal, std::string_view request_id, bool close, bool head_only,
-                         int retry_after_seconds) {
+                         const Fields& more) {
   const std::string body = error_body(refusal);
   std::string out =
       fmt::format("HTTP/1.1 {} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nX-Request-Id: {}\r\n",
                   refusal.status, reason_phrase(refusal.status), body.size(), request_id);
   if (refusal.status == 401) out.append("WWW-Authenticate: Bearer\r\n");
-  if (retry_after_seconds > 0) out.append(fmt::format("Retry-After: {}\r\n", retry_after_seconds));
+  if (refusal.retry_after_seconds > 0) out.append(fmt::format("Retry-After: {}\r\n", refusal.retry_after_seconds));
+  for (const Field& field : more) out.append(field.name).append(": ").append(field.value).append("\r\n");
   if (close) out.append("Connection: close\r\n");
   out.append("\r\n");
   if (!head_only) out.append(body);

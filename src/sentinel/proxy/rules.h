@@ -45,6 +45,9 @@ bool is_known_pattern(std::string_view pattern);
 struct Peer {
   std::string address;  ///< numeric, without port
   bool tls = false;
+  /// Of the client certificate that was verified: its first URI, DNS name or e-mail address, else its common name.
+  /// Empty without one.
+  std::string certificate_subject = {};
 };
 
 /// The whole head that goes upstream, framing included: hop-by-hop headers and what Connection names removed,
@@ -52,9 +55,14 @@ struct Peer {
 /// underscore dropped (CGI-style upstreams read them as their dashed kin).
 std::string upstream_head(const RequestHead& head, std::string_view target, const Peer& peer,
                           std::string_view request_id);
+/// The same, appended, for a body that is framed otherwise than it came.
+void append_upstream_head(std::string& out, const RequestHead& head, std::string_view target, const Peer& peer,
+                          std::string_view request_id, Framing framing, std::uint64_t length);
 
 /// The whole head that goes to the client. `client_minor` 0 gets no chunked coding; `close` announces the end.
 std::string client_head(const ResponseHead& head, std::string_view request_id, int client_minor, bool close);
+void append_client_head(std::string& out, const ResponseHead& head, std::string_view request_id, int client_minor,
+                        bool close);
 
 /// The key that the client shows: `Authorization: Bearer`, or `x-api-key`. Empty if none; "" also if the two differ.
 std::string_view presented_key(const RequestHead& head);
@@ -64,7 +72,7 @@ bool wants_websocket(const RequestHead& head);
 
 /// An OpenAI-style error answer with its body; the connection closes after it where `close`.
 std::string error_answer(const Refusal& refusal, std::string_view request_id, bool close, bool head_only,
-                         int retry_after_seconds = 0);
+                         const Fields& more = {});
 
 /// Body of the same.
 std::string error_body(const Refusal& refusal);

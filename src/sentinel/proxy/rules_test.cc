@@ -195,8 +195,11 @@ TEST(ProxyRules, ErrorsAreOpenAiStyle) {
       R"({"error":{"message":"the contract is suspended","type":"permission_error","code":"contract_suspended"}})"));
   EXPECT_TRUE(has(answer, "Connection: close\r\n"));
   EXPECT_TRUE(has(error_answer({401, "invalid_api_key", "x"}, "r1", false, false), "WWW-Authenticate: Bearer\r\n"));
-  EXPECT_TRUE(has(error_answer({503, "not_ready", "x"}, "r1", false, false, 5), "Retry-After: 5\r\n"));
+  EXPECT_TRUE(has(error_answer({503, "not_ready", "x", 5}, "r1", false, false), "Retry-After: 5\r\n"));
   EXPECT_TRUE(error_answer({403, "a", "b"}, "r1", false, true).ends_with("\r\n\r\n"));
+  const Fields more{{"x-ratelimit-limit-requests", "60"}};
+  EXPECT_TRUE(has(error_answer({429, "a", "b", 7}, "r1", false, false, more),
+                  "Retry-After: 7\r\nx-ratelimit-limit-requests: 60\r\n"));
   EXPECT_TRUE(wants_websocket(request("Connection: upgrade\r\nUpgrade: WebSocket\r\n")));
   EXPECT_FALSE(wants_websocket(request("Upgrade: h2c\r\n")));
 }

@@ -1,457 +1,467 @@
 #include "sentinel/proxy/session.h"
 
-#include <sys/socket.h>
+#include <sys/epoll.h>
 
-#include <algorithm>
-#include <boost/asio/co_spawn.hpp>
-#include <cerrno>
 #include <ranges>
 
 #include "base/clock.h"
-#include "base/crypto.h"
+#include "http/tls.h"
 
 namespace tb::sentinel::proxy {
 namespace {
 
 constexpr std::size_t kLingerBytes = std::size_t{4} << 20;
 constexpr std::int64_t kLingerMs = 2'000;
-constexpr int kMaxInterim = 8;
+constexpr std::int64_t kCutMs = 250;
+constexpr int kTurns = 6;
+/// Of the next requests that a client sends while one is under way.
+constexpr std::size_t kMostAheadBytes = 16 * 1024;
 
-constexpr Refusal kUnreachable{502, "upstream_unreachable", "the model's runtime cannot be reached"};
-constexpr Refusal kBroken{502, "upstream_failed", "the model's runtime gave no proper answer"};
-constexpr Refusal kTooSlow{504, "upstream_timeout", "the model's runtime did not answer in time"};
 constexpr Refusal kTooLarge{413, "body_too_large", "the request body is too large"};
-constexpr Refusal kBadBody{400, "bad_request", "the request body is malformed"};
+constexpr Refusal kConnectTimeout{502, "upstream_unreachable", "the model's runtime cannot be reached"};
 
 }  // namespace
 
-struct Session::Run {
-  explicit Run(asio::io_context& io) : changed(io) {}
-  Exchange exchange;
-  std::vector<std::unique_ptr<Visit>> visits;
-  ResponseHead response;
-  std::optional<Refusal> body_fault;  ///< the request body was refused on its way
-  bool pumping = false;               ///< pump() runs
-  bool pump_clean = true;             ///< it sent the whole body
-  bool client_left = false;
-  bool watching = false;       ///< watch_client() runs
-  bool answered = false;       ///< a byte of an answer has gone out
-  asio::steady_timer changed;  ///< cancelled when pumping or watching ends
-};
+Session::Session(Engine& engine, Stream client, Peer peer)
+    : engine_(engine),
+      client_(std::move(client)),
+      peer_(std::move(peer)),
+      client_in_(engine.client_room),
+      upstream_in_(engine.upstream_room),
+      client_out_(engine.to_client),
+      upstream_out_(engine.to_upstream) {}
 
-Session::Session(Shared& shared, asio::ip::tcp::socket socket, asio::ssl::context* tls)
-    : shared_(shared), client_(std::move(socket), tls), watchdog_(shared.io) {
-  ErrorCode error;
-  client_.socket().set_option(asio::ip::tcp::no_delay(true), error);
-  const auto endpoint = client_.socket().remote_endpoint(error);
-  const auto address = endpoint.address();
-  peer_.address = address.is_v6() && address.to_v6().is_v4_mapped()
-                      ? asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).to_string()
-                      : address.to_string();
-  peer_.tls = client_.is_tls();
-  shared_.sessions.insert(this);
+void Session::begin() {
+  client_deadline_ = engine_.poller.now_ms() + engine_.options.head_ms;
+  engine_.note_deadline(client_deadline_);
+  if (!client_.is_tls()) to_next_head();
 }
 
-Session::~Session() {
-  shared_.sessions.erase(this);
+void Session::on_ready(std::uint32_t events) {
+  client_.note(events);
+  advance();
 }
 
-void Session::arm() {
-  watchdog_.cancel();
+void Session::on_upstream() {
+  advance();
 }
 
-void Session::client_deadline(std::int64_t ms) {
-  const std::int64_t before = client_deadline_;
-  client_deadline_ = ms == 0 ? 0 : boot_ms_now() + ms;
-  if (client_deadline_ != 0 && (before == 0 || client_deadline_ < before)) arm();
+void Session::resume() {
+  queued_ = false;
+  advance();
 }
 
-void Session::upstream_deadline(std::int64_t ms) {
-  const std::int64_t before = upstream_deadline_;
-  upstream_deadline_ = ms == 0 ? 0 : boot_ms_now() + ms;
-  if (upstream_deadline_ != 0 && (before == 0 || upstream_deadline_ < before)) arm();
-}
-
-asio::awaitable<void> Session::watch_deadlines() {
-  const auto self = shared_from_this();
-  while (!done_) {
-    const std::int64_t now = boot_ms_now();
-    if (client_deadline_ != 0 && client_deadline_ <= now) {
-      client_timed_out_ = true;
-      client_deadline_ = 0;
-      client_.close();
-      close_upstream();
+void Session::advance() {
+  try {
+    int turns = 0;
+    while (phase_ != Phase::kGone && turns < kTurns && step()) ++turns;
+    if (phase_ == Phase::kGone) return;
+    if (phase_ == Phase::kExchange && run_.request_over && client_.hung_up() && !run_.client_gone) look_for_client();
+    if (phase_ == Phase::kGone) return;
+    if (turns == kTurns && !queued_) {
+      queued_ = true;
+      engine_.again(*this);
     }
-    if (upstream_deadline_ != 0 && upstream_deadline_ <= now) {
-      upstream_timed_out_ = true;
-      upstream_deadline_ = 0;
-      close_upstream();
-    }
-    std::int64_t wake = now + 3'600'000;
-    if (client_deadline_ != 0) wake = std::min(wake, client_deadline_);
-    if (upstream_deadline_ != 0) wake = std::min(wake, upstream_deadline_);
-    watchdog_.expires_after(std::chrono::milliseconds(wake - now));
-    co_await watchdog_.async_wait(kAwait);
+    park();
+    set_deadlines();
+  } catch (...) {  // of a filter: this connection is not worth the others
+    engine_.log.error("a request failed in an unforeseen way");
+    client_out_.clear();
+    upstream_out_.clear();
+    client_.close(true);
+    drop_link();
+    run_.active = false;
+    run_.visits.clear();
+    gone();
   }
 }
 
-void Session::close_upstream() {
-  if (upstream_) upstream_->close();
+/// One move. False if everything waits.
+bool Session::step() {
+  switch (phase_) {
+    case Phase::kHandshake:
+      return shake_hands();
+    case Phase::kHead:
+      return read_head();
+    case Phase::kExchange: {
+      const bool up = step_request();
+      if (phase_ != Phase::kExchange) return true;
+      const bool down = step_response();
+      return up || down || phase_ != Phase::kExchange;
+    }
+    case Phase::kFinish:
+      return finish();
+    case Phase::kLinger:
+      return linger();
+    case Phase::kGone:
+      break;
+  }
+  return false;
 }
 
-void Session::cut() {
-  cut_ = true;
-  close_upstream();
+void Session::park() {
+  client_in_.park();
+  upstream_in_.park();
+}
+
+/// Who must move next, and by when. A deadline moves on with every byte that moves.
+void Session::set_deadlines() {
+  const bool progress = std::exchange(progress_, false);
+  if (cut_) return;
+  const ProxyOptions& options = engine_.options;
+  const auto set = [&](std::int64_t& deadline, bool runs, std::int64_t ms) {
+    if (!runs) {
+      deadline = 0;
+    } else if (progress || deadline == 0) {
+      deadline = engine_.poller.now_ms() + ms;
+      engine_.note_deadline(deadline);
+    }
+  };
+  if (phase_ == Phase::kFinish) return set(client_deadline_, true, options.client_ms);
+  if (phase_ != Phase::kExchange) return;
+  const bool to_client = client_out_.is_waiting();
+  const bool to_upstream = upstream_out_.is_waiting();
+  set(client_deadline_, !run_.client_gone && (to_client || (!run_.request_over && !to_upstream)), options.client_ms);
+  const bool upstream_moves = run_.request_over || to_upstream || run_.head_taken;
+  set(upstream_deadline_, link_ && !link_->is_connecting() && !to_client && upstream_moves, options.upstream_ms);
+}
+
+void Session::check_deadlines(std::int64_t now_ms) {
+  const auto is_over = [&](std::int64_t& deadline) {
+    if (deadline == 0) return false;
+    if (deadline > now_ms) {
+      engine_.note_deadline(deadline);
+      return false;
+    }
+    deadline = 0;
+    return true;
+  };
+  if (is_over(client_deadline_)) {
+    engine_.instruments.timeouts.add();
+    return hard_end(Outcome::kAborted);
+  }
+  if (is_over(drain_deadline_)) return hard_end(Outcome::kAborted);
+  if (link_ && !link_->is_connecting()) connect_deadline_ = 0;
+  bool moved = false;
+  if (is_over(connect_again_)) {
+    connect_upstream();
+    moved = true;
+  }
+  if (phase_ == Phase::kExchange && is_over(connect_deadline_)) {
+    fail(kConnectTimeout, Outcome::kUpstreamError);
+    moved = true;
+  }
+  if (phase_ == Phase::kExchange && is_over(upstream_deadline_)) {
+    upstream_timed_out_ = true;
+    upstream_failed();
+    moved = true;
+  }
+  if (moved && phase_ != Phase::kGone) advance();
+}
+
+bool Session::shake_hands() {
+  const Io io = client_.handshake();
+  if (io == Io::kWait) return false;
+  if (io != Io::kDone) {
+    engine_.instruments.tls_failures.add();
+    client_.close();
+    gone();
+    return false;
+  }
+  peer_.certificate_subject = http::peer_cert_name(client_.ssl());
+  to_next_head();
+  return true;
+}
+
+void Session::to_next_head() {
+  if (engine_.draining || cut_) return close_or_linger(false);
+  phase_ = Phase::kHead;
+  head_known_ = 0;
+  client_deadline_ = engine_.poller.now_ms() + engine_.options.idle_ms;
+  engine_.note_deadline(client_deadline_);
+}
+
+bool Session::read_head() {
+  while (true) {
+    const std::string_view view = client_in_.view();
+    if (!view.empty()) {
+      if (head_known_ == 0) {
+        client_deadline_ = engine_.poller.now_ms() + engine_.options.head_ms;
+        engine_.note_deadline(client_deadline_);
+      }
+      const HeadEnd end = find_head_end(view, head_known_);
+      std::optional<Refusal> refusal;
+      if (end.kind == HeadEnd::kBareLf) refusal = Refusal{400, "bad_request", "a line ends without CR LF"};
+      if (end.kind == HeadEnd::kTooLarge) refusal = Refusal{431, "headers_too_large", "the request head is too large"};
+      if (end.kind != HeadEnd::kNeedMore) {
+        if (end.kind == HeadEnd::kFound) refusal = read_request_head(view.substr(0, end.bytes), run_.exchange.request);
+        if (refusal) run_.exchange.request = {};
+        client_in_.consume(end.bytes);
+        begin_visits();
+        if (refusal) {
+          refuse(*refusal, Outcome::kRefused, Next::kLinger);
+        } else {
+          begin_exchange();
+        }
+        return true;
+      }
+      head_known_ = view.size();
+    }
+    const IoResult result = client_in_.fill(client_);
+    if (result.io == Io::kWait) return false;
+    if (result.io != Io::kDone) {
+      client_.close();
+      gone();
+      return false;
+    }
+  }
+}
+
+void Session::begin_visits() {
+  Run& run = run_;
+  Exchange& exchange = run.exchange;
+  engine_.ids.next(exchange.request_id);
+  exchange.peer = peer_;
+  exchange.subject.clear();
+  exchange.limits = {};
+  exchange.answer_fields.clear();
+  exchange.status = 0;
+  exchange.outcome = Outcome::kAborted;
+  exchange.started_boot_ms = engine_.poller.now_ms();
+  exchange.request_bytes = exchange.response_bytes = 0;
+  exchange.model.clear();
+  exchange.usage.reset();
+  run.collected.clear();
+  run.request_chain.clear();
+  run.response_chain.clear();
+  run.upstream_framing = run.client_framing = Framing::kNone;
+  run.interim = 0;
+  run.drained = 0;
+  run.collecting = run.request_over = run.request_whole = run.head_taken = run.collecting_answer = false;
+  run.answered = run.close_after = run.client_gone = false;
+  run.active = true;
+  upstream_timed_out_ = false;
+  client_deadline_ = upstream_deadline_ = connect_deadline_ = connect_again_ = drain_deadline_ = 0;
+  progress_ = true;
+  for (const auto& filter : engine_.filters) run.visits.push_back(filter->visit(exchange));
+}
+
+void Session::end_visits() {
+  if (!std::exchange(run_.active, false)) return;
+  for (const auto& visit : run_.visits | std::views::reverse) visit->on_end(run_.exchange);
+  run_.visits.clear();
+}
+
+std::optional<Refusal> Session::decide() {
+  Exchange& exchange = run_.exchange;
+  for (const auto& visit : run_.visits) {
+    if (auto refusal = visit->on_request(exchange)) return refusal;
+  }
+  auto target = engine_.allowed.match(exchange.request.method, exchange.request.target);
+  if (!target) return target.error();
+  run_.target = std::move(*target);
+  if (wants_websocket(exchange.request)) return Refusal{403, "upgrade_not_allowed", "WebSocket is not served here"};
+  if (exchange.request.framing == Framing::kLength && exchange.request.length > engine_.options.max_body_bytes) {
+    return kTooLarge;
+  }
+  return std::nullopt;
+}
+
+void Session::begin_exchange() {
+  Run& run = run_;
+  const RequestHead& request = run.exchange.request;
+  const bool body_comes = request.framing == Framing::kChunked || request.length > 0;
+  if (const auto refusal = decide()) {
+    const Next keep = request.keep_alive ? Next::kRequest : Next::kClose;
+    return refuse(*refusal, Outcome::kRefused, body_comes ? Next::kLinger : keep);
+  }
+  for (const auto& visit : run.visits) {
+    if (BodyTransform* transform = visit->request_transform(run.exchange)) run.request_chain.add(transform);
+  }
+  run.request_chain.begin();
+  run.request_body = BodyCursor(request.framing, request.length);
+  run.took_before = upstream_out_.took();
+  phase_ = Phase::kExchange;
+  run.collecting = !run.request_chain.empty();
+  if (!run.collecting) open_upstream(request.framing, request.length);
+  if (phase_ != Phase::kExchange || !request.expects_continue || !body_comes || !client_in_.view().empty()) return;
+  client_out_.add("HTTP/1.1 100 Continue\r\n\r\n");
+  if (flush_client() == Io::kFailed) client_left();
+}
+
+/// An answer of our own.
+void Session::refuse(Refusal refusal, Outcome outcome, Next next) {
+  Exchange& exchange = run_.exchange;
+  exchange.status = refusal.status;
+  exchange.outcome = outcome;
+  run_.answered = true;
+  if (refusal.status == 503 && refusal.retry_after_seconds == 0) refusal.retry_after_seconds = 5;
+  if (next == Next::kRequest && engine_.is_ending()) next = Next::kClose;
+  const std::string head =
+      error_answer(refusal, exchange.request_id, next != Next::kRequest, true, exchange.answer_fields);
+  const std::string body = exchange.request.method == "HEAD" ? std::string() : error_body(refusal);
+  client_out_.add(head);
+  client_out_.add(body, true);
+  phase_ = Phase::kFinish;
+  next_ = next;
+  if (flush_client() == Io::kFailed) client_left();
+}
+
+/// The end of what the client is answered is on its way.
+bool Session::finish() {
+  if (client_out_.is_waiting()) {
+    const Io io = flush_client();
+    if (io == Io::kWait) return false;
+    if (io == Io::kFailed) {
+      client_left();
+      return true;
+    }
+  }
+  end_visits();
+  if (next_ == Next::kRequest) {
+    to_next_head();
+  } else {
+    close_or_linger(next_ == Next::kLinger);
+  }
+  return true;
+}
+
+/// Closing on bytes that the client has sent would reset the connection and take the answer away: they are read and
+/// dropped for a moment.
+void Session::close_or_linger(bool must_linger) {
+  if (!must_linger && client_in_.view().empty() && !client_.may_read()) {
+    client_.end_writing();
+    client_.close();
+    return gone();
+  }
+  client_.end_writing();
+  client_in_.clear();
+  lingered_ = 0;
+  phase_ = Phase::kLinger;
+  client_deadline_ = engine_.poller.now_ms() + kLingerMs;
+  engine_.note_deadline(client_deadline_);
+}
+
+bool Session::linger() {
+  while (lingered_ < kLingerBytes && !cut_) {
+    const IoResult result = client_in_.fill(client_);
+    if (result.io == Io::kWait) return false;
+    if (result.io != Io::kDone) break;
+    lingered_ += result.bytes;
+    client_in_.clear();
+  }
   client_.close();
+  gone();
+  return false;
+}
+
+/// What was asked for cannot be had: the client learns why if it has been answered nothing yet.
+void Session::fail(const Refusal& refusal, Outcome outcome) {
+  drop_link();
+  upstream_out_.clear();
+  if (run_.client_gone) return end_run();
+  if (run_.answered) return hard_end(outcome == Outcome::kRefused ? Outcome::kAborted : outcome);
+  refuse(refusal, outcome, run_.request_over ? Next::kClose : Next::kLinger);
+}
+
+void Session::hard_end(Outcome outcome) {
+  if (run_.active && run_.exchange.outcome != Outcome::kRefused) run_.exchange.outcome = outcome;
+  client_.close(run_.active && run_.answered && run_.client_framing == Framing::kUntilClose);
+  end_run();
+}
+
+/// A client that leaves while it waits: the runtime must not go on for nobody. One that has sent its next request and
+/// ended its side still hears its answers.
+void Session::look_for_client() {
+  while (client_in_.view().size() < kMostAheadBytes) {
+    const IoResult result = client_in_.fill(client_);
+    if (result.io == Io::kDone) continue;
+    if (result.io == Io::kFailed || (result.io == Io::kEnd && client_in_.view().empty())) client_left();
+    return;
+  }
+}
+
+void Session::client_left() {
+  Run& run = run_;
+  if (run.exchange.outcome != Outcome::kRefused) run.exchange.outcome = Outcome::kAborted;
+  std::optional<DrainBounds> bounds;
+  if (phase_ == Phase::kExchange && link_ && run.request_whole && !cut_) {
+    for (const auto& visit : run.visits) {
+      const auto more = visit->on_client_left(run.exchange);
+      if (!more) continue;
+      if (!bounds) bounds.emplace();
+      bounds->ms = std::max(bounds->ms, more->ms);
+      bounds->bytes = std::max(bounds->bytes, more->bytes);
+    }
+  }
+  client_out_.clear();
+  client_in_.clear();
+  client_.close();
+  if (!bounds) return end_run();
+  run.client_gone = true;
+  run.drain_most = bounds->bytes;
+  client_deadline_ = 0;
+  drain_deadline_ = engine_.poller.now_ms() + bounds->ms;
+  engine_.note_deadline(drain_deadline_);
+  engine_.instruments.drained.add();
+}
+
+/// The exchange is over and so is the connection.
+void Session::end_run() {
+  client_out_.clear();
+  upstream_out_.clear();
+  drop_link();
+  end_visits();
+  client_.close();
+  gone();
+}
+
+void Session::gone() {
+  if (phase_ == Phase::kGone) return;
+  phase_ = Phase::kGone;
+  drop_link();
+  engine_.remove(*this);
+}
+
+void Session::cut(const Refusal& reason) {
+  if (phase_ == Phase::kGone) return;
+  cut_ = true;
+  Run& run = run_;
+  if (phase_ == Phase::kFinish) {
+    next_ = Next::kClose;
+  } else if (phase_ != Phase::kExchange || run.client_gone) {
+    return hard_end(Outcome::kAborted);
+  } else if (!run.answered) {
+    drop_link();
+    upstream_out_.clear();
+    refuse(reason, Outcome::kAborted, run.request_over ? Next::kClose : Next::kLinger);
+  } else if (run.events.is_between() && run.client_framing != Framing::kLength) {
+    drop_link();
+    upstream_out_.clear();
+    const std::string event = "data: " + error_body(reason) + "\n\n";
+    if (run.client_framing == Framing::kChunked) client_out_.add_chunk_size(event.size());
+    client_out_.add(event, true);
+    if (run.client_framing == Framing::kChunked) client_out_.add("\r\n0\r\n\r\n");
+    run.exchange.outcome = Outcome::kAborted;
+    engine_.instruments.cut_streams.add();
+    phase_ = Phase::kFinish;
+    next_ = run.request_over ? Next::kClose : Next::kLinger;
+    if (flush_client() == Io::kFailed) client_left();
+  } else {
+    return hard_end(Outcome::kAborted);
+  }
+  if (phase_ == Phase::kGone) return;
+  upstream_deadline_ = connect_deadline_ = connect_again_ = 0;
+  client_deadline_ = engine_.poller.now_ms() + kCutMs;
+  engine_.note_deadline(client_deadline_);
+  advance();
 }
 
 void Session::close_if_idle() {
-  if (idle_) client_.close();
-}
-
-void Session::begin_visits(Run& run) {
-  run.exchange.request_id = to_hex(as_bytes(random_token(12)));
-  run.exchange.peer = peer_;
-  run.exchange.started_boot_ms = boot_ms_now();
-  for (const auto& filter : shared_.filters) run.visits.push_back(filter->visit(run.exchange));
-}
-
-void Session::end_visits(Run& run) {
-  for (const auto& visit : run.visits | std::views::reverse) visit->on_end(run.exchange);
-  run.visits.clear();
-}
-
-asio::awaitable<void> Session::serve() {
-  const auto self = shared_from_this();
-  client_deadline(shared_.options.head_ms);
-  const ErrorCode failed = co_await client_.handshake();
-  bool goes_on = !failed;
-  while (goes_on && !shared_.draining && !cut_) {
-    auto run = std::make_shared<Run>(shared_.io);
-    client_deadline(shared_.options.idle_ms);
-    RequestHead head;
-    goes_on = co_await read_head(head, *run);
-    if (!goes_on) break;
-    idle_ = false;
-    goes_on = co_await exchange(run);
-    idle_ = true;
-  }
-  end();
-}
-
-void Session::end() {
-  done_ = true;
-  client_.close();
-  close_upstream();
-  arm();
-}
-
-/// False if no request came, or one that was refused (and answered) for its head.
-asio::awaitable<bool> Session::read_head(RequestHead& head, Run& run) {
-  const auto fault = [&]() -> std::optional<Refusal> {
-    const HeadEnd end = find_head_end(client_buffer_.view());
-    if (end.kind == HeadEnd::kNeedMore) return std::nullopt;
-    if (end.kind == HeadEnd::kBareLf) return Refusal{400, "bad_request", "a line ends without CR LF"};
-    if (end.kind == HeadEnd::kTooLarge) return Refusal{431, "headers_too_large", "the request head is too large"};
-    auto parsed = parse_request_head(client_buffer_.view().substr(0, end.bytes));
-    if (!parsed) return parsed.error();
-    client_buffer_.consume(end.bytes);
-    head = std::move(*parsed);
-    return std::nullopt;
-  };
-  bool started = false;
-  while (true) {
-    if (!client_buffer_.view().empty()) {
-      if (!std::exchange(started, true)) {
-        idle_ = false;
-        client_deadline(shared_.options.head_ms);
-      }
-      if (const auto refusal = fault()) {
-        begin_visits(run);
-        co_await refuse(run, *refusal, Outcome::kRefused, true);
-        end_visits(run);
-        co_await linger();
-        co_return false;
-      }
-      if (!head.method.empty()) break;
-    }
-    const asio::mutable_buffer room = client_buffer_.room();
-    const auto [error, bytes] = co_await client_.read_some(room);
-    if (error) co_return false;
-    client_buffer_.filled(bytes);
-  }
-  client_deadline(0);
-  begin_visits(run);
-  run.exchange.request = std::move(head);
-  co_return true;
-}
-
-/// True if the connection can take another request.
-asio::awaitable<bool> Session::exchange(std::shared_ptr<Run> run) {
-  Exchange& exchange = run->exchange;
-  const RequestHead& request = exchange.request;
-  std::optional<Refusal> refusal;
-  for (const auto& visit : run->visits) {
-    if (!refusal) refusal = visit->on_request(exchange);
-  }
-  auto target = shared_.allowed.match(request.method, request.target);
-  if (!refusal && !target) refusal = target.error();
-  if (!refusal && wants_websocket(request))
-    refusal = Refusal{403, "upgrade_not_allowed", "WebSocket is not served here"};
-  if (!refusal && request.framing == Framing::kLength && request.length > shared_.options.max_body_bytes)
-    refusal = kTooLarge;
-  if (refusal) {
-    const bool body_waits = request.framing == Framing::kChunked || request.length > 0;
-    const bool close = body_waits || !request.keep_alive || shared_.draining;
-    const bool sent = co_await refuse(*run, *refusal, Outcome::kRefused, close);
-    end_visits(*run);
-    if (sent && body_waits) co_await linger();
-    co_return sent && !close;
-  }
-  run->pump_clean = request.framing != Framing::kChunked && request.length == 0;
-  const bool sent = co_await send_request(run, *target);
-  const bool answered = sent && co_await read_response_head(*run);
-  bool clean = false;
-  if (answered) {
-    clean = co_await send_response(*run);
-  } else if (!cut_ && !run->client_left && !client_timed_out_) {
-    const Refusal failure = run->body_fault.value_or(upstream_failure(*run));
-    co_await refuse(*run, failure, run->body_fault ? Outcome::kRefused : Outcome::kUpstreamError, true);
-  }
-  const bool must_linger = !run->pump_clean && run->answered && !run->client_left && !cut_;
-  // Whatever still runs for this request ends before the next one: by closing what it waits for.
-  const bool early = run->pumping;
-  if (early || !clean) close_upstream();
-  ErrorCode ignored;
-  if (early || run->watching) client_.socket().cancel(ignored);
-  while (run->pumping || run->watching) {
-    run->changed.expires_after(std::chrono::hours(1));
-    co_await run->changed.async_wait(kAwait);
-  }
-  client_deadline(0);
-  upstream_deadline(0);
-  upstream_timed_out_ = false;
-  const bool reusable =
-      clean && !early && run->pump_clean && run->response.keep_alive && upstream_buffer_.view().empty();
-  if (reusable && upstream_ && !shared_.draining && !cut_) shared_.pool.keep(std::move(upstream_));
-  close_upstream();
-  upstream_.reset();
-  upstream_buffer_.consume(upstream_buffer_.view().size());
-  end_visits(*run);
-  if (must_linger) co_await linger();
-  co_return clean && !early && run->pump_clean && request.keep_alive && !run->client_left;
-}
-
-/// What to do with a fault that escaped from what runs beside a request: the request must not wait for it any more.
-std::function<void(std::exception_ptr)> Session::abandon(const std::shared_ptr<Run>& run) {
-  return [self = shared_from_this(), run](const std::exception_ptr& fault) {
-    if (!fault) return;
-    self->shared_.log.error("a request failed in an unforeseen way");
-    run->pumping = run->watching = run->pump_clean = false;
-    run->client_left = true;
-    self->close_upstream();
-    run->changed.cancel();
-  };
-}
-
-/// Connects, sends the head, and starts pump() where there is a body. False if the runtime could not be reached.
-asio::awaitable<bool> Session::send_request(const std::shared_ptr<Run>& run, const std::string& target) {
-  const RequestHead& request = run->exchange.request;
-  upstream_ = co_await shared_.pool.acquire();
-  if (!upstream_ || cut_) co_return false;
-  if (request.expects_continue && client_buffer_.view().empty() && request.framing != Framing::kNone) {
-    client_deadline(shared_.options.client_ms);
-    const asio::const_buffer interim = asio::buffer("HTTP/1.1 100 Continue\r\n\r\n", 25);
-    if (co_await client_.write(interim)) {
-      run->client_left = true;
-      co_return false;
-    }
-  }
-  const std::string head = upstream_head(request, target, peer_, run->exchange.request_id);
-  upstream_deadline(shared_.options.upstream_ms);
-  const asio::const_buffer whole = asio::buffer(head);
-  if (co_await upstream_->write(whole)) co_return false;
-  if (request.framing == Framing::kNone) {
-    client_deadline(0);
-    run->watching = true;
-    asio::co_spawn(shared_.io, watch_client(run), abandon(run));
-  } else {
-    run->pumping = true;
-    asio::co_spawn(shared_.io, pump(run), abandon(run));
-  }
-  co_return true;
-}
-
-/// The request's body, from the client to the runtime. A fault of the body closes the runtime's side, so that whoever
-/// waits for the answer learns of it.
-asio::awaitable<void> Session::pump(std::shared_ptr<Run> run) {
-  const auto self = shared_from_this();
-  const RequestHead& request = run->exchange.request;
-  const bool chunked = request.framing == Framing::kChunked;
-  BodyReader<ClientStream> body(client_, client_buffer_, request.framing, request.length);
-  run->pump_clean = false;
-  while (true) {
-    client_deadline(shared_.options.client_ms);
-    const Piece piece = co_await body.next();
-    if (piece.kind == Piece::kEnd) {
-      const asio::const_buffer last = asio::buffer("0\r\n\r\n", 5);
-      const bool failed = chunked && bool(co_await upstream_->write(last));
-      run->pump_clean = !failed;
-      break;
-    }
-    if (piece.kind != Piece::kData) {
-      if (piece.kind == Piece::kMalformed) run->body_fault = kBadBody;
-      if (piece.kind == Piece::kCut) run->client_left = true;
-      close_upstream();
-      break;
-    }
-    run->exchange.request_bytes += piece.data.size();
-    if (run->exchange.request_bytes > shared_.options.max_body_bytes) {
-      run->body_fault = kTooLarge;
-      close_upstream();
-      break;
-    }
-    for (const auto& visit : run->visits) visit->on_request_chunk(run->exchange, as_bytes(piece.data));
-    if (!run->answered) client_deadline(0);
-    upstream_deadline(shared_.options.upstream_ms);
-    if (co_await write_piece(*upstream_, piece.data, chunked)) break;
-  }
-  if (!run->answered) client_deadline(0);
-  run->pumping = false;
-  run->changed.cancel();
-  if (run->pump_clean && !run->answered) {
-    run->watching = true;
-    co_await watch_client(run);
-  }
-}
-
-/// Notices a client that leaves while it waits: the runtime must not go on for nobody. A client that sends its next
-/// request early is left alone.
-asio::awaitable<void> Session::watch_client(std::shared_ptr<Run> run) {
-  const auto self = shared_from_this();
-  const auto [error] = co_await client_.socket().async_wait(asio::socket_base::wait_read, kAwait);
-  if (!error && client_.socket().is_open()) {
-    char byte = 0;
-    const ssize_t got = recv(client_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    const bool left = got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK);
-    if (left) {
-      run->client_left = true;
-      close_upstream();
-    }
-  }
-  run->watching = false;
-  run->changed.cancel();
-}
-
-/// The runtime's head, interim answers left out. False if there is none.
-asio::awaitable<bool> Session::read_response_head(Run& run) {
-  for (int interim = 0; interim < kMaxInterim;) {
-    const HeadEnd end = find_head_end(upstream_buffer_.view());
-    if (end.kind == HeadEnd::kFound) {
-      auto head = parse_response_head(upstream_buffer_.view().substr(0, end.bytes), run.exchange.request.method);
-      if (!head || head->status == 101) co_return false;
-      upstream_buffer_.consume(end.bytes);
-      if (head->status < 200) {
-        ++interim;
-        continue;
-      }
-      run.response = std::move(*head);
-      co_return true;
-    }
-    if (end.kind != HeadEnd::kNeedMore) co_return false;
-    const asio::mutable_buffer room = upstream_buffer_.room();
-    const auto [error, bytes] = co_await upstream_->read_some(room);
-    if (error) co_return false;
-    upstream_buffer_.filled(bytes);
-    upstream_deadline(shared_.options.upstream_ms);
-  }
-  co_return false;
-}
-
-/// True if the whole answer went out and the connection is as good as before.
-asio::awaitable<bool> Session::send_response(Run& run) {
-  const RequestHead& request = run.exchange.request;
-  const bool streamed = run.response.framing == Framing::kChunked || run.response.framing == Framing::kUntilClose;
-  const bool chunked = streamed && request.minor == 1;
-  const bool close = !request.keep_alive || !run.pump_clean || shared_.draining || (streamed && !chunked);
-  const std::string head = client_head(run.response, run.exchange.request_id, request.minor, close);
-  run.answered = true;
-  run.exchange.status = run.response.status;
-  client_deadline(shared_.options.client_ms);
-  const asio::const_buffer whole = asio::buffer(head);
-  if (co_await client_.write(whole)) {
-    run.client_left = true;
-    co_return false;
-  }
-  const bool complete = co_await relay_response(run, chunked);
-  co_return complete && !close;
-}
-
-asio::awaitable<bool> Session::relay_response(Run& run, bool chunked) {
-  BodyReader<UpstreamStream> body(*upstream_, upstream_buffer_, run.response.framing, run.response.length);
-  while (true) {
-    client_deadline(0);
-    upstream_deadline(shared_.options.upstream_ms);
-    const Piece piece = co_await body.next();
-    upstream_deadline(0);
-    client_deadline(shared_.options.client_ms);
-    if (piece.kind == Piece::kEnd) break;
-    if (piece.kind != Piece::kData) {
-      run.exchange.outcome = cut_ || run.client_left ? Outcome::kAborted : Outcome::kUpstreamError;
-      client_.close();  // a client must not take a cut body for a whole one
-      co_return false;
-    }
-    const ErrorCode failed = co_await write_piece(client_, piece.data, chunked);
-    if (failed) {
-      run.client_left = true;
-      co_return false;
-    }
-    run.exchange.response_bytes += piece.data.size();
-    for (const auto& visit : run.visits) visit->on_response_chunk(run.exchange, as_bytes(piece.data));
-  }
-  const asio::const_buffer last = asio::buffer("0\r\n\r\n", 5);
-  if (chunked && co_await client_.write(last)) {
-    run.client_left = true;
-    co_return false;
-  }
-  run.exchange.outcome = Outcome::kComplete;
-  co_return true;
-}
-
-Refusal Session::upstream_failure(const Run&) const {
-  if (upstream_timed_out_) return kTooSlow;
-  return upstream_ ? kBroken : kUnreachable;
-}
-
-/// An answer of our own. False if the client did not take it.
-asio::awaitable<bool> Session::refuse(Run& run, Refusal refusal, Outcome outcome, bool close) {
-  run.exchange.status = refusal.status;
-  run.exchange.outcome = outcome;
-  run.answered = true;
-  const bool head_only = run.exchange.request.method == "HEAD";
-  const int wait = refusal.status == 503 ? 5 : 0;
-  const std::string answer = error_answer(refusal, run.exchange.request_id, close, head_only, wait);
-  const std::string body = head_only ? std::string() : error_body(refusal);
-  client_deadline(shared_.options.client_ms);
-  const asio::const_buffer whole = asio::buffer(answer);
-  if (co_await client_.write(whole)) co_return false;
-  run.exchange.response_bytes = body.size();
-  for (const auto& visit : run.visits) visit->on_response_chunk(run.exchange, as_bytes(body));
-  co_return true;
-}
-
-/// What the client may still be sending is read and dropped for a moment: closing on it would reset the connection and
-/// take the answer away.
-asio::awaitable<void> Session::linger() {
-  ErrorCode error;
-  client_.socket().shutdown(asio::socket_base::shutdown_send, error);
-  client_deadline(kLingerMs);
-  for (std::size_t dropped = 0; dropped < kLingerBytes && !cut_;) {
-    client_buffer_.consume(client_buffer_.view().size());
-    const asio::mutable_buffer room = client_buffer_.room();
-    const auto [failed, bytes] = co_await client_.socket().async_read_some(room, kAwait);
-    if (failed) break;
-    dropped += bytes;
+  if (phase_ == Phase::kHandshake || (phase_ == Phase::kHead && client_in_.view().empty())) {
+    client_.end_writing();
+    client_.close();
+    gone();
   }
 }
 

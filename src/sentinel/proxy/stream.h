@@ -1,202 +1,198 @@
-// Sockets of the proxy with the few operations that it needs, and bodies read from them piece by piece. Errors are
-// values: no operation here throws. All objects belong to the proxy's loop.
+// A connected socket of the proxy, plain or TLS, that never blocks, and the two ends of what passes through it: Intake
+// for what was read and not yet used, Outbox for what the kernel has not yet taken.
+//
+// Sockets are watched edge-triggered (poller.h), so a stream remembers whether it may be read. Memory: an Intake reads
+// into a room that all connections of the loop share, and an Outbox sends from where the bytes lie; a connection owns
+// bytes only while they wait for more of them, or for a peer that is slow.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <array>
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/awaitable.hpp>
-#include <boost/asio/buffer.hpp>
-#include <boost/asio/generic/stream_protocol.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/read.hpp>
-#include <boost/asio/ssl/context.hpp>
-#include <boost/asio/ssl/stream.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
 #include <cstdint>
-#include <functional>
-#include <optional>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "sentinel/proxy/chunked.h"
-#include "sentinel/proxy/head.h"
+#include "base/fs.h"
+
+typedef struct ssl_st SSL;
+typedef struct ssl_ctx_st SSL_CTX;
 
 namespace tb::sentinel::proxy {
 
-namespace asio = boost::asio;
-using ErrorCode = boost::system::error_code;
-constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
+struct SslFree {
+  void operator()(SSL* ssl) const;
+};
+using SslPointer = std::unique_ptr<SSL, SslFree>;
 
-/// The client's connection, plain or TLS.
-class ClientStream {
+enum class Io {
+  kDone,    ///< some bytes
+  kWait,    ///< nothing now; on_ready() will tell
+  kEnd,     ///< the peer ends its side
+  kFailed,  ///< the connection is broken
+};
+struct IoResult {
+  Io io = Io::kFailed;
+  std::size_t bytes = 0;
+};
+
+class Stream {
  public:
-  ClientStream(asio::ip::tcp::socket socket, asio::ssl::context* tls) : socket_(std::move(socket)) {
-    if (tls != nullptr) tls_.emplace(socket_, *tls);
-  }
+  Stream() = default;
+  explicit Stream(Fd fd) : fd_(std::move(fd)) {}
+  /// TLS as its server from the first byte on. Null `context`: plain. False if there is no memory for it.
+  bool secure(SSL_CTX* context);
 
-  asio::awaitable<ErrorCode> handshake() {
-    if (!tls_) co_return ErrorCode{};
-    auto [error] = co_await tls_->async_handshake(asio::ssl::stream_base::server, kAwait);
-    co_return error;
-  }
-  asio::awaitable<std::tuple<ErrorCode, std::size_t>> read_some(asio::mutable_buffer buffer) {
-    if (tls_) co_return co_await tls_->async_read_some(buffer, kAwait);
-    co_return co_await socket_.async_read_some(buffer, kAwait);
-  }
-  template <typename Buffers>
-  asio::awaitable<ErrorCode> write(Buffers buffers) {
-    if (tls_) {
-      auto [error, bytes] = co_await asio::async_write(*tls_, buffers, kAwait);
-      co_return error;
-    }
-    auto [error, bytes] = co_await asio::async_write(socket_, buffers, kAwait);
-    co_return error;
-  }
-  asio::ip::tcp::socket& socket() { return socket_; }
-  bool is_tls() const { return tls_.has_value(); }
-  void close() {
-    ErrorCode ignored;
-    socket_.close(ignored);
-  }
+  bool is_open() const { return static_cast<bool>(fd_); }
+  bool is_tls() const { return ssl_ != nullptr; }
+  int fd() const { return fd_.get(); }
+  const SSL* ssl() const { return ssl_.get(); }
+  void note(std::uint32_t events);
+  /// Whether the peer has ended its side or the connection is broken, as far as the kernel has told.
+  bool hung_up() const { return hung_up_; }
+  bool may_read() const { return readable_; }
+
+  Io handshake();
+  IoResult read(std::span<char> room);
+  /// TLS gathers the parts into one record where they are small.
+  IoResult write(std::span<const iovec> parts);
+  /// Ends our side: the peer reads an end after what was written.
+  void end_writing();
+  /// `hard`: with a reset, so that what was sent cannot be taken for a whole answer.
+  void close(bool hard = false);
 
  private:
-  asio::ip::tcp::socket socket_;
-  std::optional<asio::ssl::stream<asio::ip::tcp::socket&>> tls_;
+  IoResult write_tls(std::span<const iovec> parts);
+  Io tls_wait(int result);
+
+  Fd fd_;
+  SslPointer ssl_;
+  bool readable_ = false, hung_up_ = false, end_sent_ = false;
 };
 
-/// The runtime's connection: loopback TCP or a unix socket.
-class UpstreamStream {
+/// Room that all connections of a loop read into, one after the other.
+class ReadRoom {
  public:
-  explicit UpstreamStream(asio::generic::stream_protocol::socket socket) : socket_(std::move(socket)) {}
-  asio::awaitable<std::tuple<ErrorCode, std::size_t>> read_some(asio::mutable_buffer buffer) {
-    co_return co_await socket_.async_read_some(buffer, kAwait);
-  }
-  template <typename Buffers>
-  asio::awaitable<ErrorCode> write(Buffers buffers) {
-    auto [error, bytes] = co_await asio::async_write(socket_, buffers, kAwait);
-    co_return error;
-  }
-  asio::generic::stream_protocol::socket& socket() { return socket_; }
-  void close() {
-    ErrorCode ignored;
-    socket_.close(ignored);
-  }
+  static constexpr std::size_t kReadBytes = 64 * 1024;
+  static constexpr std::size_t kBytes = 2 * kReadBytes;
+  ReadRoom() : bytes_(std::make_unique<char[]>(kBytes)) {}
+  char* data() { return bytes_.get(); }
 
  private:
-  asio::generic::stream_protocol::socket socket_;
+  std::unique_ptr<char[]> bytes_;
 };
 
-/// Bytes that were read and not yet used. Grows up to the longest head, shrinks never: one for each connection.
-class ReadBuffer {
+/// What was read and not yet used. Never more than a room.
+class Intake {
  public:
-  static constexpr std::size_t kReadBytes = 16 * 1024;
-
-  std::string_view view() const { return {bytes_.data() + begin_, end_ - begin_}; }
-  void consume(std::size_t bytes) {
-    begin_ += bytes;
-    if (begin_ == end_) begin_ = end_ = 0;
-  }
-  /// Room for the next read, after what is there.
-  asio::mutable_buffer room() {
-    if (begin_ > 0 && bytes_.size() - end_ < kReadBytes) {
-      std::copy(bytes_.begin() + static_cast<std::ptrdiff_t>(begin_),
-                bytes_.begin() + static_cast<std::ptrdiff_t>(end_), bytes_.begin());
-      end_ -= begin_;
-      begin_ = 0;
-    }
-    if (bytes_.size() < end_ + kReadBytes) bytes_.resize(end_ + kReadBytes);
-    return asio::buffer(bytes_.data() + end_, kReadBytes);
-  }
-  void filled(std::size_t bytes) { end_ += bytes; }
+  explicit Intake(ReadRoom& room) : room_(room) {}
+  std::string_view view() const { return view_; }
+  void consume(std::size_t bytes) { view_.remove_prefix(bytes); }
+  void clear();
+  /// Reads once, behind what is there. Views from before are gone. kWait also when there is no room.
+  IoResult fill(Stream& stream);
+  /// The room is for the next connection now: what is left becomes the connection's own.
+  void park();
+  /// Bytes of memory that only this connection has.
+  std::size_t own_bytes() const { return own_.capacity(); }
 
  private:
-  std::vector<char> bytes_;
-  std::size_t begin_ = 0, end_ = 0;
+  ReadRoom& room_;
+  std::string_view view_;  ///< of the room, or of own_
+  bool in_room_ = false;
+  std::string own_;
 };
 
-/// One piece of a body.
-struct Piece {
-  enum Kind { kData, kEnd, kCut, kMalformed } kind = kCut;
-  std::string_view data;  ///< until the next read
-};
-
-/// A body, taken from a stream and its buffer; what follows the body stays in the buffer.
-template <typename Stream>
-class BodyReader {
+/// What leaves by one socket: parts that lie elsewhere, sent together, and the rest of them kept if the peer is slow.
+class Outbox {
  public:
-  BodyReader(Stream& stream, ReadBuffer& buffer, Framing framing, std::uint64_t length)
-      : stream_(stream), buffer_(buffer), framing_(framing), left_(length) {}
+  /// Parts on their way from elsewhere; one list for all connections of a loop, empty between two of them.
+  struct Gather {
+    static constexpr std::size_t kParts = 96;
+    std::array<iovec, kParts> parts;
+    std::array<bool, kParts> is_body;
+    std::size_t count = 0;
+    std::array<char, 24 * 8> text;  ///< sizes of chunks
+    std::size_t text_bytes = 0;
+  };
+  explicit Outbox(Gather& gather) : gather_(gather) {}
 
-  asio::awaitable<Piece> next() {
-    buffer_.consume(given_);
-    given_ = 0;
+  /// `bytes` stay where they are until flush(). `body`: given to on_sent when the kernel has taken them.
+  void add(std::string_view bytes, bool body = false);
+  void add_chunk_size(std::uint64_t bytes);
+  /// True while bytes are left that the peer has not taken.
+  bool is_waiting() const { return sent_ < kept_.size(); }
+  /// Sends what can be sent: kDone if nothing is left, kWait if something is, kFailed.
+  template <typename OnSent>
+  Io flush(Stream& stream, const OnSent& on_sent) {
     while (true) {
-      if (const auto piece = from_buffer()) co_return *piece;
-      const asio::mutable_buffer room = buffer_.room();
-      const auto [error, bytes] = co_await stream_.read_some(room);
-      if (error) {
-        const bool clean_end = framing_ == Framing::kUntilClose && error == asio::error::eof;
-        co_return Piece{clean_end ? Piece::kEnd : Piece::kCut, {}};
+      std::size_t count = 0;
+      if (is_waiting()) keep();
+      const std::span<const iovec> parts = next_parts(count);
+      if (count == 0) return Io::kDone;
+      const IoResult result = stream.write(parts);
+      if (result.io != Io::kDone) {
+        keep();
+        return result.io == Io::kWait ? Io::kWait : Io::kFailed;
       }
-      buffer_.filled(bytes);
+      took_ += result.bytes;
+      pass_on(result.bytes, on_sent);
     }
   }
+  /// Keeps what was added: it is to be sent later.
+  void hold() { keep(); }
+  void clear();
+  /// Bytes that the kernel has taken, of all time.
+  std::uint64_t took() const { return took_; }
+  std::size_t own_bytes() const { return kept_.capacity(); }
 
  private:
-  std::optional<Piece> from_buffer() {
-    switch (framing_) {
-      case Framing::kNone:
-        return Piece{Piece::kEnd, {}};
-      case Framing::kLength: {
-        if (left_ == 0) return Piece{Piece::kEnd, {}};
-        const std::string_view data = buffer_.view().substr(0, left_);
-        if (data.empty()) return std::nullopt;
-        left_ -= data.size();
-        given_ = data.size();
-        return Piece{Piece::kData, data};
+  struct Segment {
+    std::size_t bytes;
+    bool body;
+  };
+  std::span<const iovec> next_parts(std::size_t& count);
+  void keep();
+  /// The first `bytes` of what stands first have gone.
+  template <typename OnSent>
+  void pass_on(std::size_t bytes, const OnSent& on_sent) {
+    if (is_waiting()) {
+      while (bytes > 0) {
+        Segment& segment = segments_[first_segment_];
+        const std::size_t part = std::min(bytes, segment.bytes);
+        if (segment.body) on_sent(std::string_view(kept_).substr(sent_, part));
+        sent_ += part;
+        bytes -= part;
+        segment.bytes -= part;
+        if (segment.bytes == 0) ++first_segment_;
       }
-      case Framing::kUntilClose: {
-        const std::string_view data = buffer_.view();
-        if (data.empty()) return std::nullopt;
-        given_ = data.size();
-        return Piece{Piece::kData, data};
-      }
-      case Framing::kChunked:
-        break;
+      if (!is_waiting()) drop_kept();
+      return;
     }
-    const ChunkedDecoder::Step step = decoder_.next(buffer_.view());
-    if (step.kind == ChunkedDecoder::Kind::kData) {
-      given_ = step.consumed;
-      return Piece{Piece::kData, step.data};
+    std::size_t first = 0;
+    for (; first < gather_.count && bytes > 0; ++first) {
+      iovec& part = gather_.parts[first];
+      const std::size_t gone = std::min(bytes, part.iov_len);
+      if (gather_.is_body[first]) on_sent(std::string_view(static_cast<char*>(part.iov_base), gone));
+      bytes -= gone;
+      part.iov_base = static_cast<char*>(part.iov_base) + gone;
+      part.iov_len -= gone;
+      if (part.iov_len > 0) break;
     }
-    buffer_.consume(step.consumed);
-    if (step.kind == ChunkedDecoder::Kind::kNeedMore) return std::nullopt;
-    return Piece{step.kind == ChunkedDecoder::Kind::kEnd ? Piece::kEnd : Piece::kMalformed, {}};
+    drop_parts(first);
   }
+  void drop_parts(std::size_t count);
+  void drop_kept();
 
-  Stream& stream_;
-  ReadBuffer& buffer_;
-  Framing framing_;
-  std::uint64_t left_;
-  std::size_t given_ = 0;  ///< bytes of the buffer that the caller still looks at
-  ChunkedDecoder decoder_;
+  Gather& gather_;
+  std::string kept_;
+  std::vector<Segment> segments_;  ///< of kept_
+  std::size_t sent_ = 0, first_segment_ = 0;
+  std::uint64_t took_ = 0;
+  iovec one_{};
 };
-
-/// Writes one piece as it came, or as one chunk. An empty piece writes nothing: as a chunk it would be the end.
-template <typename Stream>
-asio::awaitable<ErrorCode> write_piece(Stream& stream, std::string_view data, bool chunked) {
-  if (data.empty()) co_return ErrorCode{};
-  if (!chunked) {
-    const asio::const_buffer whole = asio::buffer(data);
-    co_return co_await stream.write(whole);
-  }
-  std::array<char, 20> size;
-  const int digits = std::snprintf(size.data(), size.size(), "%zx\r\n", data.size());
-  const std::array<asio::const_buffer, 3> parts = {asio::buffer(size.data(), static_cast<std::size_t>(digits)),
-                                                   asio::buffer(data), asio::buffer("\r\n", 2)};
-  co_return co_await stream.write(parts);
-}
 
 }  // namespace tb::sentinel::proxy
