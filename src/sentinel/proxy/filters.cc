@@ -1,5 +1,7 @@
 #include "sentinel/proxy/filters.h"
 
+#include <map>
+
 #include "base/clock.h"
 
 namespace tb::sentinel::proxy {
@@ -50,26 +52,47 @@ class AuditFilter final : public Filter {
   AuditLog& log_;
 };
 
+/// Looked up once: what a request costs here is an atomic addition each.
+class RequestMetrics {
+ public:
+  explicit RequestMetrics(obs::Metrics& metrics)
+      : in_flight(metrics.gauge("trustbridge_sentinel_requests_in_flight", "requests under way")),
+        request_bytes(metrics.counter("trustbridge_sentinel_request_body_bytes_total", "bytes of request bodies")),
+        response_bytes(metrics.counter("trustbridge_sentinel_response_body_bytes_total", "bytes of response bodies")),
+        seconds(metrics.histogram("trustbridge_sentinel_request_seconds", "from head to end", obs::latency_buckets())),
+        metrics_(metrics) {}
+
+  obs::Counter& requests(int status, Outcome outcome) {
+    obs::Counter*& found = by_end_[{status, outcome}];
+    if (found == nullptr) {
+      found = &metrics_.counter("trustbridge_sentinel_requests_total", "requests by status and outcome",
+                                {{"code", std::to_string(status)}, {"outcome", std::string(outcome_name(outcome))}});
+    }
+    return *found;
+  }
+
+  obs::Gauge& in_flight;
+  obs::Counter &request_bytes, &response_bytes;
+  obs::Histogram& seconds;
+
+ private:
+  obs::Metrics& metrics_;
+  std::map<std::pair<int, Outcome>, obs::Counter*> by_end_;
+};
+
 class MetricsVisit final : public Visit {
  public:
-  explicit MetricsVisit(obs::Metrics& metrics) : metrics_(metrics) { in_flight().add(1); }
+  explicit MetricsVisit(RequestMetrics& metrics) : metrics_(metrics) { metrics_.in_flight.add(1); }
   void on_end(Exchange& exchange) override {
-    in_flight().add(-1);
-    metrics_
-        .counter("trustbridge_sentinel_requests_total", "requests by status and outcome",
-                 {{"code", std::to_string(exchange.status)}, {"outcome", std::string(outcome_name(exchange.outcome))}})
-        .add();
-    metrics_.counter("trustbridge_sentinel_request_body_bytes_total", "bytes of request bodies")
-        .add(exchange.request_bytes);
-    metrics_.counter("trustbridge_sentinel_response_body_bytes_total", "bytes of response bodies")
-        .add(exchange.response_bytes);
-    metrics_.histogram("trustbridge_sentinel_request_seconds", "from head to end", obs::latency_buckets())
-        .observe(static_cast<double>(boot_ms_now() - exchange.started_boot_ms) / 1000);
+    metrics_.in_flight.add(-1);
+    metrics_.requests(exchange.status, exchange.outcome).add();
+    metrics_.request_bytes.add(exchange.request_bytes);
+    metrics_.response_bytes.add(exchange.response_bytes);
+    metrics_.seconds.observe(static_cast<double>(boot_ms_now() - exchange.started_boot_ms) / 1000);
   }
 
  private:
-  obs::Gauge& in_flight() { return metrics_.gauge("trustbridge_sentinel_requests_in_flight", "requests under way"); }
-  obs::Metrics& metrics_;
+  RequestMetrics& metrics_;
 };
 
 class MetricsFilter final : public Filter {
@@ -78,7 +101,7 @@ class MetricsFilter final : public Filter {
   std::unique_ptr<Visit> visit(const Exchange&) override { return std::make_unique<MetricsVisit>(metrics_); }
 
  private:
-  obs::Metrics& metrics_;
+  RequestMetrics metrics_;
 };
 
 class KeyVisit final : public Visit {

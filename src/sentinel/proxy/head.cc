@@ -24,10 +24,6 @@ bool is_token(std::string_view text) {
   return good;
 }
 
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-}
-
 std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
   while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
@@ -73,9 +69,52 @@ std::optional<Refusal> read_fields(std::string_view rest, Fields& fields) {
   return std::nullopt;
 }
 
-std::size_t count_fields(const Fields& fields, std::string_view name) {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(fields, [&](const Field& field) { return equal_fold(field.name, name); }));
+/// The fields that decide about a message, found in one pass.
+struct Census {
+  struct One {
+    const Field* first = nullptr;
+    std::size_t count = 0;
+  };
+  One host, expect, x_api_key, content_type, authorization, content_length, content_encoding, transfer_encoding;
+};
+
+Census take_census(const Fields& fields) {
+  Census census;
+  for (const Field& field : fields) {
+    const auto is = [&](Census::One& one, std::string_view name) {
+      if (!equal_fold(field.name, name)) return;
+      if (one.count++ == 0) one.first = &field;
+    };
+    switch (field.name.size()) {  // no two of them are of one length
+      case 4:
+        is(census.host, "host");
+        break;
+      case 6:
+        is(census.expect, "expect");
+        break;
+      case 9:
+        is(census.x_api_key, "x-api-key");
+        break;
+      case 12:
+        is(census.content_type, "content-type");
+        break;
+      case 13:
+        is(census.authorization, "authorization");
+        break;
+      case 14:
+        is(census.content_length, "content-length");
+        break;
+      case 16:
+        is(census.content_encoding, "content-encoding");
+        break;
+      case 17:
+        is(census.transfer_encoding, "transfer-encoding");
+        break;
+      default:
+        break;
+    }
+  }
+  return census;
 }
 
 /// Digits only, and few enough that no arithmetic on them can overflow.
@@ -94,20 +133,20 @@ struct Body {
   std::uint64_t length = 0;
 };
 
-std::expected<Body, Refusal> parse_framing(const Fields& fields, int minor) {
-  const std::size_t lengths = count_fields(fields, "content-length");
-  const std::size_t encodings = count_fields(fields, "transfer-encoding");
+std::expected<Body, Refusal> parse_framing(const Census& census, int minor) {
+  const std::size_t lengths = census.content_length.count;
+  const std::size_t encodings = census.transfer_encoding.count;
   if (lengths > 0 && encodings > 0) return std::unexpected(bad("both a length and a transfer encoding"));
   if (lengths > 1) return std::unexpected(bad("more than one content-length"));
   if (encodings > 1) return std::unexpected(bad("more than one transfer-encoding"));
   if (lengths == 1) {
-    const auto length = parse_length(find_field(fields, "content-length")->value);
+    const auto length = parse_length(census.content_length.first->value);
     if (!length) return std::unexpected(bad("content-length is not a number"));
     return Body{Framing::kLength, *length};
   }
   if (encodings == 1) {
     if (minor == 0) return std::unexpected(bad("a transfer encoding in HTTP/1.0"));
-    if (!equal_fold(find_field(fields, "transfer-encoding")->value, "chunked")) {
+    if (!equal_fold(census.transfer_encoding.first->value, "chunked")) {
       return std::unexpected(bad("a transfer encoding other than chunked"));
     }
     return Body{Framing::kChunked, 0};
@@ -137,25 +176,21 @@ std::optional<int> parse_version(std::string_view text) {
   return std::nullopt;
 }
 
-std::optional<Refusal> check_request_fields(const RequestHead& head) {
-  const std::size_t hosts = count_fields(head.fields, "host");
-  if (hosts > 1 || (hosts == 0 && head.minor == 1)) return bad("exactly one host header is needed");
-  if (hosts == 1 && !is_host(find_field(head.fields, "host")->value)) return bad("the host header is malformed");
-  for (const std::string_view once : {"authorization", "x-api-key", "content-type", "content-encoding", "expect"}) {
-    if (count_fields(head.fields, once) > 1) return bad("a header that may stand once stands twice");
+std::optional<Refusal> check_request_fields(const Census& census, int minor) {
+  const std::size_t hosts = census.host.count;
+  if (hosts > 1 || (hosts == 0 && minor == 1)) return bad("exactly one host header is needed");
+  if (hosts == 1 && !is_host(census.host.first->value)) return bad("the host header is malformed");
+  for (const Census::One* once :
+       {&census.authorization, &census.x_api_key, &census.content_type, &census.content_encoding, &census.expect}) {
+    if (once->count > 1) return bad("a header that may stand once stands twice");
   }
-  if (const Field* expect = find_field(head.fields, "expect"); expect && !equal_fold(expect->value, "100-continue")) {
+  if (census.expect.count == 1 && !equal_fold(census.expect.first->value, "100-continue")) {
     return Refusal{417, "expectation_failed", "only 100-continue can be expected"};
   }
   return std::nullopt;
 }
 
 }  // namespace
-
-bool equal_fold(std::string_view a, std::string_view b) {
-  return a.size() == b.size() &&
-         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
-}
 
 const Field* find_field(const Fields& fields, std::string_view name) {
   const auto it = std::ranges::find_if(fields, [&](const Field& field) { return equal_fold(field.name, name); });
@@ -204,13 +239,14 @@ std::optional<Refusal> read_request_head(std::string_view bytes, RequestHead& he
     return bad("the request target is malformed");
   }
   if (const auto refusal = read_fields(rest, head.fields)) return refusal;
-  if (const auto refusal = check_request_fields(head)) return refusal;
-  const auto body = parse_framing(head.fields, head.minor);
+  const Census census = take_census(head.fields);
+  if (const auto refusal = check_request_fields(census, head.minor)) return refusal;
+  const auto body = parse_framing(census, head.minor);
   if (!body) return body.error();
   head.framing = body->framing;
   head.length = body->length;
   head.keep_alive = wants_keep_alive(head.fields, head.minor);
-  head.expects_continue = head.minor == 1 && find_field(head.fields, "expect") != nullptr;
+  head.expects_continue = head.minor == 1 && census.expect.count > 0;
   return std::nullopt;
 }
 
@@ -227,7 +263,7 @@ std::optional<Refusal> read_response_head(std::string_view bytes, std::string_vi
   head.minor = *minor;
   head.status = static_cast<int>(*status);
   if (const auto fault = read_fields(rest, head.fields)) return broken(fault->message);
-  const auto body = parse_framing(head.fields, head.minor);
+  const auto body = parse_framing(take_census(head.fields), head.minor);
   if (!body) return broken(body.error().message);
   head.keep_alive = wants_keep_alive(head.fields, head.minor);
   head.framing = Framing::kNone;

@@ -7,6 +7,8 @@
 // Host.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -31,8 +33,50 @@ struct Field {
 };
 using Fields = std::vector<Field>;
 
+constexpr char to_lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+}
 /// ASCII case-insensitive equality.
-bool equal_fold(std::string_view a, std::string_view b);
+constexpr bool equal_fold(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (to_lower(a[i]) != to_lower(b[i])) return false;
+  }
+  return true;
+}
+
+/// Header names, looked up by their length first. Lower case.
+template <std::size_t N>
+class NameSet {
+ public:
+  constexpr explicit NameSet(std::array<std::string_view, N> names) : names_(names) {
+    std::ranges::sort(names_, {}, [](std::string_view name) { return name.size(); });
+    for (std::size_t i = N; i-- > 0;) first_[names_[i].size()] = static_cast<std::uint8_t>(i);
+    for (std::size_t size = kLengths; size-- > 0;) {
+      if (first_[size] == kNone) first_[size] = size + 1 == kLengths ? N : first_[size + 1];
+    }
+  }
+  /// Its place among the names by length, or N.
+  constexpr std::size_t find(std::string_view name) const {
+    if (name.size() + 1 >= kLengths) return N;
+    for (std::size_t i = first_[name.size()]; i < first_[name.size() + 1]; ++i) {
+      if (equal_fold(name, names_[i])) return i;
+    }
+    return N;
+  }
+  constexpr bool contains(std::string_view name) const { return find(name) < N; }
+
+ private:
+  static constexpr std::size_t kLengths = 40;
+  static constexpr std::uint8_t kNone = 255;
+  static constexpr auto all_none() {
+    std::array<std::uint8_t, kLengths> out{};
+    out.fill(kNone);
+    return out;
+  }
+  std::array<std::string_view, N> names_;
+  std::array<std::uint8_t, kLengths> first_ = all_none();
+};
 /// First field of that name, or nullptr.
 const Field* find_field(const Fields& fields, std::string_view name);
 /// The comma-separated, non-empty members of every field of that name.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 namespace tb::sentinel::proxy {
 namespace {
@@ -85,28 +86,15 @@ bool is_query(std::string_view query) {
   return std::ranges::all_of(query, [](char c) { return c > 0x20 && c < 0x7f && c != '#' && c != '\\'; });
 }
 
-constexpr std::array<std::string_view, 9> kHopByHop = {
-    "connection", "keep-alive",          "proxy-authenticate", "te", "trailer", "transfer-encoding",
-    "upgrade",    "proxy-authorization", "proxy-connection"};
+constexpr NameSet kHopByHop(std::array<std::string_view, 9>{"connection", "keep-alive", "proxy-authenticate", "te",
+                                                            "trailer", "transfer-encoding", "upgrade",
+                                                            "proxy-authorization", "proxy-connection"});
 
 /// Written by us or not passed on at all. A rule, not an error: clients and their proxies send these in good faith.
-constexpr std::array<std::string_view, 17> kReplaced = {"content-length",
-                                                        "host",
-                                                        "expect",
-                                                        "authorization",
-                                                        "x-api-key",
-                                                        "x-forwarded-for",
-                                                        "forwarded",
-                                                        "x-real-ip",
-                                                        "x-forwarded-host",
-                                                        "x-forwarded-proto",
-                                                        "x-forwarded-port",
-                                                        "x-forwarded-prefix",
-                                                        "x-original-url",
-                                                        "x-rewrite-url",
-                                                        "x-request-id",
-                                                        "cookie",
-                                                        "x-http-method-override"};
+constexpr NameSet kReplaced(std::array<std::string_view, 17>{
+    "content-length", "host", "expect", "authorization", "x-api-key", "x-forwarded-for", "forwarded", "x-real-ip",
+    "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-forwarded-prefix", "x-original-url",
+    "x-rewrite-url", "x-request-id", "cookie", "x-http-method-override"});
 
 bool is_among(std::string_view name, std::span<const std::string_view> names) {
   return std::ranges::any_of(names, [&](std::string_view other) { return equal_fold(name, other); });
@@ -116,8 +104,15 @@ void append_field(std::string& out, const Field& field) {
   out.append(field.name).append(": ").append(field.value).append("\r\n");
 }
 
+void append_number(std::string& out, std::uint64_t number) {
+  std::array<char, 20> text;
+  out.append(text.data(), std::to_chars(text.data(), text.data() + text.size(), number).ptr);
+}
+
 void append_length(std::string& out, std::uint64_t length) {
-  fmt::format_to(std::back_inserter(out), "Content-Length: {}\r\n", length);
+  out.append("Content-Length: ");
+  append_number(out, length);
+  out.append("\r\n");
 }
 
 std::string_view reason_phrase(int status) {
@@ -237,7 +232,7 @@ void append_upstream_head(std::string& out, const RequestHead& head, std::string
   out.append("Host: ").append(host_value).append("\r\n");
   const std::vector<std::string_view> named = list_members(head.fields, "connection");
   for (const Field& field : head.fields) {
-    if (is_among(field.name, kHopByHop) || is_among(field.name, kReplaced)) continue;
+    if (kHopByHop.contains(field.name) || kReplaced.contains(field.name)) continue;
     if (field.name.find('_') != std::string::npos || is_among(field.name, named)) continue;
     append_field(out, field);
   }
@@ -258,10 +253,12 @@ std::string client_head(const ResponseHead& head, std::string_view request_id, i
 
 void append_client_head(std::string& out, const ResponseHead& head, std::string_view request_id, int client_minor,
                         bool close) {
-  fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\n", head.status, reason_phrase(head.status));
+  out.append("HTTP/1.1 ");
+  append_number(out, static_cast<std::uint64_t>(head.status));
+  out.append(" ").append(reason_phrase(head.status)).append("\r\n");
   const std::vector<std::string_view> named = list_members(head.fields, "connection");
   for (const Field& field : head.fields) {
-    if (is_among(field.name, kHopByHop) || equal_fold(field.name, "x-request-id")) continue;
+    if (kHopByHop.contains(field.name) || equal_fold(field.name, "x-request-id")) continue;
     if (equal_fold(field.name, "content-length") && head.framing != Framing::kNone) continue;
     if (is_among(field.name, named)) continue;
     append_field(out, field);

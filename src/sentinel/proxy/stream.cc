@@ -110,7 +110,9 @@ IoResult Stream::write(std::span<const iovec> parts) {
   message.msg_iov = const_cast<iovec*>(parts.data());
   message.msg_iovlen = parts.size();
   while (true) {
-    const ssize_t sent = sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
+    const ssize_t sent = parts.size() == 1
+                             ? send(fd_.get(), parts.front().iov_base, parts.front().iov_len, MSG_NOSIGNAL)
+                             : sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
     if (sent >= 0) return {Io::kDone, static_cast<std::size_t>(sent)};
     if (errno == EINTR) continue;
     if (errno == EAGAIN || errno == EWOULDBLOCK) return {Io::kWait, 0};
@@ -204,6 +206,20 @@ std::span<const iovec> Outbox::next_parts(std::size_t& count) {
   }
   count = gather_.count;
   return {gather_.parts.data(), gather_.count};
+}
+
+std::span<const iovec> Outbox::gathered(std::span<const iovec> parts) {
+  if (parts.size() < 2) return parts;
+  std::size_t total = 0;
+  for (const iovec& part : parts) total += part.iov_len;
+  if (total > gather_.small.size()) return parts;
+  std::size_t at = 0;
+  for (const iovec& part : parts) {
+    std::memcpy(gather_.small.data() + at, part.iov_base, part.iov_len);
+    at += part.iov_len;
+  }
+  one_ = {gather_.small.data(), total};
+  return {&one_, 1};
 }
 
 /// What still lies elsewhere becomes this connection's own.

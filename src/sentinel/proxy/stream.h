@@ -76,7 +76,7 @@ class Stream {
 /// Room that all connections of a loop read into, one after the other.
 class ReadRoom {
  public:
-  static constexpr std::size_t kReadBytes = 64 * 1024;
+  static constexpr std::size_t kReadBytes = 128 * 1024;
   static constexpr std::size_t kBytes = 2 * kReadBytes;
   ReadRoom() : bytes_(std::make_unique<char[]>(kBytes)) {}
   char* data() { return bytes_.get(); }
@@ -117,6 +117,7 @@ class Outbox {
     std::size_t count = 0;
     std::array<char, 24 * 8> text;  ///< sizes of chunks
     std::size_t text_bytes = 0;
+    std::array<char, 4096> small;  ///< parts that are so few bytes that copying them costs less than telling of each
   };
   explicit Outbox(Gather& gather) : gather_(gather) {}
 
@@ -133,7 +134,7 @@ class Outbox {
       if (is_waiting()) keep();
       const std::span<const iovec> parts = next_parts(count);
       if (count == 0) return Io::kDone;
-      const IoResult result = stream.write(parts);
+      const IoResult result = stream.write(gathered(parts));
       if (result.io != Io::kDone) {
         keep();
         return result.io == Io::kWait ? Io::kWait : Io::kFailed;
@@ -155,6 +156,7 @@ class Outbox {
     bool body;
   };
   std::span<const iovec> next_parts(std::size_t& count);
+  std::span<const iovec> gathered(std::span<const iovec> parts);
   void keep();
   /// The first `bytes` of what stands first have gone.
   template <typename OnSent>
