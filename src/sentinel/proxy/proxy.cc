@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include <atomic>
@@ -93,6 +94,11 @@ struct Proxy::Impl final : Watched {
   }
 
   void run() {
+    // OpenSSL writes to sockets without a word about signals. Blocked here it is no signal, only an error.
+    sigset_t pipe;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
     while (!ended) {
       try {
         engine.round();
