@@ -269,6 +269,8 @@ void read_gate(Reader& reader, const Settings& settings, Config& config) {
   }
   config.max_body_bytes = reader.number("TB_MAX_BODY_BYTES", 0, std::uint64_t{1} << 50);
   config.drain_ms = static_cast<std::int64_t>(reader.number("TB_DRAIN_SECONDS", 0, 86400)) * 1000;
+  const bool accepts = !config.dev || settings.is_given("TB_DRAIN_ACCEPT_MS");
+  config.drain_accept_ms = accepts ? static_cast<std::int64_t>(reader.number("TB_DRAIN_ACCEPT_MS", 0, 600'000)) : 0;
   config.audit_hash_responses = reader.truth("TB_AUDIT_HASH_RESPONSES");
   config.audit_keyed = reader.truth("TB_AUDIT_KEYED");
   config.exit_on_denial = reader.truth("TB_EXIT_ON_DENIAL");

@@ -71,6 +71,7 @@ struct Config {
   std::vector<std::string> allowed_paths;  ///< empty: the whole allow-list
   std::uint64_t max_body_bytes = 0;
   std::int64_t drain_ms = 0;
+  std::int64_t drain_accept_ms = 0;  ///< of drain_ms
 
   std::string state_dir, audit_dir;
   bool audit_hash_responses = true, audit_keyed = true;

@@ -74,6 +74,14 @@ TEST(Config, AllFaultsComeTogether) {
   }
 }
 
+TEST(Config, TheMomentBeforeDrainingIsOffForTryingOut) {
+  EXPECT_EQ(load(with("TB_DRAIN_SECONDS", "8")).config.drain_accept_ms, 2000);
+  EXPECT_EQ(load(with("TB_DRAIN_ACCEPT_MS", "0")).config.drain_accept_ms, 0);
+  EXPECT_TRUE(load(with("TB_DRAIN_ACCEPT_MS", "600001")).names("TB_DRAIN_ACCEPT_MS"));
+  EXPECT_EQ(load(with("TB_DRAIN_SECONDS", "8"), {"--dev", "/tmp/d"}).config.drain_accept_ms, 0);
+  EXPECT_EQ(load(with("TB_DRAIN_ACCEPT_MS", "5"), {"--dev", "/tmp/d"}).config.drain_accept_ms, 5);
+}
+
 TEST(Config, FlagBeatsEnvironmentBeatsFileBeatsDefault) {
   const std::string file = testing::TempDir() + "/sentinel-config-" + std::to_string(getpid()) + ".toml";
   ASSERT_TRUE(write_file_atomically(file,

@@ -336,7 +336,9 @@ void Lifecycle::finish() {
     const std::scoped_lock lock(mutex_);
     if (lease_) drain_ms = std::clamp<std::int64_t>(lease_->left_ms(), 0, drain_ms);
   }
-  parts_.proxy.stop(drain_ms);
+  const bool serves = parts_.gate.door() == proxy::Gate::Door::kOpen;
+  const std::int64_t accept_ms = serves ? std::min(parts_.config.drain_accept_ms, drain_ms / 2) : 0;
+  parts_.proxy.stop(drain_ms - accept_ms, accept_ms);
   tear_down(proxy::Gate::Door::kNotReady);
   parts_.log.info("stopped");
 }

@@ -74,6 +74,9 @@ constexpr std::array kSettings = {
             "comma-separated patterns of the allow-list; default: all of it; can only narrow"},
     Setting{"TB_MAX_BODY_BYTES", kNumber, "1073741824", "longest request body"},
     Setting{"TB_DRAIN_SECONDS", kNumber, "30", "how long requests may finish after SIGTERM"},
+    Setting{
+        "TB_DRAIN_ACCEPT_MS", kNumber, "2000",
+        "how much of that new requests are taken for, while others learn to go elsewhere, at most half; with --dev: 0"},
     Setting{"TB_STATE_DIR", kText, "/var/lib/trustbridge-sentinel",
             "keys, audit log and what survives a restart; 0700"},
     Setting{"TB_AUDIT_DIR", kText, "", "audit log; default `$TB_STATE_DIR/audit`"},
