@@ -7,6 +7,7 @@
 #   scripts/bench.sh --mount      a mounted model against a file system of zeros, decryption alone and gocryptfs
 #   scripts/bench.sh --hydrate    download to last plaintext byte, against the same in series and its parts; as root
 #   scripts/bench.sh --control-plane   authorize and renew on the real program beside the same without HTTP; a fleet's minute
+#   scripts/bench.sh --proxy      the gate beside nginx: requests, events, memory, bodies of a GiB; two idle cores
 #   … --mib 512 --rounds 3        a smaller file, fewer rounds (2048 MiB, 5 rounds)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +16,7 @@ part=command
 pass=()
 for argument in "$@"; do
   case "$argument" in
-    --library | --deliver | --mount | --hydrate | --control-plane) part="${argument#--}" ;;
+    --library | --deliver | --mount | --hydrate | --control-plane | --proxy) part="${argument#--}" ;;
     *) pass+=("$argument") ;;
   esac
 done
@@ -26,6 +27,7 @@ case "$part" in
   deliver) tools=() targets=(deliver_bench) ;;
   hydrate) tools=(nginx) targets=(hydrate_bench hydrate_memory trustbridge) ;;
   control-plane) tools=() targets=(control_plane_load trustbridge-control-plane) ;;
+  proxy) tools=(nginx python3 pgrep taskset) targets=(proxy_load proxy_gate) ;;
   mount) tools=(gocryptfs openssl python3) targets=(mount_bench trustbridge) ;;
 esac
 for tool in "${tools[@]}"; do
@@ -49,6 +51,12 @@ case "$part" in
   control-plane)
     echo "file system: $(stat -f -c %T "$directory")"
     "$build/bin/control_plane_load" "$build/bin/trustbridge-control-plane" "$directory" "${pass[@]}"
+    echo "load at the end: $(cut -d' ' -f1 /proc/loadavg)"
+    exit
+    ;;
+  proxy)
+    nginx -v
+    bench/proxy_bench.py --load "$build/bin/proxy_load" --gate "$build/bin/proxy_gate" --directory "$directory" "${pass[@]}"
     echo "load at the end: $(cut -d' ' -f1 /proc/loadavg)"
     exit
     ;;

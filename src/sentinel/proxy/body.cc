@@ -34,19 +34,24 @@ void EventGate::pass(std::vector<std::string_view>& pieces, bool last, std::stri
     between_ = true;
     return;
   }
-  joined.assign(held_);
-  for (const std::string_view piece : pieces) joined.append(piece);
+  // What was held has no border in it; the first new bytes may end one that began there.
+  const std::size_t looked_at = held_.size() < 3 ? 0 : held_.size() - 3;
+  for (const std::string_view piece : pieces) held_.append(piece);
   pieces.clear();
-  std::size_t whole = whole_events(joined);
-  if (whole > 0) between_ = true;
-  if (last || joined.size() - whole > kMostHeldBytes) {
-    if (whole < joined.size()) between_ = false;
-    whole = joined.size();
+  std::size_t whole = whole_events(std::string_view(held_).substr(looked_at));
+  if (whole > 0) {
+    whole += looked_at;
+    between_ = true;
   }
-  held_.assign(joined, whole);
+  if (last || held_.size() - whole > kMostHeldBytes) {
+    if (whole < held_.size()) between_ = false;
+    whole = held_.size();
+  }
+  if (whole == 0) return;
+  joined.assign(held_, 0, whole);
+  held_.erase(0, whole);
   if (held_.empty()) held_.shrink_to_fit();
-  joined.resize(whole);
-  if (!joined.empty()) pieces.push_back(joined);
+  pieces.push_back(joined);
 }
 
 }  // namespace tb::sentinel::proxy
