@@ -175,7 +175,7 @@ Authorization Authorizer::authorize_once(std::stop_token stop, std::optional<std
   check_grant(authorized, asked, jti);
   if (authorized.key) {
     FileKey key = std::move(*authorized.key);
-    return {lease_of(authorized, sent_boot_ms, sent_unix_ms), std::move(key)};
+    return {remembered(lease_of(authorized, sent_boot_ms, sent_unix_ms)), std::move(key)};
   }
   if (!recipient)
     throw Error("authorize_answer_malformed", "the control plane sent a wrapped_key that was not asked for");
@@ -185,7 +185,24 @@ Authorization Authorizer::authorize_once(std::stop_token stop, std::optional<std
                                {{"contract_id", Json(question_.contract_id)},
                                 {"asset_id", Json(question_.asset_id)},
                                 {"lease_id", Json(*authorized.lease_id)}});
-  return {lease_of(authorized, sent_boot_ms, sent_unix_ms), std::move(key)};
+  return {remembered(lease_of(authorized, sent_boot_ms, sent_unix_ms)), std::move(key)};
+}
+
+Lease Authorizer::remembered(Lease lease) {
+  const std::scoped_lock lock(lease_mutex_);
+  last_lease_id_ = lease.lease_id;
+  return lease;
+}
+
+std::string Authorizer::last_lease_id() const {
+  const std::scoped_lock lock(lease_mutex_);
+  return last_lease_id_;
+}
+
+http::ClientResponse Authorizer::post_as_holder(const std::string& target, std::string body,
+                                                const std::string& content_type, std::stop_token stop) const {
+  constexpr std::int64_t kReportMs = 30'000;
+  return link_.post_text(target, std::move(body), content_type, kReportMs, std::move(stop)).response;
 }
 
 Authorization Authorizer::authorize(std::stop_token stop) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -89,6 +90,15 @@ class Authorizer {
   bool wait_for_hint(const std::string& lease_id, std::int64_t policy_version, std::stop_token stop) const;
   /// When the last denial said to ask again, in milliseconds from then; nothing if it did not say.
   std::optional<std::int64_t> ask_again_ms() const;
+  /// The lease that is held or was held last: what a report of its holder names. Empty before the first. Any thread.
+  std::string last_lease_id() const;
+  const std::string& contract_id() const { return question_.contract_id; }
+  /// The control plane's identity key, if one is known beforehand.
+  std::optional<Ed25519PublicKey> pinned_key() const { return link_.pinned_key(); }
+  /// One attempt to report as the holder of the last lease (usage, checkpoints): any status is an answer, for the
+  /// caller to read. Takes at most 30 s. Throws what sending throws. Any thread.
+  http::ClientResponse post_as_holder(const std::string& target, std::string body, const std::string& content_type,
+                                      std::stop_token stop) const;
   /// Best effort, quick; false if the control plane did not take it.
   bool release(const std::string& lease_id) noexcept;
 
@@ -99,12 +109,15 @@ class Authorizer {
   Error denial_error(const api::Denial& denial);
   api::AuthorizeRequest request() const;
   void add_evidence(api::AuthorizeRequest& asked, bool enrol, const std::stop_token& stop) const;
+  Lease remembered(Lease lease);
 
   LicenceQuestion question_;
   ControlPlaneLink link_;
   async::BackoffPolicy backoff_;
   EvidenceMaker* evidence_ = nullptr;
   std::atomic<std::int64_t> ask_again_ms_{0};  ///< 0: not said
+  mutable std::mutex lease_mutex_;
+  std::string last_lease_id_;
 };
 
 }  // namespace tb::sentinel

@@ -87,10 +87,17 @@ ControlPlaneLink::Answer ControlPlaneLink::send(http::ClientRequest request, con
 
 ControlPlaneLink::Answer ControlPlaneLink::post(const std::string& target, const Json& body,
                                                 std::stop_token stop) const {
+  return post_text(target, body.dump(), "application/json", 0, std::move(stop));
+}
+
+ControlPlaneLink::Answer ControlPlaneLink::post_text(const std::string& target, std::string body,
+                                                     const std::string& content_type, std::int64_t total_ms,
+                                                     std::stop_token stop) const {
   http::ClientRequest request;
   request.method = "POST";
-  request.headers.set("Content-Type", "application/json");
-  request.body = body.dump();
+  request.headers.set("Content-Type", content_type);
+  request.body = std::move(body);
+  request.total_timeout_ms = total_ms;
   request.stop = std::move(stop);
   return send(std::move(request), target);
 }

@@ -35,6 +35,9 @@ class ControlPlaneLink {
   /// `target` begins with a slash; its query is not part of the proof. Any status is an answer; one that says that the
   /// proof's time was wrong is asked once more, with the time that it carries. Throws what Send and the token file do.
   Answer post(const std::string& target, const Json& body, std::stop_token stop) const;
+  /// The same for a body that is its own text, within `total_ms`.
+  Answer post_text(const std::string& target, std::string body, const std::string& content_type, std::int64_t total_ms,
+                   std::stop_token stop) const;
   Answer get(const std::string& target, std::stop_token stop) const;
 
   /// The control plane's identity key: the configured one, or the one in the token file; nothing if neither.

@@ -282,6 +282,43 @@ TEST_F(Renewal, AUrlOfAnotherStoreIsRefused) {
   EXPECT_EQ(reason_of([&] { make(peer_.identity.public_key()).authorize({}); }), "grant_refused");
 }
 
+TEST_F(Renewal, WhatTheHolderReportsGoesWithItsTokenAndProof) {
+  std::vector<http::ClientRequest> reports;
+  int status = 200;
+  Authorizer authorizer(
+      {.endpoint = "https://cp.example",
+       .contract_id = "c1",
+       .asset_id = "a1",
+       .hw_id = "hw",
+       .client_version = "1",
+       .activation_token_file = token_file_},
+      key_,
+      [&](const http::ClientRequest& request) -> http::ClientResponse {
+        if (request.url.reveal() == kUrl) return peer_(request);
+        EXPECT_EQ(request.bearer->reveal(), "tba_x");
+        EXPECT_FALSE(request.headers.get("DPoP").empty());
+        EXPECT_GT(request.total_timeout_ms, 0) << "a slow control plane must not hold a reporter";
+        EXPECT_EQ(std::get<std::string>(request.body), "text");
+        EXPECT_EQ(request.headers.get("Content-Type"), "text/plain");
+        EXPECT_EQ(request.url.reveal(), "https://cp.example/api/v1/usage?x=1");
+        return {.status = status, .headers = {}, .body = "said"};
+      },
+      kQuick);
+  EXPECT_EQ(authorizer.last_lease_id(), "");
+  Authorization granted = authorizer.authorize({});
+  EXPECT_EQ(authorizer.last_lease_id(), granted.lease.lease_id);
+  for (const int said : {200, 409, 500}) {
+    status = said;
+    const auto answer = authorizer.post_as_holder("/api/v1/usage?x=1", "text", "text/plain", {});
+    EXPECT_EQ(answer.status, said) << "any status is for the caller to read";
+    EXPECT_EQ(answer.body, "said");
+  }
+  Holding held = holding(granted.lease);
+  held.unanswered = 2;
+  const Lease anew = authorizer.renew(held, {});
+  EXPECT_EQ(authorizer.last_lease_id(), anew.lease_id) << "a lease that was begun anew";
+}
+
 TEST_F(Renewal, AHintMovesTheNextRenewalToNow) {
   // All of it is behind the mutex of the peer: the keeper asks from two threads.
   std::mutex mutex;
