@@ -6,6 +6,7 @@
 #include <openssl/rand.h>
 
 #include <cstdlib>
+#include <vector>
 
 #include "base/crypto.h"
 
@@ -15,6 +16,45 @@ namespace {
 void require(bool ok) {
   if (!ok) std::abort();
 }
+
+/// Looked up once: asking for it by name at every start of a digest costs more than a short digest itself.
+const EVP_MD* sha256_algorithm() {
+  static const EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  require(algorithm != nullptr);
+  return algorithm;
+}
+
+/// Contexts that this thread's digests have left, emptied: a proxy makes and ends two for each request.
+class SpareContexts {
+ public:
+  ~SpareContexts() {
+    for (EVP_MD_CTX* ctx : spare_) EVP_MD_CTX_free(ctx);
+    gone_ = true;
+  }
+  static EVP_MD_CTX* take() {
+    if (gone_ || mine_.spare_.empty()) {
+      EVP_MD_CTX* ctx = EVP_MD_CTX_new();
+      require(ctx != nullptr);
+      return ctx;
+    }
+    EVP_MD_CTX* ctx = mine_.spare_.back();
+    mine_.spare_.pop_back();
+    return ctx;
+  }
+  static void give(EVP_MD_CTX* ctx) {
+    if (gone_ || mine_.spare_.size() >= kMostSpare) return EVP_MD_CTX_free(ctx);
+    EVP_MD_CTX_reset(ctx);  // wipes what it held, which may come from a key
+    mine_.spare_.push_back(ctx);
+  }
+
+ private:
+  static constexpr std::size_t kMostSpare = 64;
+  std::vector<EVP_MD_CTX*> spare_;
+  static thread_local bool gone_;  ///< what outlives mine_ at the thread's end must not use it
+  static thread_local SpareContexts mine_;
+};
+thread_local bool SpareContexts::gone_ = false;
+thread_local SpareContexts SpareContexts::mine_;
 
 }  // namespace
 
@@ -36,34 +76,38 @@ std::string random_token(std::size_t bytes) {
   return text;
 }
 
-struct Sha256::Impl {
-  EVP_MD_CTX* ctx = EVP_MD_CTX_new();
-  Impl() { require(ctx != nullptr && EVP_DigestInit_ex2(ctx, EVP_sha256(), nullptr) == 1); }
-  ~Impl() { EVP_MD_CTX_free(ctx); }
-  Impl(const Impl&) = delete;
-  Impl& operator=(const Impl&) = delete;
-};
+Sha256::Sha256() : ctx_(SpareContexts::take()) {
+  require(EVP_DigestInit_ex2(ctx_, sha256_algorithm(), nullptr) == 1);
+}
 
-Sha256::Sha256() : impl_(std::make_unique<Impl>()) {}
-Sha256::~Sha256() = default;
-Sha256::Sha256(Sha256&&) noexcept = default;
-Sha256& Sha256::operator=(Sha256&&) noexcept = default;
+Sha256::~Sha256() {
+  if (ctx_ != nullptr) SpareContexts::give(ctx_);
+}
+
+Sha256::Sha256(const Sha256& other) : ctx_(SpareContexts::take()) {
+  require(EVP_MD_CTX_copy_ex(ctx_, other.ctx_) == 1);
+}
+
+Sha256& Sha256::operator=(const Sha256& other) {
+  if (this != &other) require(EVP_MD_CTX_copy_ex(ctx_, other.ctx_) == 1);
+  return *this;
+}
 
 void Sha256::update(ByteView bytes) {
-  require(EVP_DigestUpdate(impl_->ctx, bytes.data(), bytes.size()) == 1);
+  require(EVP_DigestUpdate(ctx_, bytes.data(), bytes.size()) == 1);
 }
 
 Digest Sha256::finish() {
   Digest out;
-  require(EVP_DigestFinal_ex(impl_->ctx, out.data(), nullptr) == 1);
-  require(EVP_DigestInit_ex2(impl_->ctx, EVP_sha256(), nullptr) == 1);
+  require(EVP_DigestFinal_ex(ctx_, out.data(), nullptr) == 1);
+  require(EVP_DigestInit_ex2(ctx_, nullptr, nullptr) == 1);
   return out;
 }
 
 Digest sha256(ByteView bytes) {
-  Digest out;
-  require(EVP_Digest(bytes.data(), bytes.size(), out.data(), nullptr, EVP_sha256(), nullptr) == 1);
-  return out;
+  Sha256 hash;
+  hash.update(bytes);
+  return hash.finish();
 }
 
 std::string sha256_hex(std::string_view text) {

@@ -152,5 +152,23 @@ TEST(Random, TokensDiffer) {
   EXPECT_EQ(random_token(32).size(), 43U);
 }
 
+TEST(Crypto, ACopyOfADigestGoesOnByItself) {
+  Sha256 first;
+  first.update(as_bytes("abc"));
+  Sha256 second = first;
+  second.update(as_bytes("def"));
+  EXPECT_EQ(first.finish(), sha256("abc"));
+  EXPECT_EQ(second.finish(), sha256("abcdef"));
+  EXPECT_EQ(second.finish(), sha256("")) << "it starts anew";
+  first.update(as_bytes("x"));
+  second = first;
+  Sha256 moved = std::move(first);
+  EXPECT_EQ(moved.finish(), second.finish());
+  first = Sha256();
+  EXPECT_EQ(first.finish(), sha256(""));
+  // A digest may end on another thread than it began on.
+  std::thread([hash = std::move(moved)]() mutable { EXPECT_EQ(hash.finish(), sha256("")); }).join();
+}
+
 }  // namespace
 }  // namespace tb

@@ -1,22 +1,34 @@
-// HMAC-SHA256 (RFC 2104) of a message that comes piece by piece: bodies that are hashed while they pass.
+// HMAC-SHA256 (RFC 2104) of a message that comes piece by piece: bodies that are hashed while they pass. Many
+// messages under one key share the work that depends on the key alone.
 #pragma once
 
 #include "base/crypto.h"
-#include "base/secret.h"
 
 namespace tb {
 
+/// Both pads of a key, hashed. Copying is cheap; threads may share a const one.
+class HmacKey {
+ public:
+  /// Any key length; the key itself is not kept.
+  explicit HmacKey(ByteView key);
+  /// The MAC of one message.
+  Digest mac(ByteView message) const;
+
+ private:
+  friend class HmacSha256;
+  Sha256 inner_, outer_;
+};
+
 class HmacSha256 {
  public:
-  /// Any key length; the key is not kept.
-  explicit HmacSha256(ByteView key);
+  explicit HmacSha256(const HmacKey& key) : inner_(key.inner_), outer_(key.outer_) {}
+  explicit HmacSha256(ByteView key) : HmacSha256(HmacKey(key)) {}
   void update(ByteView bytes) { inner_.update(bytes); }
   /// The MAC of everything so far. The object must not be used again.
   Digest finish();
 
  private:
-  Sha256 inner_;
-  Secret<64> outer_pad_;
+  Sha256 inner_, outer_;
 };
 
 }  // namespace tb

@@ -21,5 +21,18 @@ TEST(Hmac, EqualsTheOneShotFormForEveryKeyLength) {
   }
 }
 
+TEST(Hmac, OneKeyServesManyMessagesAndCopies) {
+  const HmacKey key(as_bytes("Jefe"));
+  const HmacKey copy = key;
+  HmacSha256 interrupted(key);
+  interrupted.update(as_bytes("what do ya want "));
+  for (const HmacKey& each : {key, copy}) {
+    EXPECT_EQ(to_hex(each.mac(as_bytes("what do ya want for nothing?"))),
+              "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+  }
+  interrupted.update(as_bytes("for nothing?"));
+  EXPECT_EQ(interrupted.finish(), key.mac(as_bytes("what do ya want for nothing?")));
+}
+
 }  // namespace
 }  // namespace tb

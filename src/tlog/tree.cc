@@ -30,12 +30,10 @@ Digest range_root(std::uint64_t begin, std::uint64_t end, const NodeReader& read
 }  // namespace
 
 Digest node_hash(const Digest& left, const Digest& right) {
-  constexpr std::uint8_t kNode = 1;
-  Sha256 hash;
-  hash.update({&kNode, 1});
-  hash.update(left);
-  hash.update(right);
-  return hash.finish();
+  std::array<std::uint8_t, 1 + 2 * std::tuple_size_v<Digest>> bytes;
+  bytes[0] = 1;
+  std::ranges::copy(right, std::ranges::copy(left, bytes.begin() + 1).out);
+  return sha256(bytes);
 }
 
 Digest empty_root() {
