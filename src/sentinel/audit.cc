@@ -1,158 +1,211 @@
 #include "sentinel/audit.h"
 
-#include <fcntl.h>
-#include <fmt/format.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
+#include <chrono>
 
-#include "base/json.h"
+#include "base/clock.h"
 #include "base/result.h"
-#include "deliver/wipe.h"
+#include "sentinel/audit_keys.h"
 
 namespace tb::sentinel {
 namespace {
 
-constexpr std::size_t kMaxLineBytes = 16 * 1024;
-constexpr std::size_t kMaxPathBytes = 1024;
-
-/// What a client sent may hold anything; a record is printable.
-std::string printable(std::string_view text) {
-  std::string out(text.substr(0, kMaxPathBytes));
-  std::ranges::replace_if(out, [](char c) { return c < 0x20 || c >= 0x7f; }, '?');
-  return out;
-}
-
-Secret<32> read_or_make_key(const std::string& path) {
-  auto stored = read_secret_file(path);
-  if (stored) {
-    const Bytes raw = value_or_throw(from_hex(std::string_view(stored->reveal()).substr(0, 64)));
-    if (raw.size() != 32) throw Error("config_invalid", fmt::format("{} is no audit key", path));
-    return Secret<32>(std::span<const std::uint8_t, 32>(raw.data(), 32));
-  }
-  if (stored.error().reason != "file_not_found") throw stored.error();
-  FileKey key = random_key();
-  const SecretString text(to_hex(key.reveal()) + "\n");
-  value_or_throw(write_file_atomically(path, text.reveal(), 0600, false));
-  return key;
-}
+constexpr std::int64_t kRetryMs = 200;
 
 }  // namespace
 
-BodyHash::BodyHash(const Digest* request_key) {
-  if (request_key != nullptr) {
-    keyed_.emplace(*request_key);
-  } else {
-    plain_.emplace();
-  }
+AuditLog::AuditLog(AuditOptions options, obs::Log log)
+    : options_(std::move(options)), log_(std::move(log)), files_(options_.place, log_) {
+  if (options_.place.frame.keyed) key_ = load_or_make_body_key(options_.place.state_dir);
+  checkpoint_boot_ms_ = boot_ms_now();
+  writer_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
 }
 
-void BodyHash::update(ByteView bytes) {
-  bytes_ += bytes.size();
-  if (keyed_) keyed_->update(bytes);
-  if (plain_) plain_->update(bytes);
+AuditLog::~AuditLog() {
+  writer_.request_stop();
+  wake_.notify_all();
+  writer_.join();
 }
 
-std::string BodyHash::finish() {
-  return to_hex(keyed_ ? keyed_->finish() : plain_->finish());
+bool AuditLog::reserve() {
+  if (!writable_) return false;
+  if (pending_.fetch_add(1, std::memory_order_relaxed) < options_.most_pending) return true;
+  pending_.fetch_sub(1, std::memory_order_relaxed);
+  return false;
 }
 
-std::string_view outcome_name(Outcome outcome) {
-  switch (outcome) {
-    case Outcome::kComplete:
-      return "complete";
-    case Outcome::kAborted:
-      return "aborted";
-    case Outcome::kRefused:
-      return "refused";
-    case Outcome::kUpstreamError:
-      return "upstream_error";
-  }
-  return "";
+void AuditLog::give_back() {
+  pending_.fetch_sub(1, std::memory_order_relaxed);
 }
 
-AuditLog::AuditLog(AuditOptions options) : options_(std::move(options)) {
-  value_or_throw(deliver::open_owned_dir(options_.directory, 0700));
-  if (options_.keyed) key_ = read_or_make_key(options_.state_dir + "/audit-key");
-  const std::string path = options_.directory + "/audit.jsonl";
-  file_ = value_or_throw(open_file(path, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW, 0600));
-  if (flock(file_.get(), LOCK_EX | LOCK_NB) != 0) {
-    throw Error("output_exists", fmt::format("another process writes {}", path))
-        .with_hint("give each sentinel its own TB_AUDIT_DIR");
-  }
-  take_up();
+void AuditLog::count_unrecorded() {
+  unrecorded_.fetch_add(1, std::memory_order_relaxed);
+  if (writable_) wake_.notify_all();
 }
 
-void AuditLog::take_up() {
-  file_bytes_ = value_or_throw(file_size(file_.get(), "audit log"));
-  const std::uint64_t tail_bytes = std::min<std::uint64_t>(file_bytes_, 2 * kMaxLineBytes);
-  Bytes raw(tail_bytes);
-  value_or_throw(pread_full(file_.get(), raw, file_bytes_ - tail_bytes, "audit log"));
-  std::string_view tail = as_text(raw);
-  const std::size_t end = tail.rfind('\n');
-  const std::size_t whole = end == std::string_view::npos ? 0 : end + 1;
-  if (whole == 0 && file_bytes_ > tail_bytes) throw Error("chain_broken", "the audit log does not end in a record");
-  if (whole < tail.size()) {
-    file_bytes_ -= tail.size() - whole;
-    if (ftruncate(file_.get(), static_cast<off_t>(file_bytes_)) != 0) throw error_from_errno(errno, "audit log");
-    tail = tail.substr(0, whole);
+void AuditLog::append(AuditEntry entry) {
+  entry.time = options_.place.clock();
+  bool first = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    first = queue_.empty();
+    queue_.push_back(std::move(entry));
+    ++appended_;
   }
-  if (tail.empty()) return;
-  tail.remove_suffix(1);
-  const std::size_t before = tail.rfind('\n');
-  const std::string_view line = before == std::string_view::npos ? tail : tail.substr(before + 1);
-  const auto json = Json::parse(line);
-  const Json* seq = json ? json->find("seq") : nullptr;
-  if (seq == nullptr || !seq->is_integer() || seq->as_integer() < 0) {
-    throw Error("chain_broken", "the last line of the audit log is no record");
-  }
-  head_.records = static_cast<std::uint64_t>(seq->as_integer()) + 1;
-  head_.prev = tlog::leaf_hash(line);
-}
-
-bool AuditLog::append(const AuditEntry& entry) {
-  Json record = Json::object();
-  record.set("ts", to_rfc3339(options_.clock(), true));
-  record.set("contract_id", options_.contract_id);
-  record.set("asset_id", options_.asset_id);
-  record.set("method", printable(entry.method));
-  record.set("path", printable(entry.path));
-  record.set("req_sha256", entry.req_sha256);
-  record.set("status", entry.status);
-  record.set("latency_ms", entry.latency_ms);
-  record.set("request_id", entry.request_id);
-  record.set("subject", entry.subject);
-  if (options_.hash_responses) record.set("resp_sha256", entry.resp_sha256);
-  record.set("hash_alg", options_.keyed ? "HMAC-SHA256" : "SHA-256");
-  record.set("req_bytes", entry.req_bytes);
-  record.set("resp_bytes", entry.resp_bytes);
-  record.set("outcome", outcome_name(entry.outcome));
-
-  const std::scoped_lock lock(mutex_);
-  tlog::ChainHead next = head_;
-  const std::string line = tlog::append_record(next, std::move(record)) + "\n";
-  if (!write_full(file_.get(), as_bytes(line), "audit log")) {
-    writable_ = false;
-    (void)!ftruncate(file_.get(),
-                     static_cast<off_t>(file_bytes_));  // no half line may stay, so that the next one can follow
-    return false;
-  }
-  file_bytes_ += line.size();
-  head_ = next;
-  writable_ = true;
-  return true;
+  if (first) wake_.notify_all();
 }
 
 BodyHash AuditLog::body_hash(std::string_view request_id) const {
-  if (!key_) return BodyHash(nullptr);
-  const Digest request_key = hmac_sha256(key_->reveal(), as_bytes(request_id));
-  return BodyHash(&request_key);
+  return key_ ? BodyHash(HmacKey(key_->mac(as_bytes(request_id)))) : BodyHash();
 }
 
-std::uint64_t AuditLog::records() const {
+std::pair<BodyHash, BodyHash> AuditLog::body_hashes(std::string_view request_id) const {
+  if (!key_) return {};
+  const HmacKey request_key(key_->mac(as_bytes(request_id)));
+  return {BodyHash(request_key), BodyHash(request_key)};
+}
+
+AuditView AuditLog::view() const {
+  AuditView out{.records = files_.records(),
+                .countersigned = files_.countersigned_records(),
+                .unrecorded = unrecorded_,
+                .writable = writable_,
+                .origin = files_.origin()};
   const std::scoped_lock lock(mutex_);
-  return head_.records;
+  out.pending = appended_ - durable_;
+  return out;
+}
+
+bool AuditLog::flush(std::int64_t timeout_ms) {
+  std::unique_lock lock(mutex_);
+  const std::uint64_t until = appended_;
+  hurry_ = true;
+  wake_.notify_all();
+  return written_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return durable_ >= until; });
+}
+
+void AuditLog::checkpoint_now() {
+  const std::scoped_lock lock(mutex_);
+  checkpoint_wanted_ = true;
+  wake_.notify_all();
+}
+
+void AuditLog::begin_new_origin(std::uint64_t seen) {
+  const std::scoped_lock lock(mutex_);
+  witness_has_seen_ = seen;
+  wake_.notify_all();
+}
+
+void AuditLog::run(const std::stop_token& stop) {
+  while (true) {
+    std::vector<AuditEntry> taken;
+    bool checkpoint = false;
+    {
+      std::unique_lock lock(mutex_);
+      const std::int64_t until_checkpoint = checkpoint_boot_ms_ + options_.checkpoint_ms - boot_ms_now();
+      const auto has_work = [&] {
+        return !queue_.empty() || hurry_ || checkpoint_wanted_ || witness_has_seen_ || (unrecorded_ != 0 && writable_);
+      };
+      wake_.wait_for(lock, stop, std::chrono::milliseconds(std::max<std::int64_t>(until_checkpoint, 0)), has_work);
+      if (!queue_.empty()) {
+        wake_.wait_for(lock, stop, std::chrono::milliseconds(options_.gather_ms), [&] { return hurry_; });
+      }
+      hurry_ = false;
+      taken.swap(queue_);
+      checkpoint = std::exchange(checkpoint_wanted_, false);
+    }
+    start_anew();
+    write(std::move(taken), stop);
+    const bool last = stop.stop_requested();
+    keep_house(checkpoint || last || boot_ms_now() - checkpoint_boot_ms_ >= options_.checkpoint_ms);
+    if (last) {
+      const std::scoped_lock lock(mutex_);
+      if (queue_.empty()) return;
+    }
+  }
+}
+
+/// Until all of it is durable; a disk that takes nothing is asked again and again, and requests are refused meanwhile.
+void AuditLog::write(std::vector<AuditEntry> entries, const std::stop_token& stop) {
+  std::size_t done = 0;
+  std::optional<std::int64_t> give_up_boot_ms;
+  while (done < entries.size() || unrecorded_ != 0) {
+    const auto written = write_some(std::span<const AuditEntry>(entries).subspan(done));
+    if (written) {
+      done += *written;
+      pending_.fetch_sub(*written, std::memory_order_relaxed);
+      if (!writable_.exchange(true)) log_.info("the audit log can be written again");
+      const std::scoped_lock lock(mutex_);
+      durable_ += *written;
+      written_.notify_all();
+      continue;
+    }
+    if (writable_.exchange(false)) {
+      log_.error("the audit log cannot be written: requests are refused", written.error());
+    }
+    std::unique_lock lock(mutex_);
+    if (stop.stop_requested()) {
+      const std::int64_t now = boot_ms_now();
+      if (!give_up_boot_ms) give_up_boot_ms = now + options_.give_up_ms;
+      if (now >= *give_up_boot_ms) {
+        log_.error("audit records are lost", {{"records", entries.size() - done + queue_.size()}});
+        queue_.clear();
+        return;
+      }
+      lock.unlock();
+      std::this_thread::sleep_for(std::chrono::milliseconds(kRetryMs));
+    } else {
+      wake_.wait_for(lock, stop, std::chrono::milliseconds(kRetryMs), [] { return false; });
+    }
+  }
+}
+
+/// As many as one commit takes; gives their number.
+Result<std::size_t> AuditLog::write_some(std::span<const AuditEntry> entries) {
+  AuditBatch batch = files_.begin();
+  const std::uint64_t unrecorded = unrecorded_;
+  if (unrecorded != 0) {
+    batch.add(event_record_text(options_.place.frame, options_.place.clock(), "refused_unrecorded",
+                                {{"requests", unrecorded}}));
+  }
+  std::size_t taken = 0;
+  while (taken < entries.size() && batch.bytes() + kMaxAuditRecordBytes <= kMaxAuditBatchBytes) {
+    batch.add(options_.place.frame, entries[taken++]);
+  }
+  TRY(files_.commit(batch));
+  unrecorded_ -= unrecorded;
+  return taken;
+}
+
+void AuditLog::keep_house(bool checkpoint) {
+  const auto told = [&](Result<> done, const char* what) {
+    if (!done) log_.error(what, done.error(), obs::Level::kWarn);
+  };
+  try {
+    told(files_.rotate_if_due(), "the audit log's part could not be closed");
+    if (!checkpoint) return;
+    checkpoint_boot_ms_ = boot_ms_now();
+    told(files_.checkpoint(), "no checkpoint of the audit log could be written");
+    files_.retire();
+  } catch (const Error& error) {
+    log_.error("the audit log's files could not be kept in order", error);
+  }
+}
+
+void AuditLog::start_anew() {
+  std::optional<std::uint64_t> seen;
+  {
+    const std::scoped_lock lock(mutex_);
+    seen = std::exchange(witness_has_seen_, std::nullopt);
+  }
+  if (!seen) return;
+  try {
+    log_.error("the witness has seen more of the audit log than there is: a new one begins",
+               {{"seen", *seen}, {"records", files_.records()}});
+    files_.begin_origin("the witness has seen more records", files_.records(), *seen);
+  } catch (const Error& error) {
+    log_.error("no new audit log could be begun", error);
+  }
 }
 
 }  // namespace tb::sentinel

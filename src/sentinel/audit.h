@@ -1,89 +1,99 @@
-// The audit log (wire 2.5): one JSON line for each request, refused ones too, hash-chained by tlog.
+// The audit log (wire 2.5): one JSON line for each request, refused ones too, in one hash chain and one signed tree.
 //
-// A record is written by one write(2) before the connection goes on to its next request, so a crash of the sentinel
-// loses none that was written; a crash of the machine loses what the kernel had not yet put on the disk. A line that
-// was cut short by a crash is dropped at the next start. When a record cannot be written, writable() is false and the
-// proxy serves nobody.
+// The proxy's loop only puts records into a queue; a writer of its own gathers them for some milliseconds, appends them
+// by one write, makes them durable by one fdatasync, and signs a checkpoint now and then. A crash loses at most what
+// was in the queue: `most_pending` records, in practice those of the last `gather_ms` and one fdatasync
+// (docs/audit.md).
+//
+// A request needs a place in the queue before anything is done for it: where there is none, or while records cannot be
+// written, it is refused, and counted; the count becomes a record when writing goes on.
 #pragma once
 
-#include <atomic>
-#include <cstdint>
-#include <memory>
-#include <mutex>
-#include <optional>
-#include <string>
-#include <string_view>
+#include <condition_variable>
+#include <thread>
 
-#include "base/clock.h"
-#include "base/crypto.h"
-#include "base/fs.h"
-#include "base/hmac.h"
-#include "base/secret.h"
-#include "tlog/chain.h"
+#include "sentinel/audit_files.h"
 
 namespace tb::sentinel {
 
-/// Digest of one body as it passes: HMAC-SHA256 under HMAC(K, request_id), or plain SHA-256 (the kept form).
-class BodyHash {
- public:
-  explicit BodyHash(const Digest* request_key);
-  void update(ByteView bytes);
-  /// Lower hex; once.
-  std::string finish();
-  std::uint64_t bytes() const { return bytes_; }
-
- private:
-  std::optional<HmacSha256> keyed_;
-  std::optional<Sha256> plain_;
-  std::uint64_t bytes_ = 0;
-};
-
-enum class Outcome { kComplete, kAborted, kRefused, kUpstreamError };
-std::string_view outcome_name(Outcome outcome);
-
-struct AuditEntry {
-  std::string request_id, subject;
-  std::string method, path;  ///< as sent; without the query
-  std::string req_sha256, resp_sha256;
-  std::uint64_t req_bytes = 0, resp_bytes = 0;
-  int status = 0;
-  std::int64_t latency_ms = 0;
-  Outcome outcome = Outcome::kRefused;
-};
-
 struct AuditOptions {
-  std::string directory;  ///< made 0700
-  std::string state_dir;  ///< of the key file `audit-key`
-  std::string contract_id, asset_id;
-  bool keyed = true;
+  AuditPlace place;
   bool hash_responses = true;
-  Clock clock = unix_ms_now;
+  std::int64_t gather_ms = 10;
+  std::int64_t checkpoint_ms = 60'000;
+  std::size_t most_pending = 32'768;  ///< places: requests under way and records that are not durable yet
+  std::int64_t give_up_ms = 5'000;    ///< at the end, for a disk that takes nothing
+};
+
+struct AuditView {
+  std::uint64_t records = 0;        ///< durable
+  std::uint64_t countersigned = 0;  ///< of them
+  std::uint64_t pending = 0;        ///< records in the queue
+  std::uint64_t unrecorded = 0;     ///< refusals that are not in the log yet
+  bool writable = true;
+  std::string origin;
 };
 
 class AuditLog {
  public:
-  /// Opens `<directory>/audit.jsonl` and takes up its chain. Throws "output_exists" if another
-  /// process writes it, "chain_broken" if its last line is no record, and what the file system says.
-  explicit AuditLog(AuditOptions options);
+  /// Throws as AuditFiles.
+  explicit AuditLog(AuditOptions options, obs::Log log = {});
+  /// Writes what is in the queue, and a checkpoint.
+  ~AuditLog();
+  AuditLog(const AuditLog&) = delete;
+  AuditLog& operator=(const AuditLog&) = delete;
 
-  /// Writes one record; false if it could not be written. Thread-safe.
-  bool append(const AuditEntry& entry);
-  bool writable() const { return writable_; }
-  /// For the request's body; responses get one only if hashes_responses().
+  // ---- any thread, never blocking on the disk ----
+  /// Takes a place for one record; false if there is none, or the log cannot be written.
+  bool reserve();
+  /// Uses a place up. `entry.time` is set here.
+  void append(AuditEntry entry);
+  /// Gives a place back unused.
+  void give_back();
+  /// A request was refused for want of a place.
+  void count_unrecorded();
+  bool writable() const { return writable_ && pending_ < options_.most_pending; }
+  /// For the bodies of one request; the response gets one only if hashes_responses().
   BodyHash body_hash(std::string_view request_id) const;
+  /// Two at once, for what a request of its own key costs.
+  std::pair<BodyHash, BodyHash> body_hashes(std::string_view request_id) const;
   bool hashes_responses() const { return options_.hash_responses; }
-  std::uint64_t records() const;
+  AuditView view() const;
+
+  // ---- any thread, waiting for the writer ----
+  /// True once all that was appended before is durable; false if that took longer.
+  bool flush(std::int64_t timeout_ms);
+  /// Signs a checkpoint of what is durable.
+  void checkpoint_now();
+  /// The witness has seen more than there is.
+  void begin_new_origin(std::uint64_t seen);
+  AuditFiles& files() { return files_; }
 
  private:
-  void take_up();
+  void run(const std::stop_token& stop);
+  void write(std::vector<AuditEntry> entries, const std::stop_token& stop);
+  Result<std::size_t> write_some(std::span<const AuditEntry> entries);
+  void keep_house(bool checkpoint);
+  void start_anew();
 
-  AuditOptions options_;
-  std::optional<Secret<32>> key_;
-  Fd file_;
-  mutable std::mutex mutex_;
-  std::uint64_t file_bytes_ = 0;
-  tlog::ChainHead head_;
+  const AuditOptions options_;
+  const obs::Log log_;
+  std::optional<HmacKey> key_;
+  AuditFiles files_;
   std::atomic<bool> writable_ = true;
+  std::atomic<std::size_t> pending_ = 0;  ///< places that are taken
+  std::atomic<std::uint64_t> unrecorded_ = 0;
+
+  mutable std::mutex mutex_;  ///< of what follows
+  std::condition_variable_any wake_;
+  std::condition_variable written_;
+  std::vector<AuditEntry> queue_;
+  std::uint64_t appended_ = 0, durable_ = 0;
+  bool hurry_ = false;  ///< somebody waits: do not gather
+  bool checkpoint_wanted_ = false;
+  std::optional<std::uint64_t> witness_has_seen_;
+  std::int64_t checkpoint_boot_ms_ = 0;  ///< writer's
+  std::jthread writer_;
 };
 
 }  // namespace tb::sentinel

@@ -34,8 +34,11 @@ int serve(const Config& config) {
       log.info("made the first API key", {{"file", *shown}});
     }
   }
-  AuditLog audit({config.audit_dir, config.state_dir, config.contract_id, config.asset_id, config.audit_keyed,
-                  config.audit_hash_responses});
+  AuditLog audit({.place = {.directory = config.audit_dir,
+                            .state_dir = config.state_dir,
+                            .frame = {config.contract_id, config.asset_id, config.audit_keyed}},
+                  .hash_responses = config.audit_hash_responses},
+                 log.named("audit"));
   http::ClientConfig to_control_plane{.ca_path = config.ca_path,
                                       .client_cert_path = config.client_cert_path,
                                       .client_key_path = config.client_key_path,

@@ -34,6 +34,14 @@ std::string append_record(ChainHead& head, Json record) {
   return line;
 }
 
+void close_record(ChainHead& head, std::string& text, std::size_t from) {
+  text += ",\"seq\":" + std::to_string(head.records) + ",\"prev\":\"";
+  text += to_hex(head.prev);
+  text += "\"}";
+  head.prev = leaf_hash(std::string_view(text).substr(from));
+  ++head.records;
+}
+
 void verify_record(ChainHead& head, std::string_view line) {
   const auto record = Json::parse(line, {.bytes = kMaxLineBytes});
   if (!record || !record->is_object()) broken(head.records, "is not a strict JSON object");

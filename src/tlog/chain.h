@@ -28,6 +28,10 @@ struct ChainHead {
 /// at its end as `seq` and lower-hex `prev`. Moves `head` on.
 std::string append_record(ChainHead& head, Json record);
 
+/// The same for a record that is text already: `text` from `from` on is an object with a member or more, without its
+/// closing brace; `seq`, `prev` and the brace are appended.
+void close_record(ChainHead& head, std::string& text, std::size_t from);
+
 /// Checks one line against `head` and moves it on. Throws "chain_broken": not a strict JSON object of at most 1 MiB,
 /// `seq` or `prev` missing or not what the chain says. The message names the record's number, not its content.
 void verify_record(ChainHead& head, std::string_view line);

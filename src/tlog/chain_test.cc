@@ -84,5 +84,22 @@ TEST(Chain, ARecordCannotBringItsOwnPlace) {
   EXPECT_EQ(head, ChainHead{});
 }
 
+TEST(Chain, ARecordThatIsTextAlreadyIsTheSameLine) {
+  ChainHead by_json, by_text;
+  std::string text;
+  for (int i = 0; i < 3; ++i) {
+    Json record = Json::object();
+    record.set("n", i);
+    const std::string line = append_record(by_json, record);
+    const std::size_t from = text.size();
+    text += "{\"n\":" + std::to_string(i);
+    close_record(by_text, text, from);
+    EXPECT_EQ(text.substr(from), line);
+    text += "\n";
+  }
+  EXPECT_EQ(by_text, by_json);
+  EXPECT_EQ(verify_lines(text), by_json);
+}
+
 }  // namespace
 }  // namespace tb::tlog

@@ -7,51 +7,6 @@
 namespace tb::sentinel::proxy {
 namespace {
 
-class AuditVisit final : public Visit {
- public:
-  AuditVisit(AuditLog& log, const Exchange& exchange)
-      : log_(log), request_(log.body_hash(exchange.request_id)), response_(log.body_hash(exchange.request_id)) {}
-
-  std::optional<Refusal> on_request(Exchange&) override {
-    if (log_.writable()) return std::nullopt;
-    return Refusal{503, "audit_unavailable", "requests cannot be recorded at the moment"};
-  }
-  void on_request_chunk(Exchange&, ByteView bytes) override { request_.update(bytes); }
-  void on_response_chunk(Exchange&, ByteView bytes) override {
-    if (log_.hashes_responses()) response_.update(bytes);
-  }
-  void on_end(Exchange& exchange) override {
-    AuditEntry entry;
-    entry.request_id = exchange.request_id;
-    entry.subject = exchange.subject;
-    entry.method = exchange.request.method;
-    entry.path = exchange.request.target.substr(0, exchange.request.target.find('?'));
-    entry.req_sha256 = request_.finish();
-    entry.resp_sha256 = response_.finish();
-    entry.req_bytes = exchange.request_bytes;
-    entry.resp_bytes = exchange.response_bytes;
-    entry.status = exchange.status;
-    entry.latency_ms = boot_ms_now() - exchange.started_boot_ms;
-    entry.outcome = exchange.outcome;
-    log_.append(entry);
-  }
-
- private:
-  AuditLog& log_;
-  BodyHash request_, response_;
-};
-
-class AuditFilter final : public Filter {
- public:
-  explicit AuditFilter(AuditLog& log) : log_(log) {}
-  std::unique_ptr<Visit> visit(const Exchange& exchange) override {
-    return std::make_unique<AuditVisit>(log_, exchange);
-  }
-
- private:
-  AuditLog& log_;
-};
-
 /// Looked up once: what a request costs here is an atomic addition each.
 class RequestMetrics {
  public:
@@ -167,10 +122,6 @@ Refusal reason_of(Gate::Door door) {
       break;
   }
   return {503, "not_ready", "the model is not ready yet"};
-}
-
-std::unique_ptr<Filter> audit_filter(AuditLog& log) {
-  return std::make_unique<AuditFilter>(log);
 }
 
 std::unique_ptr<Filter> metrics_filter(obs::Metrics& metrics) {

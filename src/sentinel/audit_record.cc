@@ -1,0 +1,115 @@
+#include "sentinel/audit_record.h"
+
+#include <charconv>
+
+namespace tb::sentinel {
+namespace {
+
+constexpr std::size_t kMaxPathBytes = 1024;
+constexpr std::size_t kMaxNameBytes = 256;  ///< of methods, models, subjects and ids
+
+void append_string(std::string& out, std::string_view text, std::size_t most) {
+  out += '"';
+  for (const char c : text.substr(0, most)) {
+    if (c < 0x20 || c >= 0x7f) {
+      out += '?';
+      continue;
+    }
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  out += '"';
+}
+
+void append_member(std::string& out, std::string_view name, std::string_view text, std::size_t most = kMaxNameBytes) {
+  out += ",\"";
+  out += name;
+  out += "\":";
+  append_string(out, text, most);
+}
+
+template <typename Number>
+void append_member(std::string& out, std::string_view name, Number value)
+  requires std::is_integral_v<Number>
+{
+  char digits[24];
+  const auto [end, fault] = std::to_chars(digits, digits + sizeof digits, value);
+  out += ",\"";
+  out += name;
+  out += "\":";
+  out.append(digits, end);
+}
+
+void append_member(std::string& out, std::string_view name, const Digest& digest) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  out += ",\"";
+  out += name;
+  out += "\":\"";
+  for (const std::uint8_t byte : digest) {
+    out += kHex[byte >> 4];
+    out += kHex[byte & 15];
+  }
+  out += '"';
+}
+
+void append_usage(std::string& out, const meter::TokenUsage& usage) {
+  out += ",\"usage\":{\"input_tokens\":" + std::to_string(usage.input_tokens);
+  append_member(out, "output_tokens", usage.output_tokens);
+  out += usage.estimated ? ",\"estimated\":true" : ",\"estimated\":false";
+  out += usage.disputed ? ",\"disputed\":true}" : ",\"disputed\":false}";
+}
+
+void append_frame(std::string& out, const AuditFrame& frame, UnixMs time) {
+  out += "{\"ts\":\"";
+  out += to_rfc3339(time, true);
+  out += '"';
+  append_member(out, "contract_id", frame.contract_id);
+  append_member(out, "asset_id", frame.asset_id);
+}
+
+}  // namespace
+
+std::string_view outcome_name(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kComplete:
+      return "complete";
+    case Outcome::kAborted:
+      return "aborted";
+    case Outcome::kRefused:
+      return "refused";
+    case Outcome::kUpstreamError:
+      return "upstream_error";
+  }
+  return "";
+}
+
+void append_record_text(std::string& out, const AuditFrame& frame, const AuditEntry& entry) {
+  append_frame(out, frame, entry.time);
+  append_member(out, "method", entry.method);
+  append_member(out, "path", entry.path, kMaxPathBytes);
+  append_member(out, "req_sha256", entry.req_sha256);
+  append_member(out, "status", entry.status);
+  append_member(out, "latency_ms", entry.latency_ms);
+  append_member(out, "request_id", entry.request_id);
+  append_member(out, "subject", entry.subject);
+  if (entry.resp_sha256) append_member(out, "resp_sha256", *entry.resp_sha256);
+  append_member(out, "hash_alg", frame.keyed ? "HMAC-SHA256" : "SHA-256");
+  append_member(out, "req_bytes", entry.req_bytes);
+  append_member(out, "resp_bytes", entry.resp_bytes);
+  append_member(out, "outcome", outcome_name(entry.outcome));
+  if (!entry.model.empty()) append_member(out, "model", entry.model);
+  if (entry.usage) append_usage(out, *entry.usage);
+}
+
+std::string event_record_text(const AuditFrame& frame, UnixMs time, std::string_view event,
+                              std::initializer_list<std::pair<std::string_view, std::uint64_t>> numbers,
+                              std::initializer_list<std::pair<std::string_view, std::string_view>> words) {
+  std::string out;
+  append_frame(out, frame, time);
+  append_member(out, "event", event);
+  for (const auto& [name, value] : numbers) append_member(out, name, value);
+  for (const auto& [name, value] : words) append_member(out, name, value);
+  return out;
+}
+
+}  // namespace tb::sentinel
