@@ -273,6 +273,10 @@ void read_gate(Reader& reader, const Settings& settings, Config& config) {
   config.drain_accept_ms = accepts ? static_cast<std::int64_t>(reader.number("TB_DRAIN_ACCEPT_MS", 0, 600'000)) : 0;
   config.audit_hash_responses = reader.truth("TB_AUDIT_HASH_RESPONSES");
   config.audit_keyed = reader.truth("TB_AUDIT_KEYED");
+  config.audit_checkpoint_ms = static_cast<std::int64_t>(reader.number("TB_AUDIT_CHECKPOINT_SECONDS", 1, 86400)) * 1000;
+  config.audit_segment_bytes = reader.number("TB_AUDIT_SEGMENT_BYTES", 65536, std::uint64_t{1} << 40);
+  config.audit_retention_ms =
+      static_cast<std::int64_t>(reader.number("TB_AUDIT_RETENTION_DAYS", 0, 36500)) * 86'400'000;
   config.exit_on_denial = reader.truth("TB_EXIT_ON_DENIAL");
   if (const auto level = obs::parse_level(reader.text("TB_LOG_LEVEL"))) {
     config.log_level = *level;

@@ -75,6 +75,9 @@ struct Config {
 
   std::string state_dir, audit_dir;
   bool audit_hash_responses = true, audit_keyed = true;
+  std::int64_t audit_checkpoint_ms = 60'000;
+  std::uint64_t audit_segment_bytes = 0;
+  std::int64_t audit_retention_ms = 0;  ///< 0: for ever
   bool exit_on_denial = false;
   obs::Level log_level = obs::Level::kInfo;
 

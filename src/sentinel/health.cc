@@ -41,6 +41,15 @@ void set_gauges(obs::Metrics& metrics, const Status& status) {
       .set(static_cast<double>(status.runtime.restarts));
   metrics.gauge("trustbridge_sentinel_lease_seconds", "until the lease ends; 0 without one")
       .set(status.lease ? static_cast<double>(status.lease->expires_in_ms) / 1000 : 0);
+  if (!status.audit) return;
+  metrics.gauge("trustbridge_sentinel_audit_writable", "0 while requests are refused because records cannot be kept")
+      .set(status.audit->writable ? 1 : 0);
+  metrics.gauge("trustbridge_sentinel_audit_records", "durable records of this audit log")
+      .set(static_cast<double>(status.audit->records));
+  metrics.gauge("trustbridge_sentinel_audit_countersigned_records", "of them: countersigned by the control plane")
+      .set(static_cast<double>(status.audit->countersigned));
+  metrics.gauge("trustbridge_sentinel_audit_pending_records", "records that are not durable yet")
+      .set(static_cast<double>(status.audit->pending));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "base/fs.h"
 #include "deliver/wipe.h"
 #include "http/server.h"
+#include "sentinel/audit_witness.h"
 #include "sentinel/command_line.h"
 #include "sentinel/config_digest.h"
 #include "sentinel/evidence.h"
@@ -19,6 +20,8 @@ using namespace tb;
 using namespace tb::sentinel;
 
 namespace {
+
+constexpr std::int64_t kLastReportsMs = 5'000;
 
 int serve(const Config& config) {
   const obs::Log log = obs::Log::to_stderr(config.log_level).named("sentinel");
@@ -36,8 +39,11 @@ int serve(const Config& config) {
   }
   AuditLog audit({.place = {.directory = config.audit_dir,
                             .state_dir = config.state_dir,
-                            .frame = {config.contract_id, config.asset_id, config.audit_keyed}},
-                  .hash_responses = config.audit_hash_responses},
+                            .frame = {config.contract_id, config.asset_id, config.audit_keyed},
+                            .segment_bytes = config.audit_segment_bytes,
+                            .retention_ms = config.audit_retention_ms},
+                  .hash_responses = config.audit_hash_responses,
+                  .checkpoint_ms = config.audit_checkpoint_ms},
                  log.named("audit"));
   http::ClientConfig to_control_plane{.ca_path = config.ca_path,
                                       .client_cert_path = config.client_cert_path,
@@ -58,6 +64,9 @@ int serve(const Config& config) {
     authorizer.use_evidence(evidence.emplace(std::move(prover), config_digest(config)));
   }
 
+  AuditWitness witness(audit, {.contract_id = config.contract_id, .every_ms = config.audit_checkpoint_ms},
+                       sources_of(authorizer), log.named("audit"));
+
   proxy::Gate gate;
   std::vector<std::unique_ptr<proxy::Filter>> filters;
   filters.push_back(proxy::audit_filter(audit));
@@ -77,10 +86,16 @@ int serve(const Config& config) {
   std::function<void()> announce;
   Lifecycle lifecycle(
       {config, TB_VERSION, authorizer, blobs, gate, proxy, supervisor, log, [&] { announce(); }, process_variables()});
-  http::Server health(
-      {.address = config.health_address},
-      health_router([&] { return lifecycle.status(); }, metrics, config.allow_anonymous ? nullptr : &keys),
-      log.named("health"), &metrics);
+  http::Server health({.address = config.health_address},
+                      health_router(
+                          [&] {
+                            Status status = lifecycle.status();
+                            status.audit = audit.view();
+                            status.audit_fault = witness.state().fault;
+                            return status;
+                          },
+                          metrics, config.allow_anonymous ? nullptr : &keys),
+                      log.named("health"), &metrics);
   announce = [&] {
     Json addresses = Json::object();
     addresses.set("health", http::ListenAddress{config.health_address.host, health.port()}.to_text());
@@ -92,7 +107,10 @@ int serve(const Config& config) {
   announce();
   const std::stop_source stop;
   stop_on_signals(stop);
-  return lifecycle.run(stop.get_token());
+  const int exit_status = lifecycle.run(stop.get_token());
+  audit.flush(kLastReportsMs);
+  witness.finish(kLastReportsMs);
+  return exit_status;
 }
 
 }  // namespace

@@ -58,6 +58,19 @@ Json isolation_json(const Status& status) {
   return out;
 }
 
+Json audit_json(const Status& status) {
+  if (!status.audit) return nullptr;
+  Json out = Json::object();
+  out.set("writable", status.audit->writable);
+  out.set("records", status.audit->records);
+  out.set("countersigned_records", status.audit->countersigned);
+  out.set("pending_records", status.audit->pending);
+  out.set("unrecorded_refusals", status.audit->unrecorded);
+  out.set("origin", status.audit->origin);
+  out.set("last_fault", status.audit_fault.empty() ? Json() : Json(status.audit_fault));
+  return out;
+}
+
 }  // namespace
 
 std::string uptime_text(std::int64_t ms) {
@@ -83,6 +96,7 @@ Json status_json(const Status& status, bool full) {
   out.set("delivery", delivery_json(status));
   out.set("runtime", runtime_json(status));
   out.set("isolation", isolation_json(status));
+  out.set("audit", audit_json(status));
   Json error;
   if (!status.error_code.empty()) {
     error = Json::object();

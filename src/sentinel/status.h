@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "hydrate/hydration.h"
+#include "sentinel/audit.h"
 #include "sentinel/lease_keeper.h"
 #include "sentinel/runtime/supervisor.h"
 #include "sentinel/state.h"
@@ -30,6 +31,8 @@ struct Status {
   bool runtime_healthy = false;
   bool runtime_by_unix_socket = false;
   bool runtime_shares_user = false;
+  std::optional<AuditView> audit;
+  std::string audit_fault;             ///< why the control plane did not countersign last time; empty: it did
   std::string error_code, error_hint;  ///< of the last error; empty: none since Ready
 };
 

@@ -371,6 +371,9 @@ class Sentinel:
         return socket.create_connection((host, int(port)), timeout=20)
 
     def audit(self):
+        """The records, once those of the requests before are written; the whole log is in one part here."""
+        if self.process.poll() is None:
+            self.wait_for("records", lambda: self.status()["audit"]["pending_records"] == 0)
         with open(self.work + "/state/audit/audit.jsonl", "rb") as file:
             return file.read().splitlines()
 
