@@ -1,79 +1,67 @@
 #include "cli/audit.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
 #include <deque>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <thread>
 
 #include "base/fs.h"
 #include "cli/interrupt.h"
 #include "cli/key_file.h"
-#include "tlog/chain.h"
+#include "tlog/growth.h"
+#include "tlog/segments.h"
 
 namespace tb::cli {
 namespace {
 
-constexpr std::size_t kMaxLineBytes = std::size_t{1} << 20;
-
-/// The lines of a file, one at a time, each at most 1 MiB and ended by a newline.
-class Lines {
- public:
-  explicit Lines(const std::string& path) : path_(path), fd_(value_or_throw(open_file(path, O_RDONLY))) {}
-
-  /// False at the end. `partial` is what stands there without a newline.
-  bool next(std::string& line) {
-    for (;;) {
-      if (const std::size_t end = buffer_.find('\n', at_); end != std::string::npos) {
-        line = buffer_.substr(at_, end - at_);
-        at_ = end + 1;
-        ++number_;
-        return true;
-      }
-      buffer_.erase(0, at_);
-      at_ = 0;
-      if (buffer_.size() > kMaxLineBytes) {
-        throw Error("chain_broken", fmt::format("{} line {} is longer than a record may be", path_, number_ + 1));
-      }
-      Bytes piece(std::size_t{256} << 10);
-      const std::size_t bytes = value_or_throw(read_full(fd_.get(), piece, path_));
-      buffer_.append(as_text(ByteView(piece).first(bytes)));
-      if (bytes == 0) return false;
-    }
-  }
-  bool has_partial() const { return at_ < buffer_.size(); }
-  /// Of the line that next() gave last, from 1.
-  std::uint64_t number() const { return number_; }
-
- private:
-  std::string path_;
-  Fd fd_;
-  std::string buffer_;
-  std::size_t at_ = 0;
-  std::uint64_t number_ = 0;
+/// A log of one file or of several: where it begins, and its files in order.
+struct Parts {
+  tlog::Cut cut;  ///< before the first record; of no records where nothing is gone
+  bool is_cut = false;
+  std::vector<std::string> paths;
 };
 
-/// Calls `leaf` with the hash of each record, once it has been found to continue the chain.
-tlog::ChainHead read_chain(const std::string& path, const std::function<void(const Digest&)>& leaf) {
-  Lines lines(path);
-  tlog::ChainHead head;
-  for (std::string line; lines.next(line);) {
-    throw_if_interrupted();
-    try {
-      tlog::verify_record(head, line);
-    } catch (const Error& error) {
-      throw Error(error.reason, fmt::format("{} line {}: {}", path, lines.number(), error.message));
-    }
-    leaf(head.prev);
+Parts parts_of(const LogFile& log) {
+  const tlog::Segments found = tlog::list_segments(log.path);
+  Parts out;
+  for (const std::uint64_t first : found.closed) out.paths.push_back(tlog::segment_path(log.path, first));
+  if (found.has_open || found.closed.empty()) out.paths.push_back(log.path);
+  std::uint64_t first = 0;
+  if (!found.closed.empty()) {
+    first = found.closed.front();
+  } else if (!found.cuts.empty()) {
+    first = found.cuts.back();
   }
-  if (lines.has_partial()) {
-    throw Error("chain_broken",
-                fmt::format("{} line {}: record {} is cut short", path, lines.number() + 1, head.records));
+  if (first > 0) {
+    out.cut = tlog::read_cut(log.path, first);
+    out.is_cut = true;
+    if (!log.key_file.empty()) tlog::verified_checkpoint(out.cut.checkpoint, read_public_key(log.key_file));
+  }
+  return out;
+}
+
+/// Calls `leaf` with the hash of each record and its line, once it has been found to continue the chain.
+tlog::ChainHead read_chain(const Parts& parts, const std::function<void(const Digest&, const std::string&)>& leaf) {
+  tlog::ChainHead head = parts.cut.head();
+  for (const std::string& path : parts.paths) {
+    tlog::LineReader lines(path);
+    for (std::string line; lines.next(line);) {
+      throw_if_interrupted();
+      try {
+        tlog::verify_record(head, line);
+      } catch (const Error& error) {
+        throw Error(error.reason, fmt::format("{} line {}: {}", path, lines.number(), error.message));
+      }
+      leaf(head.prev, line);
+    }
+    if (lines.has_partial()) {
+      throw Error("chain_broken",
+                  fmt::format("{} line {}: record {} is cut short", path, lines.number() + 1, head.records));
+    }
   }
   return head;
 }
@@ -121,7 +109,10 @@ CheckpointVerdict read_checkpoint(const std::string& path, const LogFile& log) {
       const Ed25519PublicKey key = read_public_key(log.witness_key_file);
       const tlog::NoteKey known[] = {
           {.name = tlog::keyed_origin(key, "witness"), .type = tlog::SignatureType::kCosignature, .key = key}};
-      out.cosigned_seconds = tlog::verify(note, known).front().time_seconds;
+      // The newest of a log that runs is not countersigned yet; a signature in that name that does not hold is refused.
+      const bool is_named =
+          std::ranges::any_of(note.signatures, [&](const auto& s) { return s.key_id == known[0].id(); });
+      if (is_named) out.cosigned_seconds = tlog::verify(note, known).front().time_seconds;
     }
     return out;
   });
@@ -142,21 +133,32 @@ LogVerdict verify_log(const LogFile& log) {
     by_size.emplace(out.checkpoints.emplace_back(read_checkpoint(path, log)).checkpoint.size,
                     out.checkpoints.size() - 1);
   }
-  tlog::Frontier tree;
+  const Parts parts = parts_of(log);
+  tlog::Frontier tree = parts.cut.tree;
+  out.first = tree.size();
   const auto compare_here = [&] {
     const auto [begin, end] = by_size.equal_range(tree.size());
     for (auto at = begin; at != end; ++at) compare(out.checkpoints[at->second], tree);
   };
   compare_here();
-  const tlog::ChainHead head = read_chain(log.path, [&](const Digest& leaf) {
+  const tlog::ChainHead head = read_chain(parts, [&](const Digest& leaf, const std::string&) {
     tree.append(leaf);
     compare_here();
   });
+  bool covers_cut = !parts.is_cut;
   for (const auto& verdict : out.checkpoints) {
     if (verdict.checkpoint.size > head.records) {
       throw Error("log_forked", fmt::format("{}: {} records were signed, the log has {}: its end was cut off",
                                             verdict.name, verdict.checkpoint.size, head.records));
     }
+    covers_cut = covers_cut || verdict.checkpoint.size >= out.first;
+    if (verdict.cosigned_seconds) {
+      out.cosigned_records = std::max(out.cosigned_records.value_or(0), verdict.checkpoint.size);
+    }
+  }
+  if (!covers_cut) throw Error("log_forked", "records before the first are gone, and no checkpoint covers them");
+  if (!log.witness_key_file.empty() && !out.cosigned_records) {
+    throw Error("note_unverified", "no checkpoint of this log is countersigned by that witness");
   }
   out.records = head.records;
   out.head = to_hex(head.prev);
@@ -178,21 +180,20 @@ tlog::InclusionProof prove_record(const LogFile& log, std::uint64_t seq) {
                 fmt::format("{} is of {} records, so it has no record {}", newest->name, checkpoint.size, seq));
   }
   verify_log({.path = log.path, .checkpoints = {newest->name}, .key_file = log.key_file});
+  const Parts parts = parts_of(log);
+  const std::uint64_t first = parts.cut.tree.size();
+  if (seq < first) throw Error("usage", fmt::format("the records before {} were deleted", first));
   std::vector<Digest> leaves;
   std::string record;
-  Lines lines(log.path);
-  for (std::string line; leaves.size() < checkpoint.size && lines.next(line);) {
-    if (leaves.size() == seq) record = line;
-    leaves.push_back(tlog::leaf_hash(line));
-  }
-  const tlog::NodeReader read = [&](unsigned height, std::uint64_t index) {
-    tlog::Frontier part;
-    for (std::uint64_t i = index << height; i < (index + 1) << height; ++i) part.append(leaves.at(i));
-    return part.root();
-  };
+  read_chain(parts, [&](const Digest& leaf, const std::string& line) {
+    const std::uint64_t number = first + leaves.size();
+    if (number >= checkpoint.size) return;
+    if (number == seq) record = line;
+    leaves.push_back(leaf);
+  });
   return {.extra = record,
           .index = seq,
-          .hashes = tlog::inclusion_proof(seq, checkpoint.size, read),
+          .hashes = tlog::inclusion_proof(seq, checkpoint.size, tlog::nodes_after(parts.cut.tree, leaves)),
           .checkpoint = read_note(newest->name)};
 }
 
@@ -208,22 +209,33 @@ ProvenRecord verify_proof(const std::string& path, const std::string& key_file) 
 
 void tail_log(const std::string& path, std::uint64_t lines, bool follow,
               const std::function<void(std::string_view line)>& write) {
-  Lines log(path);
   std::deque<std::string> last;
-  for (std::string line; log.next(line);) {
+  const auto keep = [&](std::string line) {
     last.push_back(std::move(line));
     if (last.size() > lines) last.pop_front();
+  };
+  const tlog::Segments parts = tlog::list_segments(path);
+  if (!parts.closed.empty()) {  // the open part may have just begun
+    tlog::LineReader before(tlog::segment_path(path, parts.closed.back()));
+    for (std::string line; before.next(line);) keep(std::move(line));
   }
+  std::optional<tlog::LineReader> log(path);
+  for (std::string line; log->next(line);) keep(std::move(line));
   for (const auto& line : last) write(line);
   while (follow) {
     throw_if_interrupted();
-    for (std::string line; log.next(line);) write(line);
+    const bool closed = log->is_replaced();
+    for (std::string line; log->next(line);) write(line);
+    if (closed && std::filesystem::exists(path)) {
+      log.emplace(path);
+      continue;
+    }
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
   }
 }
 
 std::string record_text(std::string_view line) {
-  const auto record = Json::parse(line, {.bytes = kMaxLineBytes});
+  const auto record = Json::parse(line, {.bytes = tlog::kMaxRecordBytes});
   if (!record || !record->is_object()) return "(no record) " + printable(line);
   std::string out;
   for (const auto& [name, value] : record->as_object()) {

@@ -22,8 +22,10 @@ struct CheckpointVerdict {
 };
 
 struct LogVerdict {
+  std::uint64_t first = 0;  ///< record that the kept part begins with: the ones before were deleted
   std::uint64_t records = 0;
-  std::string head, root;  ///< lower hex
+  std::string head, root;                         ///< lower hex
+  std::optional<std::uint64_t> cosigned_records;  ///< by the witness whose key was given: so many
   std::vector<CheckpointVerdict> checkpoints;
 };
 
@@ -31,11 +33,13 @@ struct LogFile {
   std::string path;
   std::vector<std::string> checkpoints;  ///< note files; none: `<path>.checkpoint*` beside it
   std::string key_file;                  ///< public key of the log; empty: signatures are not checked
-  std::string witness_key_file;          ///< of a witness whose cosignature every checkpoint must carry; empty: none
+  std::string witness_key_file;          ///< of a witness whose cosignature a checkpoint must carry; empty: none
 };
 
-/// Every line, every checkpoint. Throws "chain_broken" naming file and line; "log_forked" for a checkpoint that the log
-/// does not continue, or from which records are missing; what notes and keys throw.
+/// Every line of every part of the log (tlog/segments.h), every checkpoint. Where the first parts are gone, the cut
+/// before the first that is left must be signed by the log's key, and a checkpoint must cover it. Throws "chain_broken"
+/// naming file and line; "log_forked" for a checkpoint that the log does not continue, or from which records are
+/// missing; what notes and keys throw.
 LogVerdict verify_log(const LogFile& log);
 
 /// The proof that record `seq` is in the checkpoint (one file, or the largest beside the log). Throws as verify_log,

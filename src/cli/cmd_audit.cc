@@ -52,6 +52,13 @@ void verify_file(const Flags& flags, const Console& console) {
     text += "\n";
     checkpoints.push(std::move(item));
   }
+  if (verdict.first > 0) {
+    text += fmt::format("ok: the {} records before were deleted; what is left continues them\n", verdict.first);
+  }
+  if (verdict.cosigned_records) {
+    text += fmt::format("ok: {} of {} records are countersigned: neither side can rewrite them\n",
+                        *verdict.cosigned_records, verdict.records);
+  }
   if (verdict.checkpoints.empty()) {
     console.warning("there is no checkpoint: nothing shows that records are not missing at the end");
   } else if (flags.log.key_file.empty()) {
@@ -59,7 +66,9 @@ void verify_file(const Flags& flags, const Console& console) {
   }
   Json result = Json::object();
   result.set("ok", true);
+  result.set("first", verdict.first);
   result.set("records", verdict.records);
+  if (verdict.cosigned_records) result.set("cosigned_records", *verdict.cosigned_records);
   result.set("head", verdict.head);
   result.set("root", verdict.root);
   result.set("checkpoints", std::move(checkpoints));
@@ -182,7 +191,7 @@ void add_audit(CLI::App& root, Context& context) {
   add_log_flags(verify_command, *checking);
   verify_command
       .add_option("--witness-key", checking->log.witness_key_file,
-                  "identity key of a control plane that must have countersigned every checkpoint")
+                  "identity key of a control plane that must have countersigned the log")
       ->type_name("FILE");
   verify_command.add_option("--proof", checking->proof, "check the proof of one record instead")->type_name("FILE");
   verify_command

@@ -408,7 +408,7 @@ TEST_F(AuditFilesTest, AWitnessThatContradictsItselfOrKnowsMore) {
 
 TEST_F(AuditFilesTest, OldPartsGoOnlyWhenTheyAreCountersigned) {
   place_.segment_bytes = 1;
-  place_.retention_ms = 1000;
+  place_.retention_ms = kDayMs;
   AuditFiles files = open();
   for (int i = 0; i < 3; ++i) {
     write(files, 2);
@@ -431,7 +431,7 @@ TEST_F(AuditFilesTest, OldPartsGoOnlyWhenTheyAreCountersigned) {
 
 TEST_F(AuditFilesTest, ALogWhoseOldPartsAreGoneGoesOn) {
   place_.segment_bytes = 1;
-  place_.retention_ms = 1000;
+  place_.retention_ms = kDayMs;
   std::string origin;
   {
     AuditFiles files = open();

@@ -95,6 +95,74 @@ def watched(s, lines):
     equal(process.wait(timeout=60), 0, "exit after an interrupt")
 
 
+def in_parts(s, lines, signer, witness):
+    """A log in three files; then the first is deleted, then the second."""
+    folder = s.folder / "parts"
+    write(s, lines[:100], "parts/audit-0000000000000000.jsonl")
+    write(s, lines[100:107], "parts/audit-0000000000000100.jsonl")
+    write(s, lines[107:], "parts/audit.jsonl")
+    for first in (100, 107):
+        s.file(f"parts/audit-{first:016}.cut", signer.cut(lines[:first]))
+    s.file("parts/audit.jsonl.checkpoint", signer.checkpoint(lines))
+    early = signer.checkpoint(lines[:150])
+    s.file("parts/audit.jsonl.checkpoint-countersigned", early + witness.cosign(early, 1795651200))
+    at = ["audit", "verify", "parts/audit.jsonl", "--key", "audit.pub", "--witness-key", "witness.pub"]
+
+    def holds(first):
+        done = s.tb(*at, "--json").json()
+        equal((done["first"], done["records"], done["cosigned_records"]), (first, 300, 150), "what is left")
+        check("ok: 150 of 300 records are countersigned" in s.tb(*at).out, "how far it is countersigned")
+        for seq in {first, 150, 299}:
+            s.tb("audit", "prove", "parts/audit.jsonl", "--record", seq, "--key", "audit.pub", "--out", "part.tlog-proof")
+            record, index, hashes, checkpoint = merkle.parse_proof((s.folder / "part.tlog-proof").read_text())
+            _, size, root = merkle.verify_note(checkpoint, signer.origin("audit"), signer.public)
+            equal((record, index, size), (lines[seq], seq, "300"), "what the proof is of")
+            check(merkle.verify_inclusion(record, seq, 300, hashes, base64.b64decode(root)), f"proof of {seq} after {first}")
+            (s.folder / "part.tlog-proof").unlink()
+
+    holds(0)
+    (folder / "audit-0000000000000000.jsonl").unlink()
+    holds(100)
+    s.fails("usage", 2, "audit", "prove", "parts/audit.jsonl", "--record", 99, "--key", "audit.pub")
+    (folder / "audit-0000000000000100.jsonl").unlink()
+    holds(107)
+    equal(s.tb("audit", "tail", "parts/audit.jsonl", "-n", 1, "--json").out.encode(), lines[-1] + b"\n", "tail")
+
+    cut = folder / "audit-0000000000000107.cut"
+    kept = cut.read_text()
+    s.fails("note_unverified", 4, *at[:3], "--key", "stranger.pub")
+    cut.write_text(merkle.Signer().cut(lines[:107]))
+    s.fails("note_unverified", 4, *at)
+    cut.write_text(kept.replace("prev ", "prev A", 1))
+    s.fails("checkpoint_malformed", 4, *at)
+    others = lines[:50] + merkle.chain(records(57))
+    cut.write_text(signer.cut(others))
+    s.fails("chain_broken", 4, *at)
+    cut.write_text(kept)
+    write(s, lines[107:150] + lines[151:], "parts/audit.jsonl")
+    s.fails("chain_broken", 4, *at)
+    write(s, lines[107:], "parts/audit.jsonl")
+    (folder / "audit.jsonl.checkpoint").unlink()
+    (folder / "audit.jsonl.checkpoint-countersigned").unlink()
+    s.fails("log_forked", 4, "audit", "verify", "parts/audit.jsonl", "--key", "audit.pub")
+    cut.unlink()
+    s.fails("chain_broken", 4, "audit", "verify", "parts/audit.jsonl")
+
+
+def followed(s, lines):
+    """Who watches goes on in the next part."""
+    write(s, lines[:2], "watched/audit.jsonl")
+    process = s.start("audit", "tail", "-f", "watched/audit.jsonl", "--json", stdout=subprocess.PIPE)
+    equal(process.stdout.readline() + process.stdout.readline(), lines[0] + b"\n" + lines[1] + b"\n", "what was there")
+    with open(s.folder / "watched/audit.jsonl", "ab") as log:
+        log.write(lines[2] + b"\n")
+    (s.folder / "watched/audit.jsonl").rename(s.folder / "watched/audit-0000000000000000.jsonl")
+    write(s, lines[3:5], "watched/audit.jsonl")
+    equal([process.stdout.readline() for _ in range(3)], [line + b"\n" for line in lines[2:5]], "over the border")
+    process.send_signal(signal.SIGINT)
+    equal(process.wait(timeout=60), 0, "exit after an interrupt")
+
+
 def story(s):
     signer, witness = merkle.Signer(), merkle.Signer()
     lines = merkle.chain(records(300))
@@ -114,7 +182,12 @@ def story(s):
     equal(s.tb("audit", "verify", "audit.jsonl", *both, "witness.pub", "--json").json()["checkpoints"][0]["cosigned_at"],
           "2026-11-26T00:00:00Z", "time of the cosignature")
     s.fails("note_unverified", 4, "audit", "verify", "audit.jsonl", *both, "audit.pub")
-    s.fails("note_unverified", 4, "audit", "verify", "audit.jsonl", "--key", "audit.pub", "--witness-key", "witness.pub")
+    partly = s.tb("audit", "verify", "audit.jsonl", "--key", "audit.pub", "--witness-key", "witness.pub", "--json").json()
+    equal(partly["cosigned_records"], 300, "how far the log is countersigned")
+    s.fails("note_unverified", 4, "audit", "verify", "audit.jsonl", "--checkpoint", "audit.jsonl.checkpoint-older", "--key",
+            "audit.pub", "--witness-key", "witness.pub")
+    s.file("lies.checkpoint", (note + witness.cosign(note, 1)).replace("\n300\n", "\n299\n"))
+    s.fails("note_unverified", 4, "audit", "verify", "audit.jsonl", "--checkpoint", "lies.checkpoint", "--witness-key", "witness.pub")
     write(s, [], "empty.jsonl")
     equal(s.tb("audit", "verify", "empty.jsonl", "--json").json()["records"], 0, "an empty log")
     s.fails("file_not_found", 5, "audit", "verify", "nothing.jsonl")
@@ -122,6 +195,8 @@ def story(s):
     proofs(s, lines, signer)
     spoiled(s, lines, signer)
     watched(s, lines)
+    in_parts(s, lines, signer, witness)
+    followed(s, lines)
 
 
 play(story)

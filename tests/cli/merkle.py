@@ -22,6 +22,16 @@ def root(leaves):
     return hashlib.sha256(b"\1" + root(leaves[:split]) + root(leaves[split:])).digest()
 
 
+def frontier(leaves):
+    """Roots of the complete subtrees, largest first."""
+    out = []
+    while leaves:
+        width = 1 << (len(leaves).bit_length() - 1)
+        out.append(root(leaves[:width]))
+        leaves = leaves[width:]
+    return out
+
+
 def chain(records):
     """The lines of a log: each with its number and the leaf hash of the line before."""
     lines, prev = [], bytes(32)
@@ -50,6 +60,12 @@ class Signer:
         origin = origin or self.origin("audit")
         text = f"{origin}\n{len(lines)}\n{base64.b64encode(root([leaf(line) for line in lines])).decode()}\n"
         return text + "\n" + self.line(origin, 1, self.private.sign(text.encode()))
+
+    def cut(self, lines):
+        """What stands beside a part that begins after `lines`: docs/audit.md."""
+        hashes = [leaf(lines[-1])] + frontier([leaf(line) for line in lines])
+        prev, *rest = (base64.b64encode(each).decode() for each in hashes)
+        return "\n".join(["trustbridge-cut v1", "prev " + prev, *rest]) + "\n\n" + self.checkpoint(lines)
 
     def cosign(self, note, seconds):
         text = note.split("\n\n")[0] + "\n"
