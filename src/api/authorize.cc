@@ -176,6 +176,12 @@ ReleasePolicy ReleasePolicy::from_json(const Json& json) {
   out.allow_finetune = field(reader.optional_boolean("allow_finetune")).value_or(false);
   out.allowed_paths = field(reader.strings("allowed_paths"));
   out.runtime_isolation = field(reader.optional_string("runtime_isolation")).value_or("");
+  out.enforcement.grade = grade_from(field(reader.optional_string("enforcement")).value_or(""));
+  out.enforcement.notice = field(reader.optional_string("notice")).value_or("");
+  if (!valid_notice(out.enforcement.notice))
+    incomplete("the control plane's answer has a notice that is no plain line");
+  out.enforcement.requests_per_minute =
+      field(reader.optional_integer("throttle_requests_per_minute", 1, kMaxThrottle)).value_or(60);
   if (const Json* quotas = json.find("quotas"); quotas != nullptr && quotas->is_object()) out.quotas = *quotas;
   if (const Json* metering = json.find("metering"); metering != nullptr && metering->is_object()) {
     out.metering = *metering;
@@ -192,6 +198,9 @@ Json ReleasePolicy::to_json() const {
   for (const auto& path : allowed_paths) paths.push(path);
   json.set("allowed_paths", std::move(paths));
   json.set("runtime_isolation", runtime_isolation);
+  json.set("enforcement", grade_name(enforcement.grade));
+  json.set("notice", enforcement.notice);
+  json.set("throttle_requests_per_minute", enforcement.requests_per_minute);
   return json;
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "api/asset.h"
+#include "api/enforcement.h"
 #include "api/tpm_policy.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -47,6 +48,7 @@ struct ReleasePolicy {
   Json metering = Json::object();
   std::vector<std::string> allowed_paths;  ///< empty: the sentinel's own list
   std::string runtime_isolation;           ///< empty: no demand
+  Enforcement enforcement;
 
   Json to_json() const;
   /// What is absent keeps its default. Throws "authorize_answer_malformed".

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "api/asset.h"
+#include "api/enforcement.h"
 #include "api/tpm_policy.h"
 #include "api/usage.h"
 #include "api/version.h"
@@ -75,6 +76,9 @@ void take_fields(ContractTerms& terms, const Json& json) {
     terms.client_certificates = value_or_throw(reader.strings("client_certificates"));
   }
   text("min_client_version", terms.min_client_version);
+  text("enforcement", terms.enforcement);
+  text("notice", terms.notice);
+  number("throttle_requests_per_minute", kMaxThrottle, terms.throttle_requests_per_minute);
 }
 
 Json request_object(std::string_view text) {
@@ -107,7 +111,10 @@ Result<> only_terms(const Json& json, bool with_id) {
                       "runtime_isolation",
                       "authentication",
                       "client_certificates",
-                      "min_client_version"});
+                      "min_client_version",
+                      "enforcement",
+                      "notice",
+                      "throttle_requests_per_minute"});
 }
 
 bool valid_path(std::string_view path) {
@@ -216,6 +223,9 @@ void ContractTerms::validate() const {
   if (!min_client_version.empty() && !is_version(min_client_version)) {
     invalid("min_client_version of the contract must be a version, as 0.2.0");
   }
+  if (!is_grade(enforcement)) invalid("enforcement of the contract must be none, warn, throttle or drain");
+  if (!valid_notice(notice)) invalid("notice of the contract must be one line of at most 300 printable characters");
+  if (throttle_requests_per_minute < 1) invalid("throttle_requests_per_minute of the contract must be at least 1");
   if (allowed_paths.size() > 1000) invalid("allowed_paths of the contract lists too many paths");
   for (const auto& path : allowed_paths) {
     if (!valid_path(path)) invalid("allowed_paths of the contract has a path that is not absolute and plain");
@@ -243,6 +253,9 @@ Json terms_to_json(const ContractTerms& terms) {
   json.set("authentication", terms.authentication);
   json.set("client_certificates", string_list(terms.client_certificates));
   json.set("min_client_version", terms.min_client_version);
+  json.set("enforcement", terms.enforcement);
+  json.set("notice", terms.notice);
+  json.set("throttle_requests_per_minute", terms.throttle_requests_per_minute);
   return json;
 }
 

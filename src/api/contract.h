@@ -50,6 +50,9 @@ struct ContractTerms {
   std::string authentication = "token";          ///< `token`, `mtls`, `none`
   std::vector<std::string> client_certificates;  ///< SHA-256 fingerprints, lower hex: required by `mtls`
   std::string min_client_version;                ///< oldest sentinel that may run it, as 0.2.0; empty: any
+  std::string enforcement = "none";              ///< a grade: `none`, `warn`, `throttle` or `drain`
+  std::string notice;                            ///< what the consumer is told; empty: nothing
+  std::int64_t throttle_requests_per_minute = 60;
 
   /// Throws "contract_invalid" naming the field whose value cannot stand (also combinations: plain with attestation).
   void validate() const;

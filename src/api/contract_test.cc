@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "api/asset.h"
+#include "api/enforcement.h"
 #include "api/lease.h"
 #include "api/page.h"
 #include "api/problem.h"
@@ -77,6 +78,21 @@ TEST(Contract, PlainKeyAndAttestationCannotStandTogether) {
     json.set("attestation", kind);
     EXPECT_THAT(refusal(json), testing::HasSubstr("attestation"));
   }
+}
+
+TEST(Contract, GradesOfHoldingBack) {
+  for (const auto* grade : {"none", "warn", "throttle", "drain"}) EXPECT_EQ(refusal("enforcement", grade), "accepted");
+  for (const auto* grade : {"", "suspend", "WARN"}) {
+    EXPECT_NE(refusal("enforcement", grade).find("enforcement"), std::string::npos) << grade;
+  }
+  EXPECT_EQ(refusal("notice", std::string(300, 'x')), "accepted");
+  for (const auto& notice : {std::string(301, 'x'), std::string("a\nb"), std::string("\xc3\xa4")}) {
+    EXPECT_NE(refusal("notice", notice).find("notice"), std::string::npos);
+  }
+  EXPECT_NE(refusal("throttle_requests_per_minute", 0).find("throttle_requests_per_minute"), std::string::npos);
+  EXPECT_EQ(refusal("throttle_requests_per_minute", 1), "accepted");
+  EXPECT_EQ(grade_from("of a newer version"), Grade::kWarn) << "what is not understood holds nobody back";
+  EXPECT_EQ(grade_from(""), Grade::kNone);
 }
 
 TEST(Contract, StateFollowsTheClock) {

@@ -13,6 +13,7 @@ LeaseGrant full() {
   grant.lease_id = "l";
   grant.policy.allowed_paths = {"/v1/models"};
   grant.policy.runtime_isolation = "required";
+  grant.policy.enforcement = {.grade = Grade::kThrottle, .notice = "invoice 7 is due", .requests_per_minute = 5};
   grant.policy_version = 7;
   grant.manifest_sha256 = std::string(64, 'a');
   grant.url_origins = {"https://blobs.example"};

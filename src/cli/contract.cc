@@ -98,6 +98,9 @@ Json fields_json(const ContractFields& f, UnixMs now) {
   set("authentication", f.authentication);
   if (!f.client_certificates.empty()) json.set("client_certificates", strings(f.client_certificates));
   set("min_client_version", f.min_client_version);
+  set("enforcement", f.enforcement);
+  set("notice", f.notice);
+  set("throttle_requests_per_minute", f.throttle_requests_per_minute);
   return json;
 }
 
@@ -139,7 +142,7 @@ std::string contract_path(const std::string& contract_id, std::string_view rest)
 
 std::string contract_text(const Json& contract) {
   std::string text = fmt::format("{}  {}\n", text_of(contract, "contract_id"), text_of(contract, "state"));
-  constexpr std::array<const char*, 21> kFields = {"tenant",
+  constexpr std::array<const char*, 24> kFields = {"tenant",
                                                    "policy_version",
                                                    "consumer",
                                                    "asset_ids",
@@ -159,7 +162,10 @@ std::string contract_text(const Json& contract) {
                                                    "runtime_isolation",
                                                    "authentication",
                                                    "client_certificates",
-                                                   "min_client_version"};
+                                                   "min_client_version",
+                                                   "enforcement",
+                                                   "notice",
+                                                   "throttle_requests_per_minute"};
   for (const char* field : kFields) {
     const std::string value = text_of(contract, field);
     if (!value.empty() && value != "{}") text += fmt::format("  {:<22} {}\n", field, value);

@@ -33,6 +33,10 @@ void add_term_flags(CLI::App& command, TermFlags& flags) {
   many("--client-certificate", f.client_certificates,
        "SHA-256 fingerprint of a certificate that sentinels show, for mtls; may be repeated", "HASH");
   one("--min-client-version", f.min_client_version, "oldest sentinel that may run it, as 0.2.0 [any]", "VERSION");
+  one("--enforcement", f.enforcement, "none, warn, throttle or drain: hold back short of suspending [none]", "GRADE");
+  one("--notice", f.notice, "what the consumer is told with it", "TEXT");
+  one("--throttle-requests-per-minute", f.throttle_requests_per_minute, "of a whole sentinel, while throttled [60]",
+      "N");
 }
 
 Json terms_json(const TermFlags& flags, UnixMs now) {

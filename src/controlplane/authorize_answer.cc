@@ -35,7 +35,10 @@ api::ReleasePolicy policy_of(const api::ContractTerms& terms) {
           .quotas = terms.quotas,
           .metering = terms.metering,
           .allowed_paths = terms.allowed_paths,
-          .runtime_isolation = terms.runtime_isolation};
+          .runtime_isolation = terms.runtime_isolation,
+          .enforcement = {.grade = api::grade_from(terms.enforcement),
+                          .notice = terms.notice,
+                          .requests_per_minute = terms.throttle_requests_per_minute}};
 }
 
 /// The signed word on an answer that is whole but for it.

@@ -113,6 +113,11 @@ def journey(s, binary, url, environment):
     equal(s.tb("contract", "update", "c-2", "--max-seats", 3, *at, "--json").json()["max_seats"], 3, "update")
     equal(s.tb("contract", "update", "c-2", "--min-client-version", "0.1.0", *at, "--json").json()["min_client_version"], "0.1.0", "update")
     s.tb("contract", "update", "c-2", "--min-client-version", "new", *at, rc=2)
+    held = s.tb("contract", "update", "c-2", "--enforcement", "throttle", "--notice", "invoice 7 is due",
+                "--throttle-requests-per-minute", 5, *at, "--json").json()
+    equal((held["enforcement"], held["notice"], held["throttle_requests_per_minute"]), ("throttle", "invoice 7 is due", 5), "held back")
+    check("invoice 7 is due" in s.tb("contract", "show", "c-2", *at).out, "the notice")
+    s.tb("contract", "update", "c-2", "--enforcement", "suspend", *at, rc=2)
     s.tb("contract", "token", "c-2", "--activation-token-file", "c-2.new", *at)
     check((s.folder / "c-2.new").read_text() != (s.folder / "c-2.token").read_text(), "the token is the old one")
     listed = s.tb("contract", "list", *at, "--json").json()["items"]
