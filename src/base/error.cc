@@ -120,6 +120,7 @@ constexpr auto kTable = std::to_array<ReasonInfo>({
     {"log_forked", kTampered, 409, 4, false, "the log does not continue what was seen of it before: keep both checkpoints, and ask who runs it"},
     {"mac_mismatch", kTampered, 422, 4, false, "the manifest was changed or the key is another asset's"},
     {"mac_missing", kDenied, 422, 3, false, ""},
+    {"machine_in_doubt", kExpired, 403, 3, false, "the machine slept, was restored or copied, and the lease could not be renewed; it is asked again by itself"},
     {"manifest_digest_mismatch", kTampered, 422, 4, false, "the manifest was replaced after registration: upload the registered one"},
     {"manifest_malformed", kMalformed, 422, 4, false, ""},
     {"manifest_too_large", kMalformed, 422, 4, false, ""},

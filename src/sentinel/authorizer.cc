@@ -29,6 +29,7 @@ Lease lease_of(api::AuthorizeAnswer& answer, std::int64_t sent_boot_ms, UnixMs s
   lease.policy_version = answer.policy_version;
   if (answer.policy) {
     lease.allowed_paths = answer.policy->allowed_paths;
+    lease.enforcement = answer.policy->enforcement;
     lease.isolation_required = !answer.policy->runtime_isolation.empty() && answer.policy->runtime_isolation != "none";
   }
   // The two times are of one clock, the control plane's: only their distance counts here.

@@ -39,6 +39,7 @@ struct Lease {
   std::optional<std::int64_t> policy_version;  ///< nothing from an old control plane, which gives no hints
   std::vector<std::string> allowed_paths;      ///< of the contract; empty: no narrowing
   bool isolation_required = false;             ///< the contract wants the runtime confined
+  api::Enforcement enforcement;                ///< how far the contract is held back
   std::int64_t expires_boot_ms = 0;            ///< boot clock: request sent + (lease_expires_at − issued_at)
   /// Of both URLs, boot clock: request sent + (expires_at − issued_at); nullopt from a control plane without issued_at.
   std::optional<std::int64_t> urls_expire_boot_ms;

@@ -143,6 +143,7 @@ void read_identity(Reader& reader, Config& config) {
     reader.fault("TB_CLIENT_CERT_PATH", "and TB_CLIENT_KEY_PATH go together");
   }
   config.hw_id_file = reader.text("TB_HW_ID_FILE");
+  config.vm_generation_file = reader.text("TB_VM_GENERATION_FILE");
   config.allow_unauthenticated_manifest = reader.truth("TB_ALLOW_UNAUTHENTICATED_MANIFEST");
   read_attestation(reader, config);
   config.provider_key = read_key(reader, "TB_PROVIDER_KEY");

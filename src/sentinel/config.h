@@ -39,6 +39,7 @@ struct Config {
   std::string ca_path, client_cert_path, client_key_path;
   bool allow_insecure_http = false, allow_private_networks = false;
   std::string hw_id_file;
+  std::string vm_generation_file;  ///< empty: none
   AttestationChoice attestation = AttestationChoice::kNone;
   std::string tpm_tcti;                                ///< empty: the kernel's own device
   std::string snp_certificates_path;                   ///< empty: what the host gives is enough

@@ -41,6 +41,14 @@ void set_gauges(obs::Metrics& metrics, const Status& status) {
       .set(static_cast<double>(status.runtime.restarts));
   metrics.gauge("trustbridge_sentinel_lease_seconds", "until the lease ends; 0 without one")
       .set(status.lease ? static_cast<double>(status.lease->expires_in_ms) / 1000 : 0);
+  if (status.last_suspension) {
+    metrics
+        .gauge("trustbridge_sentinel_last_suspension_seconds",
+               "from hearing of the end to having no plaintext, in the last suspension")
+        .set(static_cast<double>(status.last_suspension->plaintext_gone_ms) / 1000);
+  }
+  metrics.gauge("trustbridge_sentinel_enforcement", "0 none, 1 warn, 2 throttle, 3 drain")
+      .set(static_cast<double>(status.enforcement.grade));
   if (!status.audit) return;
   metrics.gauge("trustbridge_sentinel_audit_writable", "0 while requests are refused because records cannot be kept")
       .set(status.audit->writable ? 1 : 0);

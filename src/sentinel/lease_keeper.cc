@@ -39,6 +39,17 @@ void LeaseKeeper::check() const {
   }
 }
 
+void LeaseKeeper::renew_now() {
+  const std::scoped_lock lock(mutex_);
+  hinted_ = true;
+  hint_came_.notify_all();
+}
+
+std::optional<HeardOf> LeaseKeeper::heard_of_denial() const {
+  const std::scoped_lock lock(mutex_);
+  return heard_;
+}
+
 std::string LeaseKeeper::lease_id() const {
   const std::scoped_lock lock(mutex_);
   return lease_id_;
@@ -79,11 +90,16 @@ Lease LeaseKeeper::renew_once(const std::stop_token& stop) {
     offline_grace_ms_ = lease.offline_grace_ms;
     ++renewals_;
     failing_ = false;
+    hint_boot_ms_.reset();
     return lease;
   } catch (const Error& error) {
     const std::scoped_lock lock(mutex_);
     failing_ = true;
-    if (error.reason != "control_plane_unavailable" && error.reason != "cancelled") denial_ = error;
+    if (error.reason != "control_plane_unavailable" && error.reason != "cancelled") {
+      const std::int64_t now = boot_ms_now();
+      if (!denial_) heard_ = HeardOf{.boot_ms = hint_boot_ms_.value_or(now), .denied_boot_ms = now};
+      denial_ = error;
+    }
     throw;
   }
 }
@@ -124,6 +140,7 @@ void LeaseKeeper::listen(const std::stop_token& stop) {
       if (authorizer_.wait_for_hint(lease, *version, stop)) {
         const std::scoped_lock lock(mutex_);
         hinted_ = true;
+        hint_boot_ms_ = boot_ms_now();
         hint_came_.notify_all();
       }
       pause_ms = kPauseMs;

@@ -16,6 +16,12 @@
 
 namespace tb::sentinel {
 
+/// When the end of a lease was heard of, by the boot clock.
+struct HeardOf {
+  std::int64_t boot_ms = 0;         ///< the hint that was followed by the denial, or the denial itself
+  std::int64_t denied_boot_ms = 0;  ///< the denial's answer
+};
+
 struct LeaseView {
   std::int64_t expires_in_ms = 0;  ///< negative: in the grace
   std::int64_t renew_after_ms = 0;
@@ -45,6 +51,11 @@ class LeaseKeeper {
   blob::DatedUrl renew_url(std::stop_token stop);
   /// The same for the manifest's URL.
   blob::DatedUrl renew_manifest_url(std::stop_token stop);
+  /// Brings the next renewal forward to now.
+  void renew_now();
+  std::uint64_t renewals() const { return view().renewals; }
+  /// Nothing before a denial.
+  std::optional<HeardOf> heard_of_denial() const;
   std::string lease_id() const;
   std::int64_t renew_after_ms() const;
   /// Until the lease and its grace are over.
@@ -71,6 +82,8 @@ class LeaseKeeper {
   std::optional<Error> denial_;
   std::optional<std::int64_t> policy_version_;
   bool hinted_ = false;
+  std::optional<std::int64_t> hint_boot_ms_;  ///< of a hint that no renewal has followed yet
+  std::optional<HeardOf> heard_;
   std::condition_variable_any hint_came_;
   std::jthread thread_;
   std::jthread listener_;  ///< a hint only moves the next renewal to now

@@ -19,6 +19,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kTick{50};
 constexpr std::int64_t kRetryMs = 5'000;
+constexpr std::int64_t kSampleMs = 1'000;
+constexpr std::int64_t kDoubtMs = 15'000;  ///< for a renewal; then it is suspended
 
 asset::Metadata metadata_of(const api::AssetMetadata& wire) {
   return {.format = wire.format,
@@ -30,7 +32,8 @@ asset::Metadata metadata_of(const api::AssetMetadata& wire) {
 
 }  // namespace
 
-Lifecycle::Lifecycle(Parts parts) : parts_(std::move(parts)), runtime_address_(parts_.config.runtime) {
+Lifecycle::Lifecycle(Parts parts)
+    : parts_(std::move(parts)), runtime_address_(parts_.config.runtime), machine_(parts_.config.vm_generation_file) {
   started_boot_ms_ = boot_ms_now();
   status_.contract_id = parts_.config.contract_id;
   status_.asset_id = parts_.config.asset_id;
@@ -81,6 +84,7 @@ Status Lifecycle::status() const {
     if (provision_) out.hydrate = provision_->progress();
   }
   out.uptime_ms = boot_ms_now() - started_boot_ms_;
+  out.enforcement = parts_.holdback.get();
   out.runtime = parts_.supervisor.view();
   if (lease) out.lease = lease->view();
   return out;
@@ -104,13 +108,14 @@ int Lifecycle::run(std::stop_token stop) {
       const auto door = final ? proxy::Gate::Door::kSuspended : proxy::Gate::Door::kNotReady;
       // Traffic first, then what others see, then the rest, which may take the runtime's time to end.
       parts_.gate.set(door);
+      closed_boot_ms_ = boot_ms_now();
       set_error(error);
       if (final) {
         move(Event::kDenied);
       } else if (state() != State::kAuthorize) {
         move(Event::kInterrupted);
       }
-      tear_down(door);
+      tear_down(door, final ? &error : nullptr);
       if (final) {
         if (parts_.config.exit_on_denial) {
           finish();
@@ -169,6 +174,10 @@ FileKey Lifecycle::authorize(const std::stop_token& stop) {
     new_paths_.reset();
   }
   parts_.proxy.narrow(granted.lease.allowed_paths);
+  take_enforcement(granted.lease);
+  trusted_ = machine_.sample();
+  trusted_at_ = 0;
+  doubted_since_ms_.reset();
   const auto renew_url = [this, stop] {
     const auto lease = current_lease();
     if (!lease) throw Error("lease_expired", "there is no lease to renew");
@@ -178,6 +187,7 @@ FileKey Lifecycle::authorize(const std::stop_token& stop) {
   urls_ = std::make_shared<blob::UrlProvider>(blob::DatedUrl(granted.lease.sas_url.clone(), end), renew_url);
   const auto on_url = [urls = urls_](blob::DatedUrl url) { urls->replace(std::move(url)); };
   const auto on_terms = [this, paths = granted.lease.allowed_paths](const Lease& lease) mutable {
+    take_enforcement(lease);
     if (!lease.policy_version || lease.allowed_paths == paths) return;
     paths = lease.allowed_paths;
     const std::scoped_lock lock(mutex_);
@@ -277,6 +287,56 @@ void Lifecycle::take_new_paths() {
   if (paths) parts_.proxy.narrow(*paths);
 }
 
+/// In force at once: the filter asks with each request. Any thread.
+void Lifecycle::take_enforcement(const Lease& lease) {
+  const api::Enforcement before = parts_.holdback.get();
+  if (before == lease.enforcement) return;
+  parts_.holdback.set(lease.enforcement);
+  parts_.log.warn("the contract is held back",
+                  {{"grade", grade_name(lease.enforcement.grade)}, {"notice", lease.enforcement.notice}});
+}
+
+/// Requests that were under way when draining began have had their time.
+void Lifecycle::end_drained() {
+  if (parts_.holdback.get().grade != api::Grade::kDrain) {
+    drain_since_ms_.reset();
+    drained_ = false;
+    return;
+  }
+  const std::int64_t now = boot_ms_now();
+  if (!drain_since_ms_) drain_since_ms_ = now;
+  if (drained_ || now - *drain_since_ms_ < parts_.config.drain_ms) return;
+  drained_ = true;
+  parts_.proxy.cut();
+}
+
+/// True while the lease must be renewed before anything is served. Throws when that takes too long.
+bool Lifecycle::in_doubt() {
+  const std::int64_t now = boot_ms_now();
+  const std::uint64_t renewals = lease_->renewals();
+  if (doubted_since_ms_) {
+    if (renewals == trusted_at_) {
+      if (now - *doubted_since_ms_ < kDoubtMs) return true;
+      throw Error("machine_in_doubt", "the machine or its time has changed, and the lease could not be renewed");
+    }
+    doubted_since_ms_.reset();
+  }
+  if (renewals == trusted_at_ && now - sampled_boot_ms_ < kSampleMs) return false;
+  sampled_boot_ms_ = now;
+  const MachineSample sample = machine_.sample();
+  if (renewals != trusted_at_) {
+    trusted_ = sample;
+    trusted_at_ = renewals;
+    return false;
+  }
+  const auto doubt = doubt_between(trusted_, sample);
+  if (!doubt) return false;
+  parts_.log.warn("the lease is renewed before anything more is served", {{"because", doubt_text(*doubt)}});
+  doubted_since_ms_ = now;
+  lease_->renew_now();
+  return true;
+}
+
 void Lifecycle::watch_ready(const std::stop_token& stop) {
   std::int64_t loading_since = boot_ms_now();
   while (true) {
@@ -284,8 +344,16 @@ void Lifecycle::watch_ready(const std::stop_token& stop) {
     lease_->check();
     provision_->check();
     take_new_paths();
+    end_drained();
+    const bool doubted = in_doubt();
     const bool healthy = probe_->healthy();
-    if (state() == State::kDecrypt && healthy) {
+    if (doubted && state() == State::kReady) {
+      parts_.gate.set(proxy::Gate::Door::kNotReady);
+      move(Event::kDoubted);
+      loading_since = boot_ms_now();
+    } else if (doubted) {
+      // Nothing opens.
+    } else if (state() == State::kDecrypt && healthy) {
       become_ready();
     } else if (state() == State::kReady && !healthy) {
       parts_.gate.set(proxy::Gate::Door::kNotReady);
@@ -302,14 +370,16 @@ void Lifecycle::watch_ready(const std::stop_token& stop) {
 }
 
 /// Back to nothing delivered, in the order that closes soonest: traffic, signal, runtime, plaintext, licence.
-void Lifecycle::tear_down(proxy::Gate::Door door) {
+void Lifecycle::tear_down(proxy::Gate::Door door, const Error* reason) {
   const std::int64_t began = boot_ms_now();
   parts_.gate.set(door);
   parts_.proxy.cut(proxy::reason_of(door));
+  const std::int64_t cut = boot_ms_now();
   if (ready_signal_) ready_signal_->withdraw();
   probe_.reset();
   if (provision_) provision_->stop_serving();
   parts_.supervisor.stop();
+  const std::int64_t runtime_ended = boot_ms_now();
   const bool had_plaintext = provision_ != nullptr;
   if (provision_) {
     if (auto wiped = provision_->revoke(); !wiped) parts_.log.error("plaintext could not be wiped", wiped.error());
@@ -326,8 +396,21 @@ void Lifecycle::tear_down(proxy::Gate::Door door) {
     status_.runtime_healthy = false;
     lease = std::move(lease_);
   }
+  ended.reset();  // the key with it
+  const std::int64_t gone = boot_ms_now();
+  if (had_plaintext) parts_.log.info("traffic closed, runtime ended, plaintext wiped", {{"ms", gone - began}});
+  if (had_plaintext && reason != nullptr) {
+    const auto heard = lease ? lease->heard_of_denial() : std::nullopt;
+    const std::int64_t from = heard ? heard->boot_ms : closed_boot_ms_;
+    const std::scoped_lock lock(mutex_);
+    status_.last_suspension = SuspensionTimes{.code = reason->reason,
+                                              .denied_ms = heard ? heard->denied_boot_ms - from : 0,
+                                              .closed_ms = closed_boot_ms_ - from,
+                                              .cut_ms = cut - from,
+                                              .runtime_ended_ms = runtime_ended - from,
+                                              .plaintext_gone_ms = gone - from};
+  }
   if (lease) parts_.authorizer.release(lease->lease_id());
-  if (had_plaintext) parts_.log.info("traffic closed, runtime ended, plaintext wiped", {{"ms", boot_ms_now() - began}});
 }
 
 void Lifecycle::finish() {

@@ -18,8 +18,10 @@
 #include "sentinel/authorizer.h"
 #include "sentinel/config.h"
 #include "sentinel/lease_keeper.h"
+#include "sentinel/machine_watch.h"
 #include "sentinel/provision.h"
 #include "sentinel/proxy/filters.h"
+#include "sentinel/proxy/holdback.h"
 #include "sentinel/proxy/proxy.h"
 #include "sentinel/runtime/probe.h"
 #include "sentinel/runtime/supervisor.h"
@@ -35,6 +37,7 @@ struct Parts {
   Authorizer& authorizer;
   http::Client& blobs;  ///< follows URLs that came from the network
   proxy::Gate& gate;
+  proxy::Holdback& holdback;
   proxy::Proxy& proxy;
   runtime::Supervisor& supervisor;
   obs::Log log;
@@ -63,9 +66,12 @@ class Lifecycle {
   void provide(const hydrate::AuthenticatedManifest& asset, FileKey key, const std::stop_token& stop);
   void start_runtime();
   void take_new_paths();
+  void take_enforcement(const Lease& lease);
+  void end_drained();
+  bool in_doubt();
   void watch_ready(const std::stop_token& stop);
   void become_ready();
-  void tear_down(proxy::Gate::Door door);
+  void tear_down(proxy::Gate::Door door, const Error* reason = nullptr);
   void finish();
   void move(Event event);
   void set_error(const Error& error);
@@ -83,6 +89,14 @@ class Lifecycle {
   RuntimeAddress runtime_address_;
   std::int64_t started_boot_ms_ = 0;
   std::int64_t ask_again_ms_ = 60'000;
+  std::int64_t closed_boot_ms_ = 0;             ///< when the gate was shut for the suspension that is under way
+  std::optional<std::int64_t> drain_since_ms_;  ///< boot clock; the grade is drain and requests may still be under way
+  bool drained_ = false;
+  MachineWatch machine_;
+  MachineSample trusted_;         ///< of the last renewal
+  std::uint64_t trusted_at_ = 0;  ///< renewals then
+  std::int64_t sampled_boot_ms_ = 0;
+  std::optional<std::int64_t> doubted_since_ms_;
 
   mutable std::mutex mutex_;  ///< of what status() reads
   Status status_;

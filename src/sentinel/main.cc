@@ -68,11 +68,13 @@ int serve(const Config& config) {
                        sources_of(authorizer), log.named("audit"));
 
   proxy::Gate gate;
+  proxy::Holdback holdback;
   std::vector<std::unique_ptr<proxy::Filter>> filters;
   filters.push_back(proxy::audit_filter(audit));
   filters.push_back(proxy::metrics_filter(metrics));
   filters.push_back(proxy::key_filter(config.allow_anonymous ? nullptr : &keys));
   filters.push_back(proxy::gate_filter(gate));
+  filters.push_back(proxy::holdback_filter(holdback));
   proxy::ProxyOptions proxy_options{
       .address = config.public_address, .upstream = config.runtime, .max_body_bytes = config.max_body_bytes};
   if (!config.tls_cert_path.empty()) {
@@ -84,8 +86,8 @@ int serve(const Config& config) {
   runtime::Supervisor supervisor(log.named("runtime"));
 
   std::function<void()> announce;
-  Lifecycle lifecycle(
-      {config, TB_VERSION, authorizer, blobs, gate, proxy, supervisor, log, [&] { announce(); }, process_variables()});
+  Lifecycle lifecycle({config, TB_VERSION, authorizer, blobs, gate, holdback, proxy, supervisor, log,
+                       [&] { announce(); }, process_variables()});
   http::Server health({.address = config.health_address},
                       health_router(
                           [&] {

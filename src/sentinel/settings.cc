@@ -35,6 +35,8 @@ constexpr std::array kSettings = {
     Setting{"TB_ALLOW_INSECURE_HTTP", kSwitch, "false", "allow plain HTTP to hosts that are not loopback"},
     Setting{"TB_ALLOW_PRIVATE_NETWORKS", kSwitch, "false", "allow signed URLs that lead to private addresses"},
     Setting{"TB_HW_ID_FILE", kText, "", "file whose text identifies this machine, for containers"},
+    Setting{"TB_VM_GENERATION_FILE", kText, "",
+            "a file that changes when this VM is restored or copied: the lease is then renewed before it serves on"},
     Setting{"TB_PROVIDER_KEY", kText, "",
             "file with the provider's Ed25519 public key (base64url): its signature is then required"},
     Setting{"TB_ALLOW_UNAUTHENTICATED_MANIFEST", kSwitch, "false", "accept a manifest that nothing proves"},

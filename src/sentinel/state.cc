@@ -17,6 +17,7 @@ constexpr std::array kTable = {
     Transition{kDecrypt, kRuntimeReady, kReady},   Transition{kDecrypt, kInterrupted, kAuthorize},
     Transition{kDecrypt, kDenied, kSuspended},     Transition{kDecrypt, kStop, kStopping},
     Transition{kReady, kRuntimeLost, kDecrypt},    Transition{kReady, kTrainingStarted, kTraining},
+    Transition{kReady, kDoubted, kDecrypt},        Transition{kTraining, kDoubted, kDecrypt},
     Transition{kReady, kDenied, kSuspended},       Transition{kReady, kStop, kStopping},
     Transition{kTraining, kTrainingEnded, kReady}, Transition{kTraining, kRuntimeLost, kDecrypt},
     Transition{kTraining, kDenied, kSuspended},    Transition{kTraining, kStop, kStopping},
@@ -59,6 +60,8 @@ std::string_view event_name(Event event) {
       return "runtime ready";
     case kRuntimeLost:
       return "runtime lost";
+    case kDoubted:
+      return "machine in doubt";
     case kInterrupted:
       return "interrupted";
     case kTrainingStarted:

@@ -20,6 +20,7 @@ enum class Event {
   kDelivered,        ///< every byte was fetched, verified and stands where the runtime reads
   kRuntimeReady,     ///< the runtime's own health answers 200 and the public listener is bound
   kRuntimeLost,      ///< the runtime ended or no longer answers
+  kDoubted,          ///< this may not be the machine that was authorized: closed until the lease is renewed
   kInterrupted,      ///< the network or the disk failed before Ready: try again from the licence
   kTrainingStarted,  ///< an adapter is being trained
   kTrainingEnded,
@@ -36,10 +37,10 @@ struct Transition {
 
 inline constexpr std::array kStates = {State::kBoot,  State::kAuthorize, State::kHydrate,   State::kDecrypt,
                                        State::kReady, State::kTraining,  State::kSuspended, State::kStopping};
-inline constexpr std::array kEvents = {Event::kStarted,         Event::kAuthorized,    Event::kDelivered,
-                                       Event::kRuntimeReady,    Event::kRuntimeLost,   Event::kInterrupted,
-                                       Event::kTrainingStarted, Event::kTrainingEnded, Event::kDenied,
-                                       Event::kAskAgain,        Event::kStop};
+inline constexpr std::array kEvents = {Event::kStarted,      Event::kAuthorized,      Event::kDelivered,
+                                       Event::kRuntimeReady, Event::kRuntimeLost,     Event::kDoubted,
+                                       Event::kInterrupted,  Event::kTrainingStarted, Event::kTrainingEnded,
+                                       Event::kDenied,       Event::kAskAgain,        Event::kStop};
 
 /// "Boot", "Authorize", … as /status and /health print them (kept names).
 std::string_view state_name(State state);

@@ -34,11 +34,13 @@ std::map<Event, State> allowed(State state) {
       break;
     case kReady:
       out[kRuntimeLost] = kDecrypt;
+      out[kDoubted] = kDecrypt;
       out[kTrainingStarted] = kTraining;
       break;
     case kTraining:
       out[kTrainingEnded] = kReady;
       out[kRuntimeLost] = kDecrypt;
+      out[kDoubted] = kDecrypt;
       break;
     case kSuspended:
       out[kAskAgain] = kAuthorize;

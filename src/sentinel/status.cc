@@ -13,6 +13,8 @@ Json lease_json(const Status& status) {
   out.set("offline_grace_seconds", status.lease->offline_grace_ms / 1000);
   out.set("renewals", status.lease->renewals);
   out.set("renewal_failing", status.lease->renewal_failing);
+  out.set("enforcement", api::grade_name(status.enforcement.grade));
+  out.set("notice", status.enforcement.notice);
   return out;
 }
 
@@ -58,6 +60,19 @@ Json isolation_json(const Status& status) {
   return out;
 }
 
+Json suspension_json(const Status& status) {
+  if (!status.last_suspension) return nullptr;
+  const SuspensionTimes& times = *status.last_suspension;
+  Json out = Json::object();
+  out.set("code", times.code);
+  out.set("denied_ms", times.denied_ms);
+  out.set("closed_ms", times.closed_ms);
+  out.set("cut_ms", times.cut_ms);
+  out.set("runtime_ended_ms", times.runtime_ended_ms);
+  out.set("plaintext_gone_ms", times.plaintext_gone_ms);
+  return out;
+}
+
 Json audit_json(const Status& status) {
   if (!status.audit) return nullptr;
   Json out = Json::object();
@@ -97,6 +112,7 @@ Json status_json(const Status& status, bool full) {
   out.set("runtime", runtime_json(status));
   out.set("isolation", isolation_json(status));
   out.set("audit", audit_json(status));
+  out.set("last_suspension", suspension_json(status));
   Json error;
   if (!status.error_code.empty()) {
     error = Json::object();

@@ -16,6 +16,17 @@
 
 namespace tb::sentinel {
 
+/// How the last suspension went: milliseconds from when the end was heard of (a hint, or the denial where no hint
+/// came).
+struct SuspensionTimes {
+  std::string code;
+  std::int64_t denied_ms = 0;          ///< the control plane's denial was here
+  std::int64_t closed_ms = 0;          ///< no request was let in any more
+  std::int64_t cut_ms = 0;             ///< no request was under way any more
+  std::int64_t runtime_ended_ms = 0;   ///< the supervised runtime had ended
+  std::int64_t plaintext_gone_ms = 0;  ///< and what it read was wiped, the key with it
+};
+
 struct Status {
   State state = State::kBoot;
   std::string contract_id, asset_id;
@@ -31,6 +42,8 @@ struct Status {
   bool runtime_healthy = false;
   bool runtime_by_unix_socket = false;
   bool runtime_shares_user = false;
+  api::Enforcement enforcement;
+  std::optional<SuspensionTimes> last_suspension;
   std::optional<AuditView> audit;
   std::string audit_fault;             ///< why the control plane did not countersign last time; empty: it did
   std::string error_code, error_hint;  ///< of the last error; empty: none since Ready
