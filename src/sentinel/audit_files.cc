@@ -343,7 +343,7 @@ void AuditFiles::begin_origin(std::string_view why, std::uint64_t found, std::ui
     tree_ = {};
     growth_ = tlog::Growth(tlog::Frontier());
     pending_.reset();
-    witnessed_ = false;
+    witnessed_ = shown_ = false;
   }
   countersigned_ = 0;
   signed_ = 0;
@@ -372,7 +372,7 @@ Ed25519PublicKey AuditFiles::public_key() const {
 std::optional<tlog::AddCheckpoint> AuditFiles::to_submit() {
   const std::scoped_lock lock(mutex_);
   if (!pending_) {
-    if (witnessed_ && growth_.begin() == tree_.size()) return std::nullopt;
+    if (shown_ && growth_.begin() == tree_.size()) return std::nullopt;
     pending_.emplace(Pending{.note = sign(tree_),
                              .old_size = growth_.begin(),
                              .proof = growth_.consistency_proof(),
@@ -438,7 +438,7 @@ void AuditFiles::countersigned(const tlog::NoteSignature& signature) {
   const std::scoped_lock lock(mutex_);
   countersigned_ = pending_->since.begin();
   growth_ = std::move(pending_->since);
-  witnessed_ = true;
+  witnessed_ = shown_ = true;
   pending_.reset();
 }
 

@@ -82,7 +82,8 @@ class AuditFiles {
   std::uint64_t countersigned_records() const { return countersigned_; }
 
   /// What to show the witness next: the same again until countersigned() or witness_is_at() has settled it. Nothing if
-  /// it has all.
+  /// it has all, and has said so since the start: a log that was restored together with all beside it is found out by
+  /// nothing else.
   std::optional<tlog::AddCheckpoint> to_submit();
   enum class WitnessView { kContinue, kLogIsShorter, kContradiction };
   /// The witness says that it has seen `size` records. kContinue: to_submit() fits that now. May read the log.
@@ -131,6 +132,7 @@ class AuditFiles {
   tlog::Frontier tree_;
   tlog::Growth growth_{tlog::Frontier()};  ///< since what the witness has seen
   bool witnessed_ = false;                 ///< it has seen this origin
+  bool shown_ = false;                     ///< and has signed in this process's time
   std::optional<Pending> pending_;
   std::atomic<std::uint64_t> countersigned_ = 0;
 };

@@ -379,6 +379,23 @@ TEST_F(AuditFilesTest, AnAnswerThatWasLostIsFoundAgain) {
   lost_then(0, true);
 }
 
+TEST_F(AuditFilesTest, ARestoredLogIsShownBeforeAnythingIsAdded) {
+  {
+    AuditFiles files = open();
+    write(files, 4);
+    ASSERT_TRUE(countersign(files));
+    EXPECT_FALSE(files.to_submit());
+  }
+  AuditFiles files = open();
+  const auto request = files.to_submit();
+  ASSERT_TRUE(request);
+  EXPECT_EQ(request->old_size, 4U);
+  EXPECT_TRUE(request->consistency.empty());
+  EXPECT_EQ(files.witness_is_at(7), AuditFiles::WitnessView::kLogIsShorter);
+  ASSERT_TRUE(countersign(files));
+  EXPECT_FALSE(files.to_submit());
+}
+
 TEST_F(AuditFilesTest, AWitnessThatForgotIsShownAllAgain) {
   place_.segment_bytes = 400;
   AuditFiles files = open();
