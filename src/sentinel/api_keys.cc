@@ -1,9 +1,12 @@
 #include "sentinel/api_keys.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/crypto.h"
 #include "base/fs.h"
@@ -15,21 +18,31 @@ namespace {
 
 constexpr std::size_t kMaxKeyBytes = 512;
 constexpr std::size_t kMaxFileBytes = std::size_t{1} << 20;
+constexpr std::int64_t kLookEveryMs = 1000;
 
-Json to_json(const ApiKey& key) {
-  Json rights = Json::array();
-  if (key.may_infer) rights.push("infer");
-  if (key.may_see_status) rights.push("status");
-  Json out = Json::object();
-  out.set("id", key.id);
-  out.set("name", key.name);
-  out.set("sha256", key.sha256);
-  out.set("rights", std::move(rights));
-  out.set("created", to_rfc3339(key.created));
-  return out;
+void write_api_keys(const std::string& path, const std::vector<ApiKey>& keys) {
+  std::string text;
+  for (const ApiKey& key : keys) text += to_json(key).dump() + "\n";
+  value_or_throw(write_file_atomically(path, text, 0600, true));
 }
 
-ApiKey from_json(const Json& json) {
+std::string stamp_of(const std::string& path) {
+  struct stat info{};
+  if (stat(path.c_str(), &info) != 0) return {};
+  return fmt::format("{}:{}:{}.{}:{}.{}", info.st_ino, info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec,
+                     info.st_ctim.tv_sec, info.st_ctim.tv_nsec);
+}
+
+/// Held while a file is read and written anew: two commands at once must not lose a key. It ends with the descriptor.
+Fd locked(const std::string& path) {
+  Fd lock = value_or_throw(open_file(path + ".lock", O_CREAT | O_RDWR | O_NOFOLLOW, 0600));
+  while (flock(lock.get(), LOCK_EX) != 0) {
+    if (errno != EINTR) throw Error("io_error", fmt::format("cannot lock {}", path));
+  }
+  return lock;
+}
+
+ApiKey key_from_json(const Json& json) {
   const JsonReader reader(json, "api key");
   ApiKey key;
   key.id = value_or_throw(reader.string("id"));
@@ -41,23 +54,54 @@ ApiKey from_json(const Json& json) {
     if (right == "infer") key.may_infer = true;
     if (right == "status") key.may_see_status = true;
   }
-  if (key.sha256.size() != 64) throw Error("config_invalid", "an api key's hash is not 64 hex digits");
+  if (const Json* limits = json.find("limits")) key.limits = key_limits_from_json(*limits);
+  if (const auto expires = value_or_throw(reader.optional_string("expires"))) {
+    key.expires = value_or_throw(from_rfc3339(*expires));
+  }
+  const auto hash = from_hex(key.sha256);
+  if (!hash || hash->size() != sizeof(Digest)) throw Error("config_invalid", "an api key's hash is not 64 hex digits");
   return key;
 }
 
-void write_api_keys(const std::string& path, const std::vector<ApiKey>& keys) {
-  std::string text;
-  for (const ApiKey& key : keys) text += to_json(key).dump() + "\n";
-  value_or_throw(write_file_atomically(path, text, 0600, true));
-}
-
-std::string stamp_of(const std::string& path) {
-  struct stat info{};
-  if (stat(path.c_str(), &info) != 0) return {};
-  return fmt::format("{}:{}:{}.{}", info.st_ino, info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
-}
-
 }  // namespace
+
+Json to_json(const KeyLimits& limits) {
+  Json out = Json::object();
+  const auto set = [&out](const char* name, const std::optional<std::int64_t>& value) {
+    if (value) out.set(name, *value);
+  };
+  set("requests_per_minute", limits.requests_per_minute);
+  set("tokens_per_minute", limits.tokens_per_minute);
+  set("concurrent_requests", limits.concurrent_requests);
+  set("token_budget", limits.token_budget);
+  return out;
+}
+
+KeyLimits key_limits_from_json(const Json& json) {
+  if (!json.is_object()) throw Error("field_invalid", "limits are no JSON object");
+  const JsonReader reader(json, "limits");
+  value_or_throw(reader.only({"requests_per_minute", "tokens_per_minute", "concurrent_requests", "token_budget"}));
+  const auto read = [&reader](const char* name) { return value_or_throw(reader.optional_integer(name, 1, kMaxLimit)); };
+  return {.requests_per_minute = read("requests_per_minute"),
+          .tokens_per_minute = read("tokens_per_minute"),
+          .concurrent_requests = read("concurrent_requests"),
+          .token_budget = read("token_budget")};
+}
+
+Json to_json(const ApiKey& key) {
+  Json rights = Json::array();
+  if (key.may_infer) rights.push("infer");
+  if (key.may_see_status) rights.push("status");
+  Json out = Json::object();
+  out.set("id", key.id);
+  out.set("name", key.name);
+  out.set("sha256", key.sha256);
+  out.set("rights", std::move(rights));
+  out.set("created", to_rfc3339(key.created));
+  if (key.limits != KeyLimits{}) out.set("limits", to_json(key.limits));
+  if (key.expires) out.set("expires", to_rfc3339(*key.expires));
+  return out;
+}
 
 std::vector<ApiKey> read_api_keys(const std::string& path) {
   auto content = read_secret_file(path, kMaxFileBytes);
@@ -73,7 +117,7 @@ std::vector<ApiKey> read_api_keys(const std::string& path) {
     rest.remove_prefix(std::min(end + 1, rest.size()));
     if (text.empty()) continue;
     try {
-      keys.push_back(from_json(value_or_throw(Json::parse(text))));
+      keys.push_back(key_from_json(value_or_throw(Json::parse(text))));
     } catch (const Error& error) {
       throw Error("config_invalid", fmt::format("{}: line {} is no api key", path, line), error);
     }
@@ -81,26 +125,42 @@ std::vector<ApiKey> read_api_keys(const std::string& path) {
   return keys;
 }
 
-NewApiKey add_api_key(const std::string& path, std::string_view name, bool may_infer, bool may_see_status, UnixMs now) {
+NewApiKey add_api_key(const std::string& path, ApiKey wanted) {
+  const Fd lock = locked(path);
   std::vector<ApiKey> keys = read_api_keys(path);
   SecretString key("tbk-" + random_token(32));
-  ApiKey entry{.id = "key-" + to_hex(as_bytes(random_token(6))).substr(0, 8),
-               .name = std::string(name),
-               .sha256 = sha256_hex(key.reveal()),
-               .may_infer = may_infer,
-               .may_see_status = may_see_status,
-               .created = now};
-  keys.push_back(entry);
+  wanted.id = "key-" + to_hex(as_bytes(random_token(6))).substr(0, 8);
+  wanted.sha256 = sha256_hex(key.reveal());
+  keys.push_back(wanted);
   write_api_keys(path, keys);
-  return {std::move(entry), std::move(key)};
+  return {std::move(wanted), std::move(key)};
+}
+
+NewApiKey add_api_key(const std::string& path, std::string_view name, bool may_infer, bool may_see_status, UnixMs now) {
+  return add_api_key(
+      path,
+      ApiKey{.name = std::string(name), .may_infer = may_infer, .may_see_status = may_see_status, .created = now});
 }
 
 void revoke_api_key(const std::string& path, std::string_view id) {
+  const Fd lock = locked(path);
   std::vector<ApiKey> keys = read_api_keys(path);
   if (std::erase_if(keys, [&](const ApiKey& key) { return key.id == id; }) == 0) {
     throw Error("not_found", fmt::format("{} has no key {}", path, id));
   }
   write_api_keys(path, keys);
+}
+
+ApiKey change_api_key(const std::string& path, std::string_view id, const KeyLimits& limits,
+                      std::optional<UnixMs> expires) {
+  const Fd lock = locked(path);
+  std::vector<ApiKey> keys = read_api_keys(path);
+  const auto found = std::ranges::find(keys, id, &ApiKey::id);
+  if (found == keys.end()) throw Error("not_found", fmt::format("{} has no key {}", path, id));
+  found->limits = limits;
+  found->expires = expires;
+  write_api_keys(path, keys);
+  return *found;
 }
 
 std::optional<std::string> make_first_api_key(const std::string& path, const std::string& state_dir, UnixMs now) {
@@ -112,34 +172,58 @@ std::optional<std::string> make_first_api_key(const std::string& path, const std
   return shown;
 }
 
-ApiKeys::ApiKeys(std::string path) : path_(std::move(path)) {}
+struct ApiKeys::Table {
+  std::vector<Digest> hashes;  ///< hashes[i] is that of keys[i]
+  std::vector<ApiKey> keys;
+};
 
-void ApiKeys::refresh() {
-  const std::int64_t now = boot_ms_now();
-  if (now - looked_at_boot_ms_ < 1000) return;
-  looked_at_boot_ms_ = now;
-  std::string stamp = stamp_of(path_);
-  if (stamp == stamp_ && !stamp.empty()) return;
-  keys_.clear();
-  stamp_.clear();
-  try {
-    keys_ = read_api_keys(path_);
-    stamp_ = std::move(stamp);
-  } catch (const Error&) {
-    keys_.clear();  // nobody gets in while the file cannot be read; it is tried again in a second
+ApiKeys::ApiKeys(std::string path) : path_(std::move(path)), table_(std::make_shared<const Table>()) {
+  look();
+  watcher_ = std::jthread([this](const std::stop_token& stop) { watch(stop); });
+}
+
+void ApiKeys::watch(const std::stop_token& stop) {
+  std::mutex alone;
+  std::unique_lock lock(alone);
+  while (!stop.stop_requested()) {
+    wake_.wait_for(lock, stop, std::chrono::milliseconds(kLookEveryMs), [] { return false; });
+    if (!stop.stop_requested()) look();
   }
 }
 
-std::optional<ApiKey> ApiKeys::check(std::string_view key) {
-  if (key.empty() || key.size() > kMaxKeyBytes) return std::nullopt;
-  const std::string shown = sha256_hex(key);
-  const std::scoped_lock lock(mutex_);
-  refresh();
-  std::optional<ApiKey> found;
-  for (const ApiKey& entry : keys_) {
-    if (equal_constant_time(entry.sha256, shown)) found = entry;
+void ApiKeys::look() {
+  std::string stamp = stamp_of(path_);
+  if (stamp == stamp_ && !stamp.empty()) return;
+  stamp_.clear();
+  auto table = std::make_shared<Table>();
+  try {
+    table->keys = read_api_keys(path_);
+    for (const ApiKey& key : table->keys) {
+      const Bytes hash = value_or_throw(from_hex(key.sha256));
+      std::ranges::copy(hash, table->hashes.emplace_back().begin());
+    }
+    stamp_ = std::move(stamp);
+  } catch (const Error&) {
+    *table = {};  // nobody gets in while the file cannot be read; it is tried again in a second
   }
-  return found;
+  const std::scoped_lock lock(mutex_);
+  table_ = std::move(table);
+}
+
+std::shared_ptr<const ApiKey> ApiKeys::check(std::string_view key) const {
+  if (key.empty() || key.size() > kMaxKeyBytes) return nullptr;
+  const Digest shown = sha256(key);
+  std::shared_ptr<const Table> table;
+  {
+    const std::scoped_lock lock(mutex_);
+    table = table_;
+  }
+  const ApiKey* found = nullptr;
+  for (std::size_t i = 0; i < table->hashes.size(); ++i) {
+    if (equal_constant_time(ByteView(table->hashes[i]), ByteView(shown))) found = &table->keys[i];
+  }
+  if (found == nullptr || (found->expires && *found->expires <= unix_ms_now())) return nullptr;
+  return {std::move(table), found};
 }
 
 }  // namespace tb::sentinel

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <thread>
 
 #include "base/error.h"
 #include "base/fs.h"
@@ -69,6 +70,84 @@ TEST_F(ApiKeysTest, FirstStartMakesOneKeyOnce) {
   EXPECT_TRUE(found->may_see_status);
   EXPECT_FALSE(make_first_api_key(path_, dir_, 0));
   EXPECT_EQ(read_api_keys(path_).size(), 1U);
+}
+
+TEST_F(ApiKeysTest, LimitsAndAnEndAreKeptAndChanged) {
+  const KeyLimits limits{
+      .requests_per_minute = 60, .tokens_per_minute = 1000, .concurrent_requests = 4, .token_budget = 1'000'000};
+  const NewApiKey added =
+      add_api_key(path_, {.name = "alice", .created = 0, .limits = limits, .expires = 4'000'000'000'000});
+  const auto found = ApiKeys(path_).check(added.key.reveal());
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->limits, limits);
+  EXPECT_EQ(found->expires, 4'000'000'000'000);
+  EXPECT_EQ(change_api_key(path_, added.entry.id, {.concurrent_requests = 1}, std::nullopt).limits.token_budget,
+            std::nullopt);
+  const auto changed = ApiKeys(path_).check(added.key.reveal());
+  ASSERT_TRUE(changed);
+  EXPECT_EQ(changed->limits, (KeyLimits{.concurrent_requests = 1}));
+  EXPECT_FALSE(changed->expires);
+  EXPECT_THROW(change_api_key(path_, "key-none", {}, std::nullopt), Error);
+}
+
+TEST_F(ApiKeysTest, AKeyEndsAtItsTime) {
+  const UnixMs now = unix_ms_now();
+  const NewApiKey over = add_api_key(path_, {.name = "over", .created = 0, .expires = now - 1000});
+  const NewApiKey good = add_api_key(path_, {.name = "good", .created = 0, .expires = now + 3'600'000});
+  const ApiKeys keys(path_);
+  EXPECT_FALSE(keys.check(over.key.reveal()));
+  EXPECT_TRUE(keys.check(good.key.reveal()));
+}
+
+TEST_F(ApiKeysTest, LinesOfBeforeLimitsAreStillRead) {
+  const std::string line = R"({"id":"key-1","name":"a","sha256":")" + std::string(64, 'a') +
+                           R"(","rights":["infer"],"created":"2026-11-22T08:09:05Z"})";
+  ASSERT_TRUE(write_file_atomically(path_, line + "\n", 0600, true));
+  const auto keys = read_api_keys(path_);
+  ASSERT_EQ(keys.size(), 1U);
+  EXPECT_EQ(keys[0].limits, KeyLimits{});
+  EXPECT_EQ(to_json(keys[0]).dump(), line) << "and written as they were";
+}
+
+TEST_F(ApiKeysTest, LimitsThatAreNoneAreRefused) {
+  for (const char* limits : {R"({"requests_per_minute":0})", R"({"requests_per_minute":-1})",
+                             R"({"requests_per_minute":1.5})", R"({"requests_per_minute":"60"})",
+                             R"({"request_per_minute":60})", R"({"token_budget":1000000000001})", "[]", "60"}) {
+    EXPECT_THROW(key_limits_from_json(Json::parse(limits).value()), Error) << limits;
+    const std::string line = R"({"id":"key-1","name":"a","sha256":")" + std::string(64, 'a') +
+                             R"(","rights":["infer"],"created":"2026-11-22T08:09:05Z","limits":)" + limits + "}\n";
+    ASSERT_TRUE(write_file_atomically(path_, line, 0600, true));
+    EXPECT_THROW(read_api_keys(path_), Error) << limits;
+  }
+}
+
+TEST_F(ApiKeysTest, CommandsAtOnceLoseNoKey) {
+  std::vector<std::jthread> writers;
+  for (int i = 0; i < 4; ++i) {
+    writers.emplace_back([this] {
+      for (int n = 0; n < 5; ++n) add_api_key(path_, "a", true, false, 0);
+    });
+  }
+  writers.clear();
+  EXPECT_EQ(read_api_keys(path_).size(), 20U);
+}
+
+TEST_F(ApiKeysTest, AChangeOfTheFileIsSeenWithoutARequestWaitingForIt) {
+  const ApiKeys keys(path_);
+  const NewApiKey added = add_api_key(path_, "alice", true, false, 0);
+  const auto within = [&](bool known) {
+    const std::int64_t deadline = boot_ms_now() + 60'000;
+    while (bool(keys.check(added.key.reveal())) != known && boot_ms_now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return bool(keys.check(added.key.reveal())) == known;
+  };
+  EXPECT_TRUE(within(true));
+  const auto entry = keys.check(added.key.reveal());
+  revoke_api_key(path_, added.entry.id);
+  EXPECT_TRUE(within(false));
+  ASSERT_TRUE(entry);
+  EXPECT_EQ(entry->id, added.entry.id) << "whoever holds an entry keeps it";
 }
 
 TEST_F(ApiKeysTest, NobodyGetsInByAFileThatCannotBeTrusted) {

@@ -1,4 +1,4 @@
-// `trustbridge-sentinel keys add|list|revoke`: the API keys of one sentinel, without restarting it.
+// `trustbridge-sentinel keys add|limits|list|revoke`: the API keys of one sentinel, without restarting it.
 #pragma once
 
 #include <string>

@@ -13,6 +13,7 @@
 #include "sentinel/health.h"
 #include "sentinel/hw_id.h"
 #include "sentinel/lifecycle.h"
+#include "sentinel/proxy/limits_filter.h"
 #include "sentinel/sentinel_key.h"
 #include "sentinel/signals.h"
 
@@ -31,12 +32,12 @@ int serve(const Config& config) {
   value_or_throw(deliver::open_owned_dir(config.state_dir, 0700));
 
   obs::Metrics metrics;
-  ApiKeys keys(config.api_keys_file);
   if (!config.allow_anonymous) {
     if (const auto shown = make_first_api_key(config.api_keys_file, config.state_dir, unix_ms_now())) {
       log.info("made the first API key", {{"file", *shown}});
     }
   }
+  ApiKeys keys(config.api_keys_file);
   AuditLog audit({.place = {.directory = config.audit_dir,
                             .state_dir = config.state_dir,
                             .frame = {config.contract_id, config.asset_id, config.audit_keyed},
@@ -75,6 +76,7 @@ int serve(const Config& config) {
   filters.push_back(proxy::key_filter(config.allow_anonymous ? nullptr : &keys));
   filters.push_back(proxy::gate_filter(gate));
   filters.push_back(proxy::holdback_filter(holdback));
+  filters.push_back(proxy::limits_filter(metrics));
   proxy::ProxyOptions proxy_options{
       .address = config.public_address, .upstream = config.runtime, .max_body_bytes = config.max_body_bytes};
   if (!config.tls_cert_path.empty()) {

@@ -60,6 +60,7 @@ TEST_F(HealthTest, ByState) {
 TEST_F(HealthTest, NewFieldsAreForLoopbackAndForKeysWithTheRight) {
   const NewApiKey infer = add_api_key(dir_ + "/keys", "infer", true, false, 0);
   const NewApiKey viewer = add_api_key(dir_ + "/keys", "viewer", false, true, 0);
+  keys_ = std::make_unique<ApiKeys>(dir_ + "/keys");
   const auto sees_all = [&](bool loopback, const std::string& key) {
     const Json json = Json::parse(get("/status", loopback, key).body).value();
     EXPECT_NE(json.find("state"), nullptr);

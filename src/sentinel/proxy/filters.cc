@@ -71,6 +71,7 @@ class KeyVisit final : public Visit {
     if (!key || !key->may_infer)
       return Refusal{401, "invalid_api_key", "a valid API key is needed as Authorization: Bearer"};
     exchange.subject = key->id;
+    exchange.limits = key->limits;
     return std::nullopt;
   }
 
