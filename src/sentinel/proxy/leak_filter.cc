@@ -1,0 +1,54 @@
+#include "sentinel/proxy/leak_filter.h"
+
+#include <algorithm>
+
+namespace tb::sentinel::proxy {
+namespace {
+
+class LeakVisit final : public Visit {
+ public:
+  LeakVisit(const HiddenPaths& hidden, obs::Counter& rewritten) : rewrite_(hidden), rewritten_(rewritten) {}
+  BodyTransform* response_transform(Exchange&, ResponseHead& head) override {
+    const Field* type = find_field(head.fields, "content-type");
+    const bool has_body = head.framing != Framing::kNone && (head.framing != Framing::kLength || head.length > 0);
+    return has_body && is_text(type == nullptr ? "" : type->value) ? &rewrite_ : nullptr;
+  }
+  void on_end(Exchange&) override {
+    if (rewrite_.has_rewritten()) rewritten_.add();
+  }
+
+ private:
+  PathRewrite rewrite_;
+  obs::Counter& rewritten_;
+};
+
+class LeakFilter final : public Filter {
+ public:
+  LeakFilter(HiddenPaths hidden, obs::Metrics& metrics)
+      : hidden_(std::move(hidden)),
+        rewritten_(metrics.counter("trustbridge_sentinel_answers_rewritten_total",
+                                   "answers in which a path of the model's was replaced")) {}
+  std::unique_ptr<Visit> visit(const Exchange&) override { return std::make_unique<LeakVisit>(hidden_, rewritten_); }
+
+ private:
+  HiddenPaths hidden_;
+  obs::Counter& rewritten_;
+};
+
+}  // namespace
+
+bool is_text(std::string_view content_type) {
+  std::string_view type = content_type.substr(0, content_type.find(';'));
+  while (type.ends_with(' ') || type.ends_with('\t')) type.remove_suffix(1);
+  const auto ends_with = [&](std::string_view end) {
+    return type.size() >= end.size() && equal_fold(type.substr(type.size() - end.size()), end);
+  };
+  return type.empty() || ends_with("/json") || ends_with("+json") || ends_with("/x-ndjson") ||
+         equal_fold(type.substr(0, 5), "text/");
+}
+
+std::unique_ptr<Filter> leak_filter(HiddenPaths hidden, obs::Metrics& metrics) {
+  return std::make_unique<LeakFilter>(std::move(hidden), metrics);
+}
+
+}  // namespace tb::sentinel::proxy
