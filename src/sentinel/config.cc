@@ -244,6 +244,60 @@ http::ListenAddress read_address(Reader& reader, const Settings& settings, std::
   return *address;
 }
 
+/// Comma-separated, without blanks.
+std::vector<std::string> read_list(Reader& reader, std::string_view name) {
+  std::vector<std::string> out;
+  std::string_view rest = reader.text(name);
+  while (!rest.empty()) {
+    const std::size_t comma = std::min(rest.find(','), rest.size());
+    std::string item(rest.substr(0, comma));
+    rest.remove_prefix(std::min(comma + 1, rest.size()));
+    std::erase(item, ' ');
+    out.push_back(std::move(item));
+  }
+  return out;
+}
+
+void read_tokens(Reader& reader, Config& config) {
+  config.jwt_keys = reader.text("TB_JWT_KEYS");
+  config.jwt_rules = {.issuer = reader.text("TB_JWT_ISSUER"),
+                      .audience = reader.text("TB_JWT_AUDIENCE"),
+                      .scope = reader.text("TB_JWT_SCOPE")};
+  if (config.jwt_keys.empty()) {
+    for (const char* name : {"TB_JWT_ISSUER", "TB_JWT_AUDIENCE", "TB_JWT_SCOPE"}) {
+      if (!reader.text(name).empty()) reader.fault(name, "needs TB_JWT_KEYS");
+    }
+    return;
+  }
+  if (!config.jwt_keys.starts_with('/')) {
+    if (const auto fault = endpoint_fault(config.jwt_keys, false); !fault.empty()) {
+      reader.fault("TB_JWT_KEYS", "must be an absolute path, or a URL: " + fault);
+    }
+  }
+  for (const char* name : {"TB_JWT_ISSUER", "TB_JWT_AUDIENCE"}) {
+    if (reader.text(name).empty()) reader.fault(name, "is required with TB_JWT_KEYS");
+  }
+  if (config.jwt_rules.scope.find(' ') != std::string::npos) reader.fault("TB_JWT_SCOPE", "must be one scope");
+}
+
+void read_names(Reader& reader, Config& config) {
+  config.served_model_name = reader.text("TB_SERVED_MODEL_NAME");
+  if (config.served_model_name.empty()) config.served_model_name = config.asset_id;
+  // It goes into JSON texts of the runtime's as it is.
+  const bool plain = std::ranges::all_of(config.served_model_name, [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' ||
+           c == '.' || c == ':' || c == '/';
+  });
+  const bool given = !reader.text("TB_SERVED_MODEL_NAME").empty();
+  if (given && (!plain || config.served_model_name.size() > 128 || config.served_model_name.starts_with('/'))) {
+    reader.fault("TB_SERVED_MODEL_NAME", "may hold letters, digits, - _ . : / only, 128 at most, no / in front");
+  }
+  config.hidden_paths = read_list(reader, "TB_HIDDEN_PATHS");
+  for (const std::string& path : config.hidden_paths) {
+    if (!path.starts_with('/') || path.size() < 2) reader.fault("TB_HIDDEN_PATHS", "must hold absolute paths");
+  }
+}
+
 void read_gate(Reader& reader, const Settings& settings, Config& config) {
   config.public_address = read_address(reader, settings, "TB_PUBLIC_ADDR", config.dev);
   config.health_address = read_address(reader, settings, "TB_HEALTH_ADDR", config.dev);
@@ -256,17 +310,21 @@ void read_gate(Reader& reader, const Settings& settings, Config& config) {
   if (!config.tls_client_ca_path.empty() && config.tls_cert_path.empty()) {
     reader.fault("TB_TLS_CLIENT_CA_PATH", "needs TB_TLS_CERT_PATH");
   }
+  config.tls_client_subjects = read_list(reader, "TB_TLS_CLIENT_SUBJECTS");
+  if (!config.tls_client_subjects.empty() && config.tls_client_ca_path.empty()) {
+    reader.fault("TB_TLS_CLIENT_SUBJECTS", "needs TB_TLS_CLIENT_CA_PATH");
+  }
   config.allow_anonymous = reader.truth("TB_ALLOW_ANONYMOUS");
-  std::string_view rest = reader.text("TB_ALLOWED_PATHS");
-  while (!rest.empty()) {
-    const std::size_t comma = std::min(rest.find(','), rest.size());
-    std::string pattern(rest.substr(0, comma));
-    rest.remove_prefix(std::min(comma + 1, rest.size()));
-    std::erase(pattern, ' ');
+  if (config.allow_anonymous && (!config.tls_client_subjects.empty() || !reader.text("TB_JWT_KEYS").empty())) {
+    reader.fault("TB_ALLOW_ANONYMOUS", "lets everybody in: TB_JWT_KEYS and TB_TLS_CLIENT_SUBJECTS would mean nothing");
+  }
+  read_tokens(reader, config);
+  read_names(reader, config);
+  config.allowed_paths = read_list(reader, "TB_ALLOWED_PATHS");
+  for (const std::string& pattern : config.allowed_paths) {
     if (!proxy::is_known_pattern(pattern)) {
       reader.fault("TB_ALLOWED_PATHS", fmt::format("names {}, which is not in the allow-list", pattern));
     }
-    config.allowed_paths.push_back(std::move(pattern));
   }
   config.max_body_bytes = reader.number("TB_MAX_BODY_BYTES", 0, std::uint64_t{1} << 50);
   config.drain_ms = static_cast<std::int64_t>(reader.number("TB_DRAIN_SECONDS", 0, 86400)) * 1000;

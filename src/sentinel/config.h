@@ -14,6 +14,7 @@
 #include "http/listen.h"
 #include "obs/log.h"
 #include "sentinel/settings.h"
+#include "sentinel/user_token.h"
 
 namespace tb::sentinel {
 
@@ -67,6 +68,11 @@ struct Config {
 
   http::ListenAddress public_address, health_address;
   std::string tls_cert_path, tls_key_path, tls_client_ca_path;
+  std::vector<std::string> tls_client_subjects;  ///< certificates that need no key
+  std::string jwt_keys;                          ///< a file or an https URL; empty: tokens let nobody in
+  TokenRules jwt_rules;
+  std::string served_model_name;
+  std::vector<std::string> hidden_paths;  ///< of TB_HIDDEN_PATHS
   std::string api_keys_file;
   bool allow_anonymous = false;
   std::vector<std::string> allowed_paths;  ///< empty: the whole allow-list

@@ -47,6 +47,47 @@ Variables with(std::string_view name, std::string value) {
   return out;
 }
 
+TEST(Config, TokensNeedAnIssuerAndAnAudience) {
+  Variables tokens = with("TB_JWT_KEYS", "https://issuer.example/keys");
+  EXPECT_TRUE(load(tokens).names("TB_JWT_ISSUER is required"));
+  EXPECT_TRUE(load(tokens).names("TB_JWT_AUDIENCE is required"));
+  tokens["TB_JWT_ISSUER"] = "https://issuer.example";
+  tokens["TB_JWT_AUDIENCE"] = "models";
+  EXPECT_TRUE(load(tokens).faults.empty());
+  tokens["TB_JWT_SCOPE"] = "a b";
+  EXPECT_TRUE(load(tokens).names("TB_JWT_SCOPE must be one scope"));
+  tokens.erase("TB_JWT_SCOPE");
+  for (const char* place : {"http://issuer.example/keys", "keys.json", "ftp://a/b", "https://user@issuer.example"}) {
+    tokens["TB_JWT_KEYS"] = place;
+    EXPECT_TRUE(load(tokens).names("TB_JWT_KEYS must be")) << place;
+  }
+  for (const char* place : {"http://127.0.0.1:8080/keys", "/etc/keys.json"}) {
+    tokens["TB_JWT_KEYS"] = place;
+    EXPECT_TRUE(load(tokens).faults.empty()) << place;
+  }
+  EXPECT_TRUE(load(with("TB_JWT_ISSUER", "a")).names("TB_JWT_ISSUER needs TB_JWT_KEYS"));
+  tokens["TB_ALLOW_ANONYMOUS"] = "true";
+  EXPECT_TRUE(load(tokens).names("TB_ALLOW_ANONYMOUS"));
+}
+
+TEST(Config, NamesAndPathsThatAnswersMayAndMayNotTell) {
+  EXPECT_EQ(load(base()).config.served_model_name, "a1");
+  EXPECT_EQ(load(with("TB_SERVED_MODEL_NAME", "org/model:7b-v1.5")).config.served_model_name, "org/model:7b-v1.5");
+  for (const char* name : {"a b", "a\"b", "a\\b", "/etc/model", "m\xc3\xb6"}) {
+    EXPECT_TRUE(load(with("TB_SERVED_MODEL_NAME", name)).names("TB_SERVED_MODEL_NAME")) << name;
+  }
+  EXPECT_TRUE(load(with("TB_SERVED_MODEL_NAME", std::string(129, 'a'))).names("TB_SERVED_MODEL_NAME"));
+  EXPECT_EQ(load(with("TB_HIDDEN_PATHS", "/mnt/models, /models")).config.hidden_paths,
+            (std::vector<std::string>{"/mnt/models", "/models"}));
+  for (const char* path : {"models", "/", "/a,b"}) {
+    EXPECT_TRUE(load(with("TB_HIDDEN_PATHS", path)).names("TB_HIDDEN_PATHS")) << path;
+  }
+}
+
+TEST(Config, CertificatesThatNeedNoKeyNeedACa) {
+  EXPECT_TRUE(load(with("TB_TLS_CLIENT_SUBJECTS", "a")).names("TB_TLS_CLIENT_SUBJECTS needs"));
+}
+
 TEST(Config, DefaultsAreThoseOfTheWire) {
   const Outcome out = load(base());
   ASSERT_TRUE(out.faults.empty()) << out.faults.front();

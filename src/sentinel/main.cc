@@ -13,6 +13,8 @@
 #include "sentinel/health.h"
 #include "sentinel/hw_id.h"
 #include "sentinel/lifecycle.h"
+#include "sentinel/proxy/access_filter.h"
+#include "sentinel/proxy/leak_filter.h"
 #include "sentinel/proxy/limits_filter.h"
 #include "sentinel/sentinel_key.h"
 #include "sentinel/signals.h"
@@ -23,6 +25,11 @@ using namespace tb::sentinel;
 namespace {
 
 constexpr std::int64_t kLastReportsMs = 5'000;
+proxy::HiddenPaths paths_to_hide(const Config& config) {
+  std::vector<std::string> paths = config.hidden_paths;
+  paths.insert(paths.end(), {config.model_dir, config.pipe_path});
+  return {std::move(paths), config.served_model_name};
+}
 
 int serve(const Config& config) {
   const obs::Log log = obs::Log::to_stderr(config.log_level).named("sentinel");
@@ -68,20 +75,30 @@ int serve(const Config& config) {
   AuditWitness witness(audit, {.contract_id = config.contract_id, .every_ms = config.audit_checkpoint_ms},
                        sources_of(authorizer), log.named("audit"));
 
+  proxy::Access access{
+      .everybody = config.allow_anonymous, .keys = &keys, .certificate_subjects = config.tls_client_subjects};
+  std::optional<TokenKeys> token_keys;
+  if (!config.jwt_keys.empty()) {
+    token_keys.emplace(fetch_keys_from(config.jwt_keys, config.ca_path), times_for(config.jwt_keys),
+                       log.named("tokens"));
+    access.token_rules = config.jwt_rules;
+    access.token_keys = &*token_keys;
+  }
   proxy::Gate gate;
   proxy::Holdback holdback;
   std::vector<std::unique_ptr<proxy::Filter>> filters;
   filters.push_back(proxy::audit_filter(audit));
   filters.push_back(proxy::metrics_filter(metrics));
-  filters.push_back(proxy::key_filter(config.allow_anonymous ? nullptr : &keys));
+  filters.push_back(proxy::access_filter(access, metrics));
   filters.push_back(proxy::gate_filter(gate));
   filters.push_back(proxy::holdback_filter(holdback));
   filters.push_back(proxy::limits_filter(metrics));
+  filters.push_back(proxy::leak_filter(paths_to_hide(config), metrics));
   proxy::ProxyOptions proxy_options{
       .address = config.public_address, .upstream = config.runtime, .max_body_bytes = config.max_body_bytes};
   if (!config.tls_cert_path.empty()) {
     proxy_options.tls = http::TlsConfig{config.tls_cert_path, config.tls_key_path, config.tls_client_ca_path,
-                                        !config.tls_client_ca_path.empty()};
+                                        !config.tls_client_ca_path.empty() && config.tls_client_subjects.empty()};
   }
   if (!config.allowed_paths.empty()) proxy_options.allowed.narrow(config.allowed_paths);
   proxy::Proxy proxy(proxy_options, std::move(filters), log.named("proxy"), &metrics);

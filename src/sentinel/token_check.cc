@@ -30,7 +30,7 @@ std::expected<std::shared_ptr<const TokenUser>, TokenFault> TokenCheck::check(st
     recent_.clear();
     set_ = std::move(set);
   }
-  if (!set_) return std::unexpected(TokenFault::kUnknownKey);
+  if (!set_) return std::unexpected(TokenFault::kBusy);
   const Digest digest = sha256(compact);
   if (const auto known = by_digest_.find(digest); known != by_digest_.end()) {
     const auto entry = known->second;

@@ -26,8 +26,8 @@ class TokenCheck {
   TokenCheck(TokenRules rules, Keys keys, Bounds bounds);
   TokenCheck(TokenRules rules, Keys keys) : TokenCheck(std::move(rules), std::move(keys), Bounds()) {}
 
-  /// `boot_ms` never goes back; `now` is the wall clock's. kBusy: neither let in nor refused for what it is. Without a
-  /// key set every token is kUnknownKey.
+  /// `boot_ms` never goes back; `now` is the wall clock's. kBusy: neither let in nor refused for what it is, as without
+  /// a key set.
   std::expected<std::shared_ptr<const TokenUser>, TokenFault> check(std::string_view compact, UnixMs now,
                                                                     std::int64_t boot_ms);
   std::size_t remembered() const { return by_digest_.size(); }

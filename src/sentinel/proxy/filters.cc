@@ -59,35 +59,6 @@ class MetricsFilter final : public Filter {
   RequestMetrics metrics_;
 };
 
-class KeyVisit final : public Visit {
- public:
-  explicit KeyVisit(ApiKeys* keys) : keys_(keys) {}
-  std::optional<Refusal> on_request(Exchange& exchange) override {
-    if (keys_ == nullptr) {
-      exchange.subject = "anonymous";
-      return std::nullopt;
-    }
-    const auto key = keys_->check(presented_key(exchange.request));
-    if (!key || !key->may_infer)
-      return Refusal{401, "invalid_api_key", "a valid API key is needed as Authorization: Bearer"};
-    exchange.subject = key->id;
-    exchange.limits = key->limits;
-    return std::nullopt;
-  }
-
- private:
-  ApiKeys* keys_;
-};
-
-class KeyFilter final : public Filter {
- public:
-  explicit KeyFilter(ApiKeys* keys) : keys_(keys) {}
-  std::unique_ptr<Visit> visit(const Exchange&) override { return std::make_unique<KeyVisit>(keys_); }
-
- private:
-  ApiKeys* keys_;
-};
-
 class GateVisit final : public Visit {
  public:
   explicit GateVisit(const Gate& gate) : gate_(gate) {}
@@ -127,10 +98,6 @@ Refusal reason_of(Gate::Door door) {
 
 std::unique_ptr<Filter> metrics_filter(obs::Metrics& metrics) {
   return std::make_unique<MetricsFilter>(metrics);
-}
-
-std::unique_ptr<Filter> key_filter(ApiKeys* keys) {
-  return std::make_unique<KeyFilter>(keys);
 }
 
 std::unique_ptr<Filter> gate_filter(const Gate& gate) {

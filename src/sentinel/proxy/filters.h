@@ -1,4 +1,4 @@
-// The filters of this version: audit, metrics, who may, and whether the gate is open.
+// The filters that every request passes: audit, metrics, and whether the gate is open.
 #pragma once
 
 #include <atomic>
@@ -29,8 +29,6 @@ Refusal reason_of(Gate::Door door);
 std::unique_ptr<Filter> audit_filter(AuditLog& log);
 /// `trustbridge_sentinel_requests_total{code}` and the like.
 std::unique_ptr<Filter> metrics_filter(obs::Metrics& metrics);
-/// 401 without a key that may infer. `keys` null: everybody may.
-std::unique_ptr<Filter> key_filter(ApiKeys* keys);
 /// 403 while suspended, 503 while not ready or training.
 std::unique_ptr<Filter> gate_filter(const Gate& gate);
 

@@ -74,7 +74,6 @@ class ProxyTest : public testing::Test {
     options.upstream = upstream;
     std::vector<std::unique_ptr<Filter>> filters;
     filters.push_back(metrics_filter(metrics_));
-    filters.push_back(key_filter(nullptr));
     filters.push_back(gate_filter(gate_));
     gate_.set(Gate::Door::kOpen);
     proxy_ = std::make_unique<Proxy>(std::move(options), std::move(filters), obs::Log());
