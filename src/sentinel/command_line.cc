@@ -6,6 +6,7 @@
 
 #include "sentinel/evidence.h"
 #include "sentinel/keys_command.h"
+#include "sentinel/proxy/allowed_paths.h"
 #include "sentinel/state.h"
 
 namespace tb::sentinel {
@@ -15,6 +16,7 @@ int dispatch(const std::vector<std::string>& arguments, std::string_view version
              const std::function<int(const Config&)>& serve) {
   const std::string first = arguments.empty() ? "" : arguments.front();
   if (first == "--version") return fmt::print("trustbridge-sentinel {}\n", version), 0;
+  if (first == "--print-allowed-paths") return fmt::print("{}", proxy::allowed_paths_document()), 0;
   if (first == "--print-states") return fmt::print("{}", states_document()), 0;
   if (first == "--print-config-doc" || first == "--help") return fmt::print("{}", config_document()), 0;
   std::vector<std::string> faults;

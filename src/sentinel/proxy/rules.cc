@@ -9,48 +9,7 @@
 namespace tb::sentinel::proxy {
 namespace {
 
-constexpr std::array kRoutes = {
-    // OpenAI
-    Route{"GET", "/v1/models"},
-    Route{"GET", "/v1/models/{model}"},
-    Route{"POST", "/v1/chat/completions"},
-    Route{"POST", "/v1/completions"},
-    Route{"POST", "/v1/embeddings"},
-    Route{"POST", "/v1/responses"},
-    // Anthropic style
-    Route{"POST", "/v1/messages"},
-    Route{"POST", "/v1/messages/count_tokens"},
-    // KServe v2, Triton
-    Route{"GET", "/v2"},
-    Route{"GET", "/v2/health/live"},
-    Route{"GET", "/v2/health/ready"},
-    Route{"GET", "/v2/models/{model}"},
-    Route{"GET", "/v2/models/{model}/ready"},
-    Route{"POST", "/v2/models/{model}/infer"},
-    Route{"POST", "/v2/models/{model}/generate"},
-    Route{"POST", "/v2/models/{model}/generate_stream"},
-    Route{"GET", "/v2/models/{model}/versions/{version}"},
-    Route{"GET", "/v2/models/{model}/versions/{version}/ready"},
-    Route{"POST", "/v2/models/{model}/versions/{version}/infer"},
-    // llama-server
-    Route{"POST", "/completion"},
-    Route{"POST", "/embedding"},
-    Route{"POST", "/infill"},
-    Route{"POST", "/tokenize"},
-    Route{"POST", "/detokenize"},
-};
-
 constexpr Refusal kNotAllowed{403, "path_not_allowed", "this path is not served here"};
-
-bool is_segment_char(char c) {
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '_' ||
-         c == ':' || c == '-';
-}
-
-bool is_plain_segment(std::string_view segment) {
-  return !segment.empty() && segment.size() <= 128 && segment != "." && segment != ".." &&
-         std::ranges::all_of(segment, is_segment_char);
-}
 
 /// Whether the raw path has nothing that two parsers could read differently.
 bool is_unambiguous(std::string_view path) {
@@ -69,19 +28,6 @@ bool is_unambiguous(std::string_view path) {
   }
 }
 
-bool matches(std::string_view pattern, std::string_view path) {
-  while (true) {
-    const std::size_t pattern_end = std::min(pattern.find('/', 1), pattern.size());
-    const std::size_t path_end = std::min(path.find('/', 1), path.size());
-    const std::string_view want = pattern.substr(0, pattern_end);
-    const std::string_view have = path.substr(0, path_end);
-    if (want.starts_with("/{") ? have.empty() || !is_plain_segment(have.substr(1)) : want != have) return false;
-    pattern.remove_prefix(pattern_end);
-    path.remove_prefix(path_end);
-    if (pattern.empty() || path.empty()) return pattern.empty() && path.empty();
-  }
-}
-
 bool is_query(std::string_view query) {
   return std::ranges::all_of(query, [](char c) { return c > 0x20 && c < 0x7f && c != '#' && c != '\\'; });
 }
@@ -95,6 +41,10 @@ constexpr NameSet kReplaced(std::array<std::string_view, 17>{
     "content-length", "host", "expect", "authorization", "x-api-key", "x-forwarded-for", "forwarded", "x-real-ip",
     "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-forwarded-prefix", "x-original-url",
     "x-rewrite-url", "x-request-id", "cookie", "x-http-method-override"});
+
+/// Of answers: what is ours to say, or tells which runtime is behind and in which version.
+constexpr NameSet kOfTheRuntime(std::array<std::string_view, 7>{"x-request-id", "server", "x-powered-by", "via",
+                                                                "x-aspnet-version", "x-runtime", "x-process-time"});
 
 bool is_among(std::string_view name, std::span<const std::string_view> names) {
   return std::ranges::any_of(names, [&](std::string_view other) { return equal_fold(name, other); });
@@ -181,15 +131,7 @@ std::string_view error_type(int status) {
 
 }  // namespace
 
-std::span<const Route> all_routes() {
-  return kRoutes;
-}
-
-bool is_known_pattern(std::string_view pattern) {
-  return std::ranges::any_of(kRoutes, [&](const Route& route) { return route.pattern == pattern; });
-}
-
-AllowList::AllowList() : routes_(kRoutes.begin(), kRoutes.end()) {}
+AllowList::AllowList() : routes_(all_routes().begin(), all_routes().end()) {}
 
 void AllowList::narrow(const std::vector<std::string>& patterns) {
   std::erase_if(routes_,
@@ -203,7 +145,7 @@ std::expected<std::string, Refusal> AllowList::match(std::string_view method, st
   if (!is_unambiguous(path) || !is_query(query)) return std::unexpected(kNotAllowed);
   bool other_method = false;
   for (const Route& route : routes_) {
-    if (!matches(route.pattern, path)) continue;
+    if (!matches_pattern(route.pattern, path)) continue;
     if (route.method != method) {
       other_method = true;
       continue;
@@ -258,7 +200,7 @@ void append_client_head(std::string& out, const ResponseHead& head, std::string_
   out.append(" ").append(reason_phrase(head.status)).append("\r\n");
   const std::vector<std::string_view> named = list_members(head.fields, "connection");
   for (const Field& field : head.fields) {
-    if (kHopByHop.contains(field.name) || equal_fold(field.name, "x-request-id")) continue;
+    if (kHopByHop.contains(field.name) || kOfTheRuntime.contains(field.name)) continue;
     if (equal_fold(field.name, "content-length") && head.framing != Framing::kNone) continue;
     if (is_among(field.name, named)) continue;
     append_field(out, field);

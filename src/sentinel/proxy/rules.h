@@ -2,8 +2,8 @@
 // sockets.
 //
 // A runtime's administrative routes (adapter loading, weight updates, slots, metrics, `/invocations`, which infers
-// without a key) are closed because they are not in the table. Paths match raw and exactly, and the table's own text
-// goes upstream, so there is no encoding to disagree about.
+// without a key) are closed because they are not in the table (allowed_paths.cc). Paths match raw and exactly, and the
+// table's own text goes upstream, so there is no encoding to disagree about.
 #pragma once
 
 #include <expected>
@@ -12,17 +12,10 @@
 #include <string_view>
 #include <vector>
 
+#include "sentinel/proxy/allowed_paths.h"
 #include "sentinel/proxy/head.h"
 
 namespace tb::sentinel::proxy {
-
-/// One row of the allow-list. A `{name}` segment takes one segment of [A-Za-z0-9._:-], 1 to 128 bytes, not a dot
-/// segment.
-struct Route {
-  std::string_view method;
-  std::string_view pattern;
-};
-std::span<const Route> all_routes();
 
 /// The rows that may pass: all, or those that TB_ALLOWED_PATHS and the contract leave.
 class AllowList {
@@ -37,9 +30,6 @@ class AllowList {
  private:
   std::vector<Route> routes_;
 };
-
-/// Whether `pattern` stands in the table.
-bool is_known_pattern(std::string_view pattern);
 
 /// What the proxy knows of the one who asks, for the forwarding headers.
 struct Peer {

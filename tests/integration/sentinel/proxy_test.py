@@ -43,7 +43,7 @@ class ProxyTest(unittest.TestCase):
     def test_answers_pass_both_ways(self):
         status, fields, body = self.ask("echo", body=b'{"a":1}')
         self.assertEqual((status, body), (200, b'{"a":1}'))
-        self.assertEqual(fields["server"], "engine")
+        self.assertNotIn("server", fields)
         self.assertIn("x-request-id", fields)
         head = self.runtime.heads[-1].decode()
         self.assertNotIn(self.key, head)
