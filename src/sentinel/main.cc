@@ -16,6 +16,7 @@
 #include "sentinel/proxy/access_filter.h"
 #include "sentinel/proxy/leak_filter.h"
 #include "sentinel/proxy/limits_filter.h"
+#include "sentinel/proxy/metrics_filter.h"
 #include "sentinel/sentinel_key.h"
 #include "sentinel/signals.h"
 
@@ -88,7 +89,7 @@ int serve(const Config& config) {
   proxy::Holdback holdback;
   std::vector<std::unique_ptr<proxy::Filter>> filters;
   filters.push_back(proxy::audit_filter(audit));
-  filters.push_back(proxy::metrics_filter(metrics));
+  filters.push_back(proxy::metrics_filter(metrics, config.served_model_name));
   filters.push_back(proxy::access_filter(access, metrics));
   filters.push_back(proxy::gate_filter(gate));
   filters.push_back(proxy::holdback_filter(holdback));

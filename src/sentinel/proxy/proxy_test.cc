@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "sentinel/proxy/filters.h"
+#include "sentinel/proxy/metrics_filter.h"
 
 namespace tb::sentinel::proxy {
 namespace {
@@ -73,7 +74,7 @@ class ProxyTest : public testing::Test {
     options.address = {.host = "127.0.0.1", .port = 0, .is_loopback = true};
     options.upstream = upstream;
     std::vector<std::unique_ptr<Filter>> filters;
-    filters.push_back(metrics_filter(metrics_));
+    filters.push_back(metrics_filter(metrics_, "asset-1"));
     filters.push_back(gate_filter(gate_));
     gate_.set(Gate::Door::kOpen);
     proxy_ = std::make_unique<Proxy>(std::move(options), std::move(filters), obs::Log());
