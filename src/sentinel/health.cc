@@ -8,7 +8,7 @@ http::Response ready_or_not(bool ready, const char* yes, State state) {
   return http::text(503, "Not ready: " + std::string(state_name(state)));
 }
 
-bool may_see_all(const http::Request& request, ApiKeys* keys) {
+bool may_see_all(const http::Request& request, const ApiKeys* keys) {
   if (request.peer_is_loopback) return true;
   if (keys == nullptr) return false;
   const auto key = keys->check(request.bearer_token());
@@ -62,7 +62,7 @@ void set_gauges(obs::Metrics& metrics, const Status& status) {
 
 }  // namespace
 
-http::Router health_router(std::function<Status()> snapshot, obs::Metrics& metrics, ApiKeys* keys) {
+http::Router health_router(std::function<Status()> snapshot, obs::Metrics& metrics, const ApiKeys* keys) {
   const auto get = [](std::string pattern, http::Handler handler) {
     return http::Route{.method = "GET",
                        .pattern = std::move(pattern),

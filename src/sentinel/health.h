@@ -11,6 +11,6 @@
 namespace tb::sentinel {
 
 /// `snapshot` may be called from any thread. `keys` null: only loopback sees the new fields. All outlive the router.
-http::Router health_router(std::function<Status()> snapshot, obs::Metrics& metrics, ApiKeys* keys);
+http::Router health_router(std::function<Status()> snapshot, obs::Metrics& metrics, const ApiKeys* keys);
 
 }  // namespace tb::sentinel

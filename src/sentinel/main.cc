@@ -9,11 +9,11 @@
 #include "sentinel/audit_witness.h"
 #include "sentinel/command_line.h"
 #include "sentinel/config_digest.h"
+#include "sentinel/doorkeeper.h"
 #include "sentinel/evidence.h"
 #include "sentinel/health.h"
 #include "sentinel/hw_id.h"
 #include "sentinel/lifecycle.h"
-#include "sentinel/proxy/access_filter.h"
 #include "sentinel/proxy/leak_filter.h"
 #include "sentinel/proxy/limits_filter.h"
 #include "sentinel/proxy/metrics_filter.h"
@@ -26,12 +26,6 @@ using namespace tb::sentinel;
 namespace {
 
 constexpr std::int64_t kLastReportsMs = 5'000;
-proxy::HiddenPaths paths_to_hide(const Config& config) {
-  std::vector<std::string> paths = config.hidden_paths;
-  paths.insert(paths.end(), {config.model_dir, config.pipe_path});
-  return {std::move(paths), config.served_model_name};
-}
-
 int serve(const Config& config) {
   const obs::Log log = obs::Log::to_stderr(config.log_level).named("sentinel");
   for (const std::string& note : config.notes) log.warn(note);
@@ -40,12 +34,7 @@ int serve(const Config& config) {
   value_or_throw(deliver::open_owned_dir(config.state_dir, 0700));
 
   obs::Metrics metrics;
-  if (!config.allow_anonymous) {
-    if (const auto shown = make_first_api_key(config.api_keys_file, config.state_dir, unix_ms_now())) {
-      log.info("made the first API key", {{"file", *shown}});
-    }
-  }
-  ApiKeys keys(config.api_keys_file);
+  Doorkeeper doorkeeper(config, log);
   AuditLog audit({.place = {.directory = config.audit_dir,
                             .state_dir = config.state_dir,
                             .frame = {config.contract_id, config.asset_id, config.audit_keyed},
@@ -76,25 +65,16 @@ int serve(const Config& config) {
   AuditWitness witness(audit, {.contract_id = config.contract_id, .every_ms = config.audit_checkpoint_ms},
                        sources_of(authorizer), log.named("audit"));
 
-  proxy::Access access{
-      .everybody = config.allow_anonymous, .keys = &keys, .certificate_subjects = config.tls_client_subjects};
-  std::optional<TokenKeys> token_keys;
-  if (!config.jwt_keys.empty()) {
-    token_keys.emplace(fetch_keys_from(config.jwt_keys, config.ca_path), times_for(config.jwt_keys),
-                       log.named("tokens"));
-    access.token_rules = config.jwt_rules;
-    access.token_keys = &*token_keys;
-  }
   proxy::Gate gate;
   proxy::Holdback holdback;
   std::vector<std::unique_ptr<proxy::Filter>> filters;
   filters.push_back(proxy::audit_filter(audit));
   filters.push_back(proxy::metrics_filter(metrics, config.served_model_name));
-  filters.push_back(proxy::access_filter(access, metrics));
+  filters.push_back(proxy::access_filter(doorkeeper.access(), metrics));
   filters.push_back(proxy::gate_filter(gate));
   filters.push_back(proxy::holdback_filter(holdback));
   filters.push_back(proxy::limits_filter(metrics));
-  filters.push_back(proxy::leak_filter(paths_to_hide(config), metrics));
+  filters.push_back(proxy::leak_filter(proxy::hidden_paths(config), metrics));
   proxy::ProxyOptions proxy_options{
       .address = config.public_address, .upstream = config.runtime, .max_body_bytes = config.max_body_bytes};
   if (!config.tls_cert_path.empty()) {
@@ -116,7 +96,7 @@ int serve(const Config& config) {
                             status.audit_fault = witness.state().fault;
                             return status;
                           },
-                          metrics, config.allow_anonymous ? nullptr : &keys),
+                          metrics, doorkeeper.keys()),
                       log.named("health"), &metrics);
   announce = [&] {
     Json addresses = Json::object();

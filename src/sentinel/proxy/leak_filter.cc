@@ -37,6 +37,12 @@ class LeakFilter final : public Filter {
 
 }  // namespace
 
+HiddenPaths hidden_paths(const Config& config) {
+  std::vector<std::string> paths = config.hidden_paths;
+  paths.insert(paths.end(), {config.model_dir, config.pipe_path});
+  return {std::move(paths), config.served_model_name};
+}
+
 bool is_text(std::string_view content_type) {
   std::string_view type = content_type.substr(0, content_type.find(';'));
   while (type.ends_with(' ') || type.ends_with('\t')) type.remove_suffix(1);

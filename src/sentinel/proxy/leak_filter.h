@@ -5,9 +5,13 @@
 #include <memory>
 
 #include "obs/metrics.h"
+#include "sentinel/config.h"
 #include "sentinel/proxy/path_rewrite.h"
 
 namespace tb::sentinel::proxy {
+
+/// Where this configuration puts the model, and what it says besides.
+HiddenPaths hidden_paths(const Config& config);
 
 /// `trustbridge_sentinel_answers_rewritten_total` counts answers in which something was found.
 std::unique_ptr<Filter> leak_filter(HiddenPaths hidden, obs::Metrics& metrics);
