@@ -29,6 +29,7 @@ const std::vector<double> kPerTokenBounds{0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0
 
 constexpr std::size_t kCodes = 600;
 constexpr std::size_t kOutcomes = 4;
+constexpr std::size_t kClientLeft = 1;  ///< no status of HTTP
 
 std::size_t code_index(int status) {
   return status >= 100 && status < static_cast<int>(kCodes) ? static_cast<std::size_t>(status) : 0;
@@ -47,7 +48,15 @@ class Series {
             metrics.histogram("trustbridge_sentinel_request_seconds", "from head to end", obs::latency_buckets())),
         first_byte_seconds(metrics.histogram("trustbridge_sentinel_first_byte_seconds",
                                              "from the request's head to the first byte of the answer's body",
-                                             obs::latency_buckets())) {}
+                                             obs::latency_buckets())) {
+    // A rate wants to see a series before its first event.
+    requests(200, Outcome::kComplete);
+    duration(Operation::kChat, 200);
+    tokens(Operation::kChat, true);
+    tokens(Operation::kChat, false);
+    first_token(Operation::kChat);
+    per_token(Operation::kChat);
+  }
 
   obs::Counter& requests(int status, Outcome outcome) {
     obs::Counter*& counter = requests_[code_index(status) * kOutcomes + static_cast<std::size_t>(outcome)];
@@ -59,11 +68,11 @@ class Series {
   }
 
   obs::Histogram& duration(Operation operation, int status) {
-    const std::size_t error = status >= 200 && status < 400 ? 0 : code_index(status);
+    const std::size_t error = status == 0 ? kClientLeft : status < 400 ? 0 : code_index(status);
     obs::Histogram*& series = duration_[static_cast<std::size_t>(operation) * kCodes + error];
     if (series == nullptr) {
       obs::Labels labels = labels_of(operation);
-      labels.emplace_back("error_type", error == 0 ? (status == 0 ? "client_left" : "") : std::to_string(status));
+      labels.emplace_back("error_type", error == 0 ? "" : status == 0 ? "client_left" : std::to_string(status));
       series = &metrics_.histogram("gen_ai_server_request_duration_seconds", "of requests to the model",
                                    kDurationBounds, labels);
     }

@@ -67,7 +67,7 @@ TEST_F(MetricsFilterTest, ARequestIsCountedOnceInEveryWay) {
   EXPECT_EQ(value(genai("gen_ai_server_request_duration_seconds_count", "chat", R"(,error_type="")")), "1");
   EXPECT_EQ(value(genai("gen_ai_client_token_usage_sum", "chat", R"(,gen_ai_token_type="input")")), "7");
   EXPECT_EQ(value(genai("gen_ai_client_token_usage_sum", "chat", R"(,gen_ai_token_type="output")")), "5");
-  EXPECT_EQ(value(genai("gen_ai_server_time_to_first_token_seconds_count", "chat")), "") << "it was no stream";
+  EXPECT_EQ(value(genai("gen_ai_server_time_to_first_token_seconds_count", "chat")), "0") << "it was no stream";
 }
 
 TEST_F(MetricsFilterTest, StreamsHaveAFirstTokenAndATimeForEach) {
@@ -111,7 +111,7 @@ TEST_F(MetricsFilterTest, NothingAClientWritesBecomesALabel) {
   }
   const std::string text = metrics_.prometheus_text();
   EXPECT_EQ(text.find("secret"), std::string::npos);
-  EXPECT_LT(std::ranges::count(text, '\n'), 150);
+  EXPECT_LT(std::ranges::count(text, '\n'), 250);
 }
 
 }  // namespace
