@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs what only tests use from npm: Azurite, Azure's own emulator of its blob store (190 MB on disk), and Redocly's
-# linter of OpenAPI documents (170 MB), each into build/<name> at the versions and hashes that tests/<name>/package-lock.json
-# pins. No install script of any package is run. They run on the Node.js that scripts/engine.sh installs: Debian's is
-# too old. Quick when they are there. Prints nothing but errors.
+# Installs what only tests use from npm: Azurite, Azure's own emulator of its blob store (190 MB on disk), Redocly's linter
+# of OpenAPI documents (170 MB), and OpenAI's own client (20 MB), each into build/<name> at the versions and hashes that
+# tests/<name>/package-lock.json pins. No install script of any package is run. They run on the Node.js that
+# scripts/engine.sh installs: Debian's is too old. Quick when they are there. Prints nothing but errors.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-for name in azurite openapi; do
+for name in azurite openapi clients; do
   from=tests/$name
   to=build/$name
   stamp=$to/.installed
