@@ -231,7 +231,11 @@ class Curl(unittest.TestCase):
         # Plain HTTP on the TLS port gets no answer of the model's.
         with sentinel.connect() as connection:
             connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n")
-            self.assertNotIn(b"200", connection.recv(4096))
+            try:
+                said = connection.recv(4096)
+            except ConnectionResetError:
+                said = b""
+            self.assertNotIn(b"HTTP/1.1 200", said)
 
     def test_a_certificate_of_the_ca_is_needed_where_it_is_required(self):
         sentinel = self.start(TB_TLS_CLIENT_CA_PATH=self.tls.ca)

@@ -11,7 +11,7 @@ class LeakVisit final : public Visit {
   BodyTransform* response_transform(Exchange&, ResponseHead& head) override {
     const Field* type = find_field(head.fields, "content-type");
     const bool has_body = head.framing != Framing::kNone && (head.framing != Framing::kLength || head.length > 0);
-    return has_body && is_text(type == nullptr ? "" : type->value) ? &rewrite_ : nullptr;
+    return has_body && type != nullptr && is_text(type->value) ? &rewrite_ : nullptr;
   }
   void on_end(Exchange&) override {
     if (rewrite_.has_rewritten()) rewritten_.add();
@@ -49,8 +49,7 @@ bool is_text(std::string_view content_type) {
   const auto ends_with = [&](std::string_view end) {
     return type.size() >= end.size() && equal_fold(type.substr(type.size() - end.size()), end);
   };
-  return type.empty() || ends_with("/json") || ends_with("+json") || ends_with("/x-ndjson") ||
-         equal_fold(type.substr(0, 5), "text/");
+  return ends_with("/json") || ends_with("+json") || ends_with("/x-ndjson") || equal_fold(type.substr(0, 5), "text/");
 }
 
 std::unique_ptr<Filter> leak_filter(HiddenPaths hidden, obs::Metrics& metrics) {

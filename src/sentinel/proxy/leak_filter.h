@@ -16,7 +16,7 @@ HiddenPaths hidden_paths(const Config& config);
 /// `trustbridge_sentinel_answers_rewritten_total` counts answers in which something was found.
 std::unique_ptr<Filter> leak_filter(HiddenPaths hidden, obs::Metrics& metrics);
 
-/// Whether a body of this Content-Type is looked into; one without a type is.
+/// Whether a body of this Content-Type is looked into. One without a type is not: no runtime sends its JSON so.
 bool is_text(std::string_view content_type);
 
 }  // namespace tb::sentinel::proxy

@@ -7,11 +7,12 @@ namespace tb::sentinel::proxy {
 namespace {
 
 TEST(LeakFilter, TextIsLookedInto) {
-  for (const char* type : {"", "application/json", "Application/JSON; charset=utf-8", "text/event-stream",
+  for (const char* type : {"application/json", "Application/JSON; charset=utf-8", "text/event-stream",
                            "text/plain ;a=b", "application/problem+json", "application/x-ndjson"}) {
     EXPECT_TRUE(is_text(type)) << type;
   }
-  for (const char* type : {"audio/mpeg", "application/octet-stream", "image/png", "application/jsonx", "tex"}) {
+  for (const char* type :
+       {"", ";", "audio/mpeg", "application/octet-stream", "image/png", "application/jsonx", "tex"}) {
     EXPECT_FALSE(is_text(type)) << type;
   }
 }
@@ -42,6 +43,9 @@ TEST(LeakFilter, AnAnswerWithoutATextHasNoTransform) {
   Exchange exchange;
   ResponseHead none;
   EXPECT_EQ(filter->visit(exchange)->response_transform(exchange, none), nullptr);
+  ResponseHead untyped;
+  untyped.framing = Framing::kChunked;
+  EXPECT_EQ(filter->visit(exchange)->response_transform(exchange, untyped), nullptr);
   ResponseHead empty;
   empty.framing = Framing::kLength;
   EXPECT_EQ(filter->visit(exchange)->response_transform(exchange, empty), nullptr);
