@@ -7,8 +7,17 @@ namespace {
 
 class LeakVisit final : public Visit {
  public:
-  LeakVisit(const HiddenPaths& hidden, obs::Counter& rewritten) : rewrite_(hidden), rewritten_(rewritten) {}
+  LeakVisit(const HiddenPaths& hidden, obs::Counter& rewritten)
+      : hidden_(hidden), rewrite_(hidden), rewritten_(rewritten) {}
+  /// What is compressed cannot be looked into.
+  std::optional<Refusal> on_request(Exchange& exchange) override {
+    Fields& fields = exchange.request.fields;
+    std::erase_if(fields, [](const Field& field) { return equal_fold(field.name, "accept-encoding"); });
+    fields.push_back({"Accept-Encoding", "identity"});
+    return std::nullopt;
+  }
   BodyTransform* response_transform(Exchange&, ResponseHead& head) override {
+    std::erase_if(head.fields, [this](const Field& field) { return tells_a_path(field.value); });
     const Field* type = find_field(head.fields, "content-type");
     const bool has_body = head.framing != Framing::kNone && (head.framing != Framing::kLength || head.length > 0);
     return has_body && type != nullptr && is_text(type->value) ? &rewrite_ : nullptr;
@@ -18,6 +27,14 @@ class LeakVisit final : public Visit {
   }
 
  private:
+  bool tells_a_path(std::string_view value) const {
+    return std::ranges::any_of(hidden_.paths(), [value](const std::string& path) {
+      // One of one segment is a word like others: `/models` stands in many a link.
+      return path.find('/', 1) == std::string::npos ? value == path : value.find(path) != std::string_view::npos;
+    });
+  }
+
+  const HiddenPaths& hidden_;
   PathRewrite rewrite_;
   obs::Counter& rewritten_;
 };

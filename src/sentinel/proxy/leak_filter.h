@@ -1,5 +1,6 @@
 // Keeps from clients where the weights lie: paths in JSON, event streams and other text of the runtime's answers become
-// the name that the model is served by. Answers that are no text (audio, images) pass as they are.
+// the name that the model is served by; fields of the head that tell one do not leave. Answers that are no text (audio,
+// images) pass as they are.
 #pragma once
 
 #include <memory>

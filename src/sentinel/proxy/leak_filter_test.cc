@@ -37,6 +37,31 @@ TEST(LeakFilter, AnAnswerIsCountedOnceAndOnlyWhereSomethingWasFound) {
   EXPECT_NE(metrics.prometheus_text().find("trustbridge_sentinel_answers_rewritten_total 1\n"), std::string::npos);
 }
 
+TEST(LeakFilter, FieldsThatTellAPathDoNotLeave) {
+  obs::Metrics metrics;
+  const auto filter = leak_filter(HiddenPaths({"/mnt/models", "/model"}, "asset-1"), metrics);
+  Exchange exchange;
+  ResponseHead head;
+  head.fields = {{"X-Model", "file:///mnt/models/a.gguf"},
+                 {"X-Path", "/model"},
+                 {"Link", "</models>; rel=next"},
+                 {"Content-Type", "application/json"}};
+  filter->visit(exchange)->response_transform(exchange, head);
+  ASSERT_EQ(head.fields.size(), 2U);
+  EXPECT_EQ(head.fields[0].name, "Link");
+  EXPECT_EQ(head.fields[1].name, "Content-Type");
+}
+
+TEST(LeakFilter, TheRuntimeIsAskedForWhatCanBeLookedInto) {
+  obs::Metrics metrics;
+  const auto filter = leak_filter(HiddenPaths({"/mnt/models"}, "asset-1"), metrics);
+  Exchange exchange;
+  exchange.request.fields = {{"accept-encoding", "gzip"}, {"Accept", "*/*"}, {"Accept-Encoding", "br"}};
+  EXPECT_FALSE(filter->visit(exchange)->on_request(exchange));
+  ASSERT_EQ(exchange.request.fields.size(), 2U);
+  EXPECT_EQ(find_field(exchange.request.fields, "accept-encoding")->value, "identity");
+}
+
 TEST(LeakFilter, AnAnswerWithoutATextHasNoTransform) {
   obs::Metrics metrics;
   const auto filter = leak_filter(HiddenPaths({"/mnt/models"}, "asset-1"), metrics);
