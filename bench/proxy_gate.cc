@@ -15,7 +15,9 @@
 #include "base/result.h"
 #include "sentinel/api_keys.h"
 #include "sentinel/audit.h"
+#include "sentinel/proxy/access_filter.h"
 #include "sentinel/proxy/filters.h"
+#include "sentinel/proxy/metrics_filter.h"
 #include "sentinel/proxy/proxy.h"
 
 using namespace tb;
@@ -47,11 +49,13 @@ int main(int argc, char** argv) {
     std::optional<AuditLog> audit;
     std::vector<std::unique_ptr<proxy::Filter>> filters;
     if (with("audit")) {
-      audit.emplace(AuditOptions{directory + "/audit", directory, "bench", "bench"});
+      audit.emplace(AuditOptions{
+          .place = {.directory = directory + "/audit", .state_dir = directory, .frame = {"bench", "bench", true}}});
       filters.push_back(proxy::audit_filter(*audit));
     }
-    if (with("metrics")) filters.push_back(proxy::metrics_filter(metrics));
-    filters.push_back(proxy::key_filter(with("keys") ? &keys : nullptr));
+    if (with("metrics")) filters.push_back(proxy::metrics_filter(metrics, "asset-1"));
+    filters.push_back(
+        proxy::access_filter({.everybody = !with("keys"), .keys = with("keys") ? &keys : nullptr}, metrics));
     filters.push_back(proxy::gate_filter(gate));
     proxy::ProxyOptions options{.address = {.host = "127.0.0.1", .is_loopback = true},
                                 .max_body_bytes = std::uint64_t{1} << 40};

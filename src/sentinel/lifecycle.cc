@@ -307,7 +307,7 @@ void Lifecycle::end_drained() {
   if (!drain_since_ms_) drain_since_ms_ = now;
   if (drained_ || now - *drain_since_ms_ < parts_.config.drain_ms) return;
   drained_ = true;
-  parts_.proxy.cut();
+  if (const auto reason = parts_.holdback.refuse(now)) parts_.proxy.cut(*reason);
 }
 
 /// True while the lease must be renewed before anything is served. Throws when that takes too long.

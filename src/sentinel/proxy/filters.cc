@@ -1,7 +1,5 @@
 #include "sentinel/proxy/filters.h"
 
-#include <map>
-
 #include "base/clock.h"
 
 namespace tb::sentinel::proxy {
