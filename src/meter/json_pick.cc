@@ -1,0 +1,416 @@
+#include "meter/json_pick.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+
+namespace tb::meter {
+namespace {
+
+constexpr std::int64_t kMaxInteger = (std::int64_t{1} << 53) - 1;
+constexpr std::uint64_t kFnvOffset = 0xcbf29ce484222325, kFnvPrime = 0x100000001b3;
+constexpr std::uint32_t kReplacement = 0xfffd;
+
+bool is_digit(unsigned char c) {
+  return c >= '0' && c <= '9';
+}
+bool is_blank(unsigned char c) {
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/// Length of the run at the beginning that holds no quote, backslash, control byte or byte over 0x7f.
+std::size_t plain_run(std::string_view text) {
+  constexpr std::uint64_t kOnes = 0x0101010101010101, kHighs = 0x8080808080808080;
+  const auto zero_byte = [](std::uint64_t v) { return (v - kOnes) & ~v & kHighs; };
+  std::size_t at = 0;
+  for (; at + 8 <= text.size(); at += 8) {
+    std::uint64_t v = 0;
+    std::memcpy(&v, text.data() + at, 8);
+    const std::uint64_t below_blank = (v - kOnes * 0x20) & ~v & kHighs;
+    if (((v & kHighs) | below_blank | zero_byte(v ^ (kOnes * '"')) | zero_byte(v ^ (kOnes * '\\'))) != 0) break;
+  }
+  for (; at < text.size(); ++at) {
+    const auto c = static_cast<unsigned char>(text[at]);
+    if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\') break;
+  }
+  return at;
+}
+
+}  // namespace
+
+JsonPaths::JsonPaths(std::vector<std::string_view> paths, std::vector<std::string_view> anywhere)
+    : nodes_(1), anywhere_(std::move(anywhere)) {
+  for (std::size_t number = 0; number < paths.size(); ++number) {
+    std::string_view rest = paths[number];
+    int node = 0;
+    while (!rest.empty()) {
+      const bool item = rest.starts_with("[]");
+      const std::string_view name = item ? rest.substr(0, 2) : rest.substr(0, rest.find_first_of(".["));
+      rest.remove_prefix(name.size());
+      if (rest.starts_with('.')) rest.remove_prefix(1);
+      int next = child(node, name);
+      if (next == kNowhere) {
+        next = static_cast<int>(nodes_.size());
+        nodes_[static_cast<std::size_t>(node)].children.emplace_back(name, next);
+        nodes_.emplace_back();
+      }
+      node = next;
+    }
+    nodes_[static_cast<std::size_t>(node)].path = static_cast<int>(number);
+  }
+}
+
+int JsonPaths::child(int node, std::string_view name) const {
+  if (node == kNowhere) return kNowhere;
+  for (const auto& [have, to] : nodes_[static_cast<std::size_t>(node)].children) {
+    if (have == name) return to;
+  }
+  return kNowhere;
+}
+
+int JsonPaths::item(int node) const {
+  return child(node, "[]");
+}
+
+bool JsonPaths::is_anywhere(std::string_view name) const {
+  return std::ranges::find(anywhere_, name) != anywhere_.end();
+}
+
+bool Picked::is_integer(std::int64_t& value) const {
+  if (kind != Kind::kNumber || !whole() || text == "-0") return false;
+  const char* const stop = text.data() + text.size();
+  const auto [at, fault] = std::from_chars(text.data(), stop, value);
+  return fault == std::errc() && at == stop && value >= -kMaxInteger && value <= kMaxInteger;
+}
+
+bool JsonPick::fail(std::string_view why) {
+  if (fault_.empty()) fault_ = why;
+  return false;
+}
+
+bool JsonPick::number_could_end() const {
+  return state_ == State::kZero || state_ == State::kInteger || state_ == State::kFraction ||
+         state_ == State::kExponentDigits;
+}
+
+bool JsonPick::feed(std::string_view piece) {
+  if (failed()) return false;
+  for (std::size_t at = 0; at < piece.size();) {
+    if (state_ == State::kString && utf8_left_ == 0 && high_surrogate_ == 0) {
+      const std::size_t run = plain_run(piece.substr(at));
+      if (run > 0) {
+        keep(piece.substr(at, run));
+        at += run;
+        offset_ += run;
+        continue;
+      }
+    }
+    if (!step(static_cast<unsigned char>(piece[at]))) return false;
+    ++at;
+    ++offset_;
+  }
+  return true;
+}
+
+bool JsonPick::step(unsigned char c) {
+  switch (state_) {
+    case State::kString:
+      return string_byte(c);
+    case State::kEscape:
+      return escape_byte(c);
+    case State::kHex:
+      return hex_digit(c);
+    case State::kLiteral:
+      if (c != static_cast<unsigned char>(literal_[literal_at_])) return fail("is not JSON");
+      if (++literal_at_ < literal_.size()) return true;
+      ++offset_;
+      end_value(literal_ == "null"   ? Picked::Kind::kNull
+                : literal_ == "true" ? Picked::Kind::kTrue
+                                     : Picked::Kind::kFalse);
+      --offset_;
+      return true;
+    case State::kMinus:
+    case State::kZero:
+    case State::kInteger:
+    case State::kPoint:
+    case State::kFraction:
+    case State::kExponent:
+    case State::kExponentSign:
+    case State::kExponentDigits:
+      return number_byte(c);
+    default:
+      break;
+  }
+  if (is_blank(c)) return true;
+  switch (state_) {
+    case State::kItemOrEnd:
+      if (c == ']') return close();
+      [[fallthrough]];
+    case State::kValue:
+      return begin_value(c);
+    case State::kNameOrEnd:
+      if (c == '}') return close();
+      [[fallthrough]];
+    case State::kName:
+      if (c != '"') return fail("is not JSON");
+      is_name_ = true;
+      name_begin_ = offset_;
+      kept_.clear();
+      kept_total_ = 0;
+      hash_ = kFnvOffset;
+      state_ = State::kString;
+      return true;
+    case State::kColon:
+      if (c != ':') return fail("is not JSON");
+      state_ = State::kValue;
+      return true;
+    case State::kCommaOrEnd:
+      if (c == (stack_.back().object ? '}' : ']')) return close();
+      if (c != ',') return fail("is not JSON");
+      state_ = stack_.back().object ? State::kName : State::kValue;
+      return true;
+    default:
+      return fail("has bytes after its end");
+  }
+}
+
+bool JsonPick::begin_value(unsigned char c) {
+  if (!stack_.empty() && !stack_.back().object) {
+    node_ = paths_->item(stack_.back().node);
+    name_begin_ = offset_;
+  } else if (stack_.empty()) {
+    node_ = 0;
+    name_begin_ = offset_;
+  }
+  begin_ = offset_;
+  kept_.clear();
+  kept_total_ = 0;
+  is_name_ = false;
+  if (stack_.size() == 1) in_member_value_ = true;
+  if (c == '{') return open(true);
+  if (c == '[') return open(false);
+  if (c == '"') {
+    state_ = State::kString;
+    return true;
+  }
+  literal_ = c == 't' ? "true" : c == 'f' ? "false" : c == 'n' ? "null" : "";
+  if (!literal_.empty()) {
+    literal_at_ = 1;
+    state_ = State::kLiteral;
+    return true;
+  }
+  if (c != '-' && !is_digit(c)) return fail("is not JSON");
+  state_ = c == '-' ? State::kMinus : c == '0' ? State::kZero : State::kInteger;
+  keep(static_cast<char>(c));
+  return true;
+}
+
+bool JsonPick::open(bool object) {
+  if (stack_.size() >= kMaxDepth) return fail("is nested too deeply");
+  if (stack_.empty()) {
+    outermost_object_ = object;
+    settled_end_ = offset_ + 1;
+  }
+  stack_.push_back({.object = object, .node = node_, .name_begin = name_begin_, .begin = begin_});
+  state_ = object ? State::kNameOrEnd : State::kItemOrEnd;
+  return true;
+}
+
+bool JsonPick::close() {
+  const Frame frame = stack_.back();
+  stack_.pop_back();
+  node_ = frame.node;
+  begin_ = frame.begin;
+  name_begin_ = frame.name_begin;
+  kept_.clear();
+  kept_total_ = 0;
+  if (stack_.empty()) {
+    closing_brace_ = offset_;
+    members_ = frame.items;
+  }
+  ++offset_;
+  end_value(frame.object ? Picked::Kind::kObject : Picked::Kind::kArray, frame.items, frame.first_item);
+  --offset_;
+  return true;
+}
+
+void JsonPick::keep(char c) {
+  ++kept_total_;
+  if (kept_.size() < kKeptBytes) kept_.push_back(c);
+  if (is_name_) hash_ = (hash_ ^ static_cast<unsigned char>(c)) * kFnvPrime;
+}
+
+void JsonPick::keep(std::string_view run) {
+  kept_total_ += run.size();
+  if (kept_.size() < kKeptBytes) kept_.append(run.substr(0, kKeptBytes - kept_.size()));
+  if (!is_name_) return;
+  for (const char c : run) hash_ = (hash_ ^ static_cast<unsigned char>(c)) * kFnvPrime;
+}
+
+void JsonPick::keep_code_point(std::uint32_t code) {
+  if (code < 0x80) return keep(static_cast<char>(code));
+  if (code < 0x800) {
+    keep(static_cast<char>(0xc0 | (code >> 6)));
+  } else {
+    if (code < 0x10000) {
+      keep(static_cast<char>(0xe0 | (code >> 12)));
+    } else {
+      keep(static_cast<char>(0xf0 | (code >> 18)));
+      keep(static_cast<char>(0x80 | ((code >> 12) & 0x3f)));
+    }
+    keep(static_cast<char>(0x80 | ((code >> 6) & 0x3f)));
+  }
+  keep(static_cast<char>(0x80 | (code & 0x3f)));
+}
+
+bool JsonPick::string_byte(unsigned char c) {
+  if (utf8_left_ > 0) {
+    if (c < utf8_low_ || c > utf8_high_) return fail("is not UTF-8");
+    utf8_low_ = 0x80;
+    utf8_high_ = 0xbf;
+    --utf8_left_;
+    keep(static_cast<char>(c));
+    return true;
+  }
+  if (c == '\\') {
+    state_ = State::kEscape;
+    return true;
+  }
+  // A high surrogate that no low one follows is JSON all the same, and some clients cut strings there.
+  if (std::exchange(high_surrogate_, 0) != 0) keep_code_point(kReplacement);
+  if (c == '"') return end_string();
+  if (c < 0x20) return fail("is not JSON");
+  if (c >= 0x80) {
+    if (c < 0xc2 || c > 0xf4) return fail("is not UTF-8");
+    utf8_left_ = c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
+    utf8_low_ = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
+    utf8_high_ = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
+  }
+  keep(static_cast<char>(c));
+  return true;
+}
+
+bool JsonPick::escape_byte(unsigned char c) {
+  if (c == 'u') {
+    code_ = 0;
+    hex_left_ = 4;
+    state_ = State::kHex;
+    return true;
+  }
+  if (std::exchange(high_surrogate_, 0) != 0) keep_code_point(kReplacement);
+  constexpr std::string_view kFrom = "\"\\/bfnrt", kTo = "\"\\/\b\f\n\r\t";
+  const std::size_t at = kFrom.find(static_cast<char>(c));
+  if (at == std::string_view::npos) return fail("is not JSON");
+  keep(kTo[at]);
+  state_ = State::kString;
+  return true;
+}
+
+bool JsonPick::hex_digit(unsigned char c) {
+  const int digit = is_digit(c)            ? c - '0'
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                           : -1;
+  if (digit < 0) return fail("is not JSON");
+  code_ = code_ * 16 + static_cast<std::uint32_t>(digit);
+  if (--hex_left_ > 0) return true;
+  state_ = State::kString;
+  const bool high = code_ >= 0xd800 && code_ < 0xdc00, low = code_ >= 0xdc00 && code_ < 0xe000;
+  const std::uint32_t before = std::exchange(high_surrogate_, high ? code_ : 0);
+  if (low && before != 0) {
+    keep_code_point(0x10000 + ((before - 0xd800) << 10) + (code_ - 0xdc00));
+    return true;
+  }
+  if (before != 0) keep_code_point(kReplacement);
+  if (!high) keep_code_point(low ? kReplacement : code_);
+  return true;
+}
+
+bool JsonPick::end_string() {
+  if (!is_name_) {
+    ++offset_;
+    end_value(Picked::Kind::kString);
+    --offset_;
+    return true;
+  }
+  const std::string_view name = kept_total_ == kept_.size() ? std::string_view(kept_) : std::string_view();
+  node_ = paths_->child(stack_.back().node, name);
+  if (!saw_anywhere_ && paths_->is_anywhere(name)) saw_anywhere_ = true;
+  if (stack_.size() == 1) {
+    if (std::ranges::find(name_hashes_, hash_) != name_hashes_.end()) return fail("names a member twice");
+    if (name_hashes_.size() >= kMaxNames) return fail("has too many members");
+    name_hashes_.push_back(hash_);
+    taker_->on_name(paths_->path(node_), name_begin_, offset_ + 1);
+  }
+  state_ = State::kColon;
+  return true;
+}
+
+bool JsonPick::number_byte(unsigned char c) {
+  const auto go = [&](State next) {
+    state_ = next;
+    keep(static_cast<char>(c));
+    return true;
+  };
+  switch (state_) {
+    case State::kMinus:
+      if (is_digit(c)) return go(c == '0' ? State::kZero : State::kInteger);
+      return fail("is not JSON");
+    case State::kInteger:
+      if (is_digit(c)) return go(State::kInteger);
+      [[fallthrough]];
+    case State::kZero:
+      if (c == '.') return go(State::kPoint);
+      if (c == 'e' || c == 'E') return go(State::kExponent);
+      break;
+    case State::kPoint:
+      if (is_digit(c)) return go(State::kFraction);
+      return fail("is not JSON");
+    case State::kFraction:
+      if (is_digit(c)) return go(State::kFraction);
+      if (c == 'e' || c == 'E') return go(State::kExponent);
+      break;
+    case State::kExponent:
+      if (c == '+' || c == '-') return go(State::kExponentSign);
+      [[fallthrough]];
+    case State::kExponentSign:
+      if (is_digit(c)) return go(State::kExponentDigits);
+      return fail("is not JSON");
+    default:
+      if (is_digit(c)) return go(State::kExponentDigits);
+      break;
+  }
+  end_value(Picked::Kind::kNumber);
+  return step(c);  // the byte after the number belongs to what is around it
+}
+
+void JsonPick::end_value(Picked::Kind kind, std::uint64_t items, Picked::Kind first_item) {
+  const bool container = kind == Picked::Kind::kObject || kind == Picked::Kind::kArray;
+  if (const int path = paths_->path(node_); path != JsonPaths::kNowhere) {
+    Picked value{.path = path,
+                 .kind = kind,
+                 .items = items,
+                 .first_item = first_item,
+                 .name_begin = name_begin_,
+                 .begin = begin_,
+                 .end = offset_};
+    if (!container) {
+      value.text = kept_;
+      value.text_bytes = kept_total_;
+    }
+    taker_->on_value(value);
+  }
+  if (stack_.empty()) {
+    state_ = State::kDone;
+    return;
+  }
+  Frame& frame = stack_.back();
+  if (frame.items++ == 0) frame.first_item = kind;
+  if (stack_.size() == 1) {
+    settled_end_ = offset_;
+    in_member_value_ = false;
+  }
+  state_ = State::kCommaOrEnd;
+}
+
+}  // namespace tb::meter
