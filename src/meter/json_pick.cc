@@ -38,7 +38,8 @@ std::size_t plain_run(std::string_view text) {
 
 }  // namespace
 
-JsonPaths::JsonPaths(std::vector<std::string_view> paths, std::vector<std::string_view> anywhere)
+JsonPaths::JsonPaths(const std::vector<std::string_view>& paths, std::vector<std::string_view> anywhere,
+                     const std::vector<int>& numbers)
     : nodes_(1), anywhere_(std::move(anywhere)) {
   for (std::size_t number = 0; number < paths.size(); ++number) {
     std::string_view rest = paths[number];
@@ -56,7 +57,7 @@ JsonPaths::JsonPaths(std::vector<std::string_view> paths, std::vector<std::strin
       }
       node = next;
     }
-    nodes_[static_cast<std::size_t>(node)].path = static_cast<int>(number);
+    nodes_[static_cast<std::size_t>(node)].path = numbers.empty() ? static_cast<int>(number) : numbers[number];
   }
 }
 
@@ -81,6 +82,19 @@ bool Picked::is_integer(std::int64_t& value) const {
   const char* const stop = text.data() + text.size();
   const auto [at, fault] = std::from_chars(text.data(), stop, value);
   return fault == std::errc() && at == stop && value >= -kMaxInteger && value <= kMaxInteger;
+}
+
+void JsonPick::reset() {
+  state_ = State::kValue;
+  fault_ = {};
+  offset_ = settled_end_ = members_ = 0;
+  outermost_object_ = saw_anywhere_ = in_member_value_ = is_name_ = false;
+  stack_.clear();
+  name_hashes_.clear();
+  high_surrogate_ = 0;
+  utf8_left_ = 0;
+  utf8_low_ = 0x80;
+  utf8_high_ = 0xbf;
 }
 
 bool JsonPick::fail(std::string_view why) {
@@ -224,10 +238,7 @@ bool JsonPick::close() {
   name_begin_ = frame.name_begin;
   kept_.clear();
   kept_total_ = 0;
-  if (stack_.empty()) {
-    closing_brace_ = offset_;
-    members_ = frame.items;
-  }
+  if (stack_.empty()) members_ = frame.items;
   ++offset_;
   end_value(frame.object ? Picked::Kind::kObject : Picked::Kind::kArray, frame.items, frame.first_item);
   --offset_;

@@ -17,8 +17,9 @@ namespace tb::meter {
 class JsonPaths {
  public:
   static constexpr int kNowhere = -1;
-  /// `anywhere`: names that are only noticed, at any depth.
-  explicit JsonPaths(std::vector<std::string_view> paths, std::vector<std::string_view> anywhere = {});
+  /// `anywhere`: names that are only noticed, at any depth. `numbers`: of the paths, where their places will not do.
+  explicit JsonPaths(const std::vector<std::string_view>& paths, std::vector<std::string_view> anywhere = {},
+                     const std::vector<int>& numbers = {});
   int child(int node, std::string_view name) const;
   int item(int node) const;
   int path(int node) const { return node == kNowhere ? kNowhere : nodes_[static_cast<std::size_t>(node)].path; }
@@ -66,6 +67,8 @@ class JsonPick {
   /// Both outlive it.
   JsonPick(const JsonPaths& paths, Taker& taker) : paths_(&paths), taker_(&taker) {}
 
+  /// Ready for another text, with the memory that it has.
+  void reset();
   /// False once the text cannot be JSON any more; fault() says why.
   bool feed(std::string_view piece);
   /// One value has come whole, with nothing but blanks after it.
@@ -78,8 +81,6 @@ class JsonPick {
   /// Up to here nothing can change any more what was told of it: all that has come while a member of the outermost
   /// object has its value under way, else settled_end().
   std::uint64_t streamable_end() const { return in_member_value_ ? offset_ : settled_end_; }
-  /// Offset of the outermost object's closing brace, once whole.
-  std::uint64_t closing_brace() const { return closing_brace_; }
   bool is_object() const { return outermost_object_; }
   std::uint64_t members() const { return members_; }
   bool saw_anywhere() const { return saw_anywhere_; }
@@ -133,7 +134,7 @@ class JsonPick {
   Taker* taker_;
   State state_ = State::kValue;
   std::string_view fault_;
-  std::uint64_t offset_ = 0, settled_end_ = 0, closing_brace_ = 0, members_ = 0;
+  std::uint64_t offset_ = 0, settled_end_ = 0, members_ = 0;
   bool outermost_object_ = false, saw_anywhere_ = false, in_member_value_ = false;
   std::vector<Frame> stack_;
   std::vector<std::uint64_t>
