@@ -1,0 +1,109 @@
+// Usage for a marketplace that takes one event for each resource, dimension and hour, and nothing older than a day.
+//
+// What an hour is owed is not stored but follows: all usage up to the end of that hour, less what other events hold.
+// So usage that comes late, remainders of a unit, and events that were not taken go into a later hour by themselves,
+// and the sum of what was accepted is the sum of what was owed.
+//
+// An event is written down before it is sent, and marked before each sending: after a crash, or an answer that was
+// lost, its fate is unknown until the marketplace says. Only then a "duplicate" that equals it counts as delivered.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "meter/ledger_db.h"
+
+namespace tb::meter {
+
+struct HourEvent {
+  std::string dimension;
+  UnixMs hour = 0;
+  std::int64_t quantity = 0;
+};
+
+/// What the marketplace said of one event.
+struct EventAnswer {
+  enum class Kind {
+    kAccepted,
+    kDuplicate,  ///< the hour has an event: `same` as this one, or another
+    kExpired,    ///< too old; says nothing of an earlier sending
+    kNotNow,     ///< not taken this time
+    kUnclear,    ///< nobody knows whether it was taken
+    kRefused,    ///< not taken as it is: for the publisher to mend
+    kInactive,   ///< the subscription is suspended or over
+  };
+  Kind kind = Kind::kUnclear;
+  bool same = false;
+  std::string detail;  ///< for the log
+};
+
+class EventSink {
+ public:
+  static constexpr std::size_t kMaxBatch = 25;
+  virtual ~EventSink() = default;
+
+  struct Trouble {
+    Error error;
+    bool certainly_not_taken = false;  ///< nothing of the batch
+    std::optional<std::int64_t> retry_after_ms = std::nullopt;
+  };
+  /// One answer for each of 1 to kMaxBatch events, or what went wrong with all.
+  virtual std::expected<std::vector<EventAnswer>, Trouble> send(std::span<const HourEvent> events) = 0;
+  /// What the marketplace holds for the event's resource, dimension and hour; nothing: no event. Throws if it cannot
+  /// say.
+  virtual std::optional<std::int64_t> accepted(const HourEvent& event) = 0;
+};
+
+class HourOutbox {
+ public:
+  static constexpr UnixMs kOldestMs = 24 * std::int64_t{3'600'000};
+  /// Not sent any more some time before that, so that it is not too old on its way.
+  static constexpr UnixMs kMarginMs = 10 * std::int64_t{60'000};
+  /// After the end of an hour, for what is still on its way to the ledger.
+  static constexpr UnixMs kSettleMs = 60'000;
+
+  enum State { kPending = 0, kAccepted = 1, kGivenUp = 2 };
+
+  /// From the first time on that a dimension is named for a resource, its usage is owed.
+  HourOutbox(LedgerDb& db, std::string resource, std::vector<std::string> dimensions);
+
+  /// Makes events of the hours that have ended. `now`: server-anchored.
+  void seal(UnixMs now);
+
+  struct Round {
+    std::size_t accepted = 0, given_up = 0, waiting = 0;
+    std::optional<Error> inactive;  ///< the subscription is suspended or over: the only answer that may suspend
+    std::optional<Error> trouble;   ///< what else went wrong, for the log
+    std::optional<std::int64_t> retry_after_ms;
+  };
+  /// Sends what waits, oldest first, and decides about what is too old.
+  Round drain(EventSink& sink, UnixMs now);
+
+  /// Sums over the resource: owed so far, accepted, in events whose fate is open.
+  struct Sums {
+    std::int64_t owed = 0, accepted = 0, pending = 0;
+  };
+  Sums sums(const std::string& dimension);
+
+ private:
+  struct Row {
+    HourEvent event;
+    bool fate_unknown = false;
+  };
+  std::vector<Row> waiting();
+  void set(const HourEvent& event, State state, bool fate_unknown, const std::string& detail);
+  void take_answer(const Row& row, const EventAnswer& answer, EventSink& sink, Round& round);
+  void decide_old(const Row& row, EventSink& sink, Round& round);
+
+  LedgerDb& db_;
+  std::string resource_;
+  std::vector<std::string> dimensions_;
+};
+
+}  // namespace tb::meter
