@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "api/usage.h"
 #include "meter/ledger.h"
@@ -105,26 +106,74 @@ void HourOutbox::set(const HourEvent& event, State state, bool fate_unknown, con
   });
 }
 
-/// An event that the marketplace would not take any more. One that may have been taken is looked up there; as long as
-/// it cannot be, it waits: neither lost nor billed again.
-void HourOutbox::decide_old(const Row& row, EventSink& sink, Round& round) {
+void HourOutbox::give_up(const Row& row, const std::string& why, Round& round) {
+  set(row.event, kGivenUp, false, why);
+  ++round.given_up;
+}
+
+EventSink::Submitted HourOutbox::accepted_of_day(const std::string& dimension, UnixMs day) {
+  return db_.with([&](sql::Connection& sql) {
+    auto row = sql.prepare(
+        "SELECT coalesce(sum(quantity), 0), count(*) FROM event WHERE resource = ? AND dimension = ? AND state = 1 AND "
+        "hour >= ? AND hour < ?");
+    row.bind(resource_).bind(dimension).bind(day).bind(day + api::kDayMs);
+    return row.step() ? EventSink::Submitted{row.integer(0), row.integer(1)} : EventSink::Submitted{};
+  });
+}
+
+/// Events that are too old to be sent and may have been taken, a day and dimension at a time, once all of that day are.
+void HourOutbox::look_up(const std::vector<Row>& rows, EventSink& sink, UnixMs now, Round& round) {
+  std::map<std::pair<std::string, UnixMs>, std::vector<Row>> days;
+  for (const Row& row : rows) {
+    if (row.fate_unknown) days[{row.event.dimension, row.event.hour / api::kDayMs * api::kDayMs}].push_back(row);
+  }
+  for (const auto& [key, of_day] : days) {
+    const bool all_old = std::ranges::all_of(of_day, [&](const Row& row) { return now - row.event.hour >= kLookUpMs; });
+    if (all_old) look_up_day(of_day, sink, round);
+  }
+}
+
+/// What the marketplace took beyond what we know of is the sum of some of these events. Where several choices have that
+/// sum, each leaves the books right. Where none has, somebody else reports for this resource too: the events stay as
+/// they are, neither lost nor billed again.
+void HourOutbox::look_up_day(std::span<const Row> rows, EventSink& sink, Round& round) {
+  const std::string& dimension = rows.front().event.dimension;
+  const UnixMs day = rows.front().event.hour / api::kDayMs * api::kDayMs;
   try {
-    const auto found = row.fate_unknown ? sink.accepted(row.event) : std::nullopt;
-    const bool ours = found && *found == row.event.quantity;
-    set(row.event, ours ? kAccepted : kGivenUp, false, ours ? "found when it was too old to be sent" : "too old");
-    ++(ours ? round.accepted : round.given_up);
+    const auto known = accepted_of_day(dimension, day);
+    const auto all = sink.submitted(dimension, day);
+    for (std::uint32_t choice = 0; rows.size() <= kMaxLookUp && choice < (1U << rows.size()); ++choice) {
+      EventSink::Submitted sum = known;
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        if ((choice >> i & 1) == 0) continue;
+        sum.quantity += rows[i].event.quantity;
+        ++sum.count;
+      }
+      if (sum.quantity != all.quantity || sum.count != all.count) continue;
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        if ((choice >> i & 1) == 0) {
+          give_up(rows[i], "was never taken", round);
+        } else {
+          set(rows[i].event, kAccepted, false, "found in the marketplace's books");
+          ++round.accepted;
+        }
+      }
+      return;
+    }
+    round.trouble = Error("marketplace_refused", "the marketplace's books of a day do not fit ours: who else reports?");
   } catch (const Error& error) {
     round.trouble = error;
-    ++round.waiting;
   }
 }
 
 HourOutbox::Round HourOutbox::drain(EventSink& sink, UnixMs now) {
   Round round;
   std::vector<Row> rows = waiting();
+  look_up(rows, sink, now, round);
   const auto is_old = [&](const Row& row) { return now - row.event.hour >= kOldestMs - kMarginMs; };
   for (const Row& row : rows) {
-    if (is_old(row)) decide_old(row, sink, round);
+    if (is_old(row) && !row.fate_unknown) give_up(row, "too old", round);
+    if (is_old(row) && row.fate_unknown) ++round.waiting;
   }
   std::erase_if(rows, is_old);
   // An event of the future waits until its hour has come: our clock was wrong.
@@ -138,7 +187,7 @@ HourOutbox::Round HourOutbox::drain(EventSink& sink, UnixMs now) {
     }
     const auto answers = sink.send(events);
     if (answers && answers->size() == batch.size()) {
-      for (std::size_t i = 0; i < batch.size(); ++i) take_answer(batch[i], (*answers)[i], sink, round);
+      for (std::size_t i = 0; i < batch.size(); ++i) take_answer(batch[i], (*answers)[i], round);
       continue;
     }
     round.waiting += rows.size() - at;
@@ -157,23 +206,22 @@ HourOutbox::Round HourOutbox::drain(EventSink& sink, UnixMs now) {
   return round;
 }
 
-void HourOutbox::take_answer(const Row& row, const EventAnswer& answer, EventSink& sink, Round& round) {
+void HourOutbox::take_answer(const Row& row, const EventAnswer& answer, Round& round) {
   using Kind = EventAnswer::Kind;
   switch (answer.kind) {
     case Kind::kAccepted:
       set(row.event, HourOutbox::kAccepted, false, "");
       ++round.accepted;
       return;
-    case Kind::kDuplicate: {
+    case Kind::kDuplicate:
       // Of an event that was never sent before, an equal one is somebody else's.
-      const bool ours = row.fate_unknown && answer.same;
-      set(row.event, ours ? HourOutbox::kAccepted : kGivenUp, false,
-          ours ? "" : "the hour was taken: " + answer.detail);
-      ++(ours ? round.accepted : round.given_up);
+      if (!row.fate_unknown || !answer.same) return give_up(row, "the hour was taken: " + answer.detail, round);
+      set(row.event, HourOutbox::kAccepted, false, "");
+      ++round.accepted;
       return;
-    }
     case Kind::kExpired:
-      return decide_old(row, sink, round);
+      if (!row.fate_unknown) return give_up(row, "too old", round);
+      break;
     case Kind::kInactive:
       round.inactive = Error("subscription_inactive", "the marketplace says that the subscription is not active");
       [[fallthrough]];

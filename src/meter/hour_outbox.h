@@ -55,9 +55,12 @@ class EventSink {
   };
   /// One answer for each of 1 to kMaxBatch events, or what went wrong with all.
   virtual std::expected<std::vector<EventAnswer>, Trouble> send(std::span<const HourEvent> events) = 0;
-  /// What the marketplace holds for the event's resource, dimension and hour; nothing: no event. Throws if it cannot
+  struct Submitted {
+    std::int64_t quantity = 0, count = 0;
+  };
+  /// What the marketplace took for the resource and dimension in one day of UTC, whoever sent it. Throws if it cannot
   /// say.
-  virtual std::optional<std::int64_t> accepted(const HourEvent& event) = 0;
+  virtual Submitted submitted(const std::string& dimension, UnixMs day) = 0;
 };
 
 class HourOutbox {
@@ -65,6 +68,10 @@ class HourOutbox {
   static constexpr UnixMs kOldestMs = 24 * std::int64_t{3'600'000};
   /// Not sent any more some time before that, so that it is not too old on its way.
   static constexpr UnixMs kMarginMs = 10 * std::int64_t{60'000};
+  /// When an event whose fate is unknown is looked up: the marketplace's books are complete by then.
+  static constexpr UnixMs kLookUpMs = 48 * std::int64_t{3'600'000};
+  /// Of one day and dimension, as many such events as can be told apart by their sum.
+  static constexpr std::size_t kMaxLookUp = 16;
   /// After the end of an hour, for what is still on its way to the ledger.
   static constexpr UnixMs kSettleMs = 60'000;
 
@@ -98,8 +105,11 @@ class HourOutbox {
   };
   std::vector<Row> waiting();
   void set(const HourEvent& event, State state, bool fate_unknown, const std::string& detail);
-  void take_answer(const Row& row, const EventAnswer& answer, EventSink& sink, Round& round);
-  void decide_old(const Row& row, EventSink& sink, Round& round);
+  void take_answer(const Row& row, const EventAnswer& answer, Round& round);
+  void give_up(const Row& row, const std::string& why, Round& round);
+  void look_up(const std::vector<Row>& rows, EventSink& sink, UnixMs now, Round& round);
+  void look_up_day(std::span<const Row> rows, EventSink& sink, Round& round);
+  EventSink::Submitted accepted_of_day(const std::string& dimension, UnixMs day);
 
   LedgerDb& db_;
   std::string resource_;

@@ -52,10 +52,15 @@ class Marketplace final : public EventSink {
     return out;
   }
 
-  std::optional<std::int64_t> accepted(const HourEvent& event) override {
+  Submitted submitted(const std::string& dimension, UnixMs day) override {
     if (chance(trouble)) throw Error("marketplace_unavailable", "503");
-    const auto found = taken.find({event.dimension, event.hour});
-    return found == taken.end() ? std::nullopt : std::optional(found->second);
+    Submitted out;
+    for (const auto& [key, quantity] : taken) {
+      if (key.first != dimension || key.second / api::kDayMs * api::kDayMs != day) continue;
+      out.quantity += quantity;
+      ++out.count;
+    }
+    return out;
   }
 
   void take_for_another(const std::string& dimension, UnixMs hour, std::int64_t quantity) {
@@ -93,6 +98,7 @@ void live_once(unsigned seed) {
   std::map<std::string, std::int64_t> owed;
   std::int64_t seq = 0;
   UnixMs skew = 0;
+  const bool others = below(3) == 0;
 
   const auto work = [&] {
     try {
@@ -120,7 +126,7 @@ void live_once(unsigned seed) {
       owed["tokens"] += tokens;
       owed["requests"] += 1;
     }
-    if (below(8) == 0) {
+    if (others && below(8) == 0) {
       market.take_for_another("tokens", (market.now / kHourMs - below(3)) * kHourMs, kForeign + below(50));
     }
     work();
@@ -130,18 +136,21 @@ void live_once(unsigned seed) {
   // Everything mends; a few days pass.
   market.trouble = 0;
   skew = 0;
-  for (int hour = 0; hour < 60; ++hour) {
-    market.now += kHourMs / 2;
+  for (int hour = 0; hour < 100; ++hour) {
+    market.now += kHourMs;
     outbox->seal(market.now);
     outbox->drain(market, market.now);
   }
   for (const auto& dimension : dimensions) {
     const auto sums = outbox->sums(dimension);
     ASSERT_EQ(sums.owed, owed[dimension]) << seed;
-    // Ours by the outbox's books, and by the marketplace's.
-    ASSERT_EQ(market.ours[dimension], owed[dimension]) << "run " << seed << " " << dimension;
-    ASSERT_EQ(sums.accepted, owed[dimension]) << "run " << seed << " " << dimension;
-    ASSERT_EQ(sums.pending, 0) << seed;
+    ASSERT_EQ(sums.accepted + sums.pending, owed[dimension]) << "run " << seed << " " << dimension;
+    // Nothing is billed twice, ever; and all is billed, but for what cannot be decided because others report, too.
+    ASSERT_LE(market.ours[dimension], owed[dimension]) << "run " << seed << " " << dimension;
+    ASSERT_GE(market.ours[dimension], sums.accepted) << "run " << seed << " " << dimension;
+    if (!others || sums.pending == 0) {
+      ASSERT_EQ(market.ours[dimension], owed[dimension]) << "run " << seed << " " << dimension;
+    }
   }
 }
 

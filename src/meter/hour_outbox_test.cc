@@ -24,13 +24,13 @@ class Scripted final : public EventSink {
     std::vector<EventAnswer> out(events.size(), answer);
     return out;
   }
-  std::optional<std::int64_t> accepted(const HourEvent&) override {
+  Submitted submitted(const std::string&, UnixMs) override {
     if (unreadable) throw Error("marketplace_unavailable", "no answer");
     return found;
   }
   EventAnswer answer{.kind = Kind::kAccepted};
   std::optional<Trouble> trouble;
-  std::optional<std::int64_t> found;
+  Submitted found;
   bool unreadable = false;
   std::vector<HourEvent> sent;
   int batches = 0;
@@ -159,21 +159,54 @@ TEST_F(HourOutboxTest, GivesWhatIsTooOldToALaterHour) {
   EXPECT_GT(sink_.sent.at(0).hour, kHour);
 }
 
-TEST_F(HourOutboxTest, LooksUpWhatIsTooOldAndMayHaveBeenTaken) {
-  for (const bool taken : {true, false}) {
-    use(5, kHour + (taken ? 0 : kHourMs));
+class LookUp : public HourOutboxTest {
+ protected:
+  /// Three events of one day whose fate is unknown: 5, 7 and 11.
+  LookUp() {
     sink_.trouble = EventSink::Trouble{Error("marketplace_unavailable", "reset")};
-    round(kHour + (taken ? 1 : 2) * kHourMs + kMinute);
+    for (const int hour : {0, 1, 2}) {
+      use(hour == 0 ? 5 : hour == 1 ? 7 : 11, kHour + hour * kHourMs);
+      round(kHour + (hour + 1) * kHourMs + kMinute);
+    }
     sink_.trouble.reset();
-    sink_.unreadable = true;
-    const UnixMs late = kHour + 26 * kHourMs;
-    EXPECT_EQ(outbox_.drain(sink_, late).waiting, 1U);
-    sink_.unreadable = false;
-    sink_.found = taken ? std::optional<std::int64_t>(5) : std::nullopt;
-    const auto decided = outbox_.drain(sink_, late);
-    EXPECT_EQ(decided.accepted, taken ? 1U : 0U);
-    EXPECT_EQ(decided.given_up, taken ? 0U : 1U);
+    sink_.sent.clear();
   }
+  HourOutbox::Round decide(UnixMs after_ms = 50 * kHourMs) { return outbox_.drain(sink_, kHour + after_ms); }
+};
+
+TEST_F(LookUp, WaitsUntilTheBooksAreComplete) {
+  EXPECT_EQ(decide(49 * kHourMs).waiting, 3U);
+  EXPECT_TRUE(sink_.sent.empty());
+}
+
+TEST_F(LookUp, TakesNothingForTakenThatIsNotInTheBooks) {
+  EXPECT_EQ(decide().given_up, 3U);
+}
+
+TEST_F(LookUp, FindsWhichWereTaken) {
+  sink_.found = {.quantity = 16, .count = 2};
+  const auto got = decide();
+  EXPECT_EQ(got.accepted, 2U);
+  EXPECT_EQ(got.given_up, 1U);
+  EXPECT_EQ(outbox_.sums("tokens").accepted, 16);
+}
+
+TEST_F(LookUp, DecidesNothingWhereTheBooksDoNotFit) {
+  sink_.found = {.quantity = 100, .count = 1};
+  const auto got = decide();
+  EXPECT_EQ(got.accepted + got.given_up, 0U);
+  EXPECT_EQ(got.waiting, 3U);
+  EXPECT_TRUE(got.trouble);
+  sink_.found = {.quantity = 12, .count = 1};
+  EXPECT_EQ(decide().waiting, 3U);
+  EXPECT_EQ(outbox_.sums("tokens").pending, 23);
+}
+
+TEST_F(LookUp, WaitsForBooksThatCannotBeRead) {
+  sink_.unreadable = true;
+  EXPECT_EQ(decide().waiting, 3U);
+  sink_.unreadable = false;
+  EXPECT_EQ(decide().given_up, 3U);
 }
 
 TEST_F(HourOutboxTest, OnlyAnInactiveSubscriptionSuspends) {
@@ -228,7 +261,7 @@ TEST_F(HourOutboxTest, BelievesNoAnswerOfAnotherLength) {
     std::expected<std::vector<EventAnswer>, Trouble> send(std::span<const HourEvent>) override {
       return std::vector<EventAnswer>{};
     }
-    std::optional<std::int64_t> accepted(const HourEvent&) override { return std::nullopt; }
+    Submitted submitted(const std::string&, UnixMs) override { return {}; }
   } sink;
   use(5, kHour);
   outbox_.seal(kHour + kHourMs + kMinute);
