@@ -15,8 +15,6 @@ namespace {
 
 constexpr std::size_t kMaxAnswerBytes = 65536;
 constexpr std::size_t kMaxTokenBytes = 32768;
-constexpr std::string_view kScope = "https://storage.azure.com/.default";
-constexpr std::string_view kResource = "https://storage.azure.com";
 
 bool is_plain_id(std::string_view text) {
   return !text.empty() && text.size() <= 128 && std::ranges::all_of(text, [](unsigned char c) {
@@ -130,8 +128,9 @@ std::optional<SecretString> parse_token_answer(std::string_view text) {
   return SecretString(value);
 }
 
-TokenSource::TokenSource(Credential credential, const std::string& ca_path)
+TokenSource::TokenSource(Credential credential, const std::string& ca_path, TokenAudience audience)
     : credential_(std::move(credential)),
+      audience_(std::move(audience)),
       // The metadata address is plain HTTP by its nature, and never behind a proxy.
       client_(credential_.kind == Credential::Kind::kManagedIdentity
                   ? http::ClientConfig{.policy = http::AddressPolicy::configured(true),
@@ -143,7 +142,7 @@ http::ClientRequest TokenSource::request() const {
   http::ClientRequest request;
   if (credential_.kind == Credential::Kind::kManagedIdentity) {
     std::string query = fmt::format("?api-version={}&resource={}", credential_.secret ? "2019-08-01" : "2018-02-01",
-                                    escaped(kResource));
+                                    escaped(audience_.resource));
     if (!credential_.client_id.empty()) query += "&client_id=" + escaped(credential_.client_id);
     request.url = SecretUrl(credential_.identity_endpoint + query);
     if (credential_.secret) {
@@ -154,7 +153,7 @@ http::ClientRequest TokenSource::request() const {
     return request;
   }
   std::string form = fmt::format("grant_type=client_credentials&client_id={}&scope={}", escaped(credential_.client_id),
-                                 escaped(kScope));
+                                 escaped(audience_.resource + "/.default"));
   if (credential_.kind == Credential::Kind::kWorkloadIdentity) {
     // Written by the platform with a mode of its own, and renewed there: read each time.
     const SecretString token(value_or_throw(read_small_file(credential_.file, kMaxTokenBytes)));
@@ -181,12 +180,12 @@ SecretString TokenSource::fetch() {
     http::ClientResponse answer = client_.send(asked);
     const SecretString body(std::move(answer.body));
     if (answer.status != 200)
-      throw Error("store_unavailable", fmt::format("the token endpoint answered {}", answer.status));
+      throw Error(audience_.unavailable, fmt::format("the token endpoint answered {}", answer.status));
     auto token = parse_token_answer(body.reveal());
-    if (!token) throw Error("store_unavailable", "the token endpoint gave no access_token");
+    if (!token) throw Error(audience_.unavailable, "the token endpoint gave no access_token");
     return std::move(*token);
   } catch (const Error& error) {
-    throw Error("store_unavailable", "no access token for the store can be had", error);
+    throw Error(audience_.unavailable, "no access token for " + audience_.resource + " can be had", error);
   }
 }
 

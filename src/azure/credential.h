@@ -38,16 +38,23 @@ Result<Credential> parse_credential(std::string_view spec, const Environment& en
 /// The account's key, its bytes. "store_unavailable" if the file cannot be read or holds no base64.
 SecretString read_account_key(const Credential& credential, const std::string& account);
 
-/// Asks for access tokens for storage; not for kAccountKey. Thread-safe.
+/// For what a token is wanted.
+struct TokenAudience {
+  std::string resource = "https://storage.azure.com";
+  std::string_view unavailable = "store_unavailable";  ///< reason of the error when none can be had
+};
+
+/// Asks for access tokens; not for kAccountKey. Thread-safe.
 class TokenSource {
  public:
-  TokenSource(Credential credential, const std::string& ca_path);
-  /// One exchange. Throws "store_unavailable".
+  TokenSource(Credential credential, const std::string& ca_path, TokenAudience audience = {});
+  /// One exchange. Throws the audience's reason.
   SecretString fetch();
 
  private:
   http::ClientRequest request() const;
   Credential credential_;
+  TokenAudience audience_;
   http::Client client_;
 };
 
