@@ -23,8 +23,7 @@ class Marketplace final : public meter::EventSink {
   Submitted submitted(const std::string& dimension, UnixMs day) override;
   /// The marketplace's clock less our boot clock, by the newest answer; nothing before the first.
   std::optional<std::int64_t> clock_offset_ms() const;
-  /// Ends what is under way with "cancelled".
-  void use_stop(std::stop_token stop) { stop_ = std::move(stop); }
+  void use_stop(std::stop_token stop) override { stop_ = std::move(stop); }
 
  private:
   void need_token();

@@ -12,6 +12,7 @@
 #include <expected>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,8 @@ class EventSink {
  public:
   static constexpr std::size_t kMaxBatch = 25;
   virtual ~EventSink() = default;
+  /// Ends what is under way when stop is requested.
+  virtual void use_stop(std::stop_token) {}
 
   struct Trouble {
     Error error;

@@ -173,6 +173,7 @@ Result<std::size_t> AuditLog::write_some(std::span<const AuditEntry> entries) {
     batch.add(options_.place.frame, entries[taken++]);
   }
   TRY(files_.commit(batch));
+  if (options_.on_durable) options_.on_durable(files_.origin(), files_.records() - taken, entries.first(taken));
   unrecorded_ -= unrecorded;
   return taken;
 }

@@ -23,6 +23,8 @@ struct AuditOptions {
   std::int64_t checkpoint_ms = 60'000;
   std::size_t most_pending = 32'768;  ///< places: requests under way and records that are not durable yet
   std::int64_t give_up_ms = 5'000;    ///< at the end, for a disk that takes nothing
+  /// Sees records once they are durable, with the number of the first, on the writer's thread: must be quick.
+  std::function<void(const std::string& origin, std::uint64_t first, std::span<const AuditEntry> entries)> on_durable;
 };
 
 struct AuditView {

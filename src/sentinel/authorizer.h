@@ -40,6 +40,7 @@ struct Lease {
   std::vector<std::string> allowed_paths;      ///< of the contract; empty: no narrowing
   bool isolation_required = false;             ///< the contract wants the runtime confined
   api::Enforcement enforcement;                ///< how far the contract is held back
+  std::optional<Json> quotas;                  ///< of the contract
   std::int64_t expires_boot_ms = 0;            ///< boot clock: request sent + (lease_expires_at − issued_at)
   /// Of both URLs, boot clock: request sent + (expires_at − issued_at); nullopt from a control plane without issued_at.
   std::optional<std::int64_t> urls_expire_boot_ms;
@@ -93,6 +94,10 @@ class Authorizer {
   std::optional<std::int64_t> ask_again_ms() const;
   /// The lease that is held or was held last: what a report of its holder names. Empty before the first. Any thread.
   std::string last_lease_id() const;
+  /// The time by the control plane's clock (control_plane_link.h). Any thread.
+  UnixMs anchored_unix_ms() const { return link_.anchored_unix_ms(); }
+  /// Sees the contract's quotas with every lease and renewal; before the first question.
+  void on_quotas(std::function<void(const Json&)> see) { see_quotas_ = std::move(see); }
   const std::string& contract_id() const { return question_.contract_id; }
   /// The control plane's identity key, if one is known beforehand.
   std::optional<Ed25519PublicKey> pinned_key() const { return link_.pinned_key(); }
@@ -117,6 +122,7 @@ class Authorizer {
   async::BackoffPolicy backoff_;
   EvidenceMaker* evidence_ = nullptr;
   std::atomic<std::int64_t> ask_again_ms_{0};  ///< 0: not said
+  std::function<void(const Json&)> see_quotas_;
   mutable std::mutex lease_mutex_;
   std::string last_lease_id_;
 };

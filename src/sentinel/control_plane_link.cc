@@ -59,6 +59,11 @@ std::int64_t ControlPlaneLink::server_unix_ms() const {
   return has_offset_ ? boot_ms_now() + offset_ms_ : unix_ms_now();
 }
 
+std::int64_t ControlPlaneLink::anchored_unix_ms() const {
+  const std::int64_t offset = seen_offset_ms_;
+  return offset == 0 ? unix_ms_now() : boot_ms_now() + offset;
+}
+
 bool ControlPlaneLink::take_time_of(const http::ClientResponse& response) const {
   const auto date = http::retry_after_ms(response.headers.get("date"), 0);
   if (!date) return false;
@@ -80,6 +85,9 @@ ControlPlaneLink::Answer ControlPlaneLink::send(http::ClientRequest request, con
                                                         .jti = answer.proof_jti,
                                                         .token = request.bearer ? request.bearer->reveal() : ""}));
     answer.response = send_(request);
+    if (const auto date = http::retry_after_ms(answer.response.headers.get("date"), 0)) {
+      seen_offset_ms_ = *date - boot_ms_now();
+    }
     const bool stale = answer.response.status == 401 && problem_code(answer.response.body) == "proof_stale";
     if (!stale || attempt > 0 || !take_time_of(answer.response)) return answer;
   }

@@ -40,6 +40,9 @@ class ControlPlaneLink {
                    std::stop_token stop) const;
   Answer get(const std::string& target, std::stop_token stop) const;
 
+  /// The time by the control plane's newest answer and our boot clock since; our own clock before the first answer. Any
+  /// thread.
+  std::int64_t anchored_unix_ms() const;
   /// The control plane's identity key: the configured one, or the one in the token file; nothing if neither.
   std::optional<Ed25519PublicKey> pinned_key() const;
 
@@ -55,6 +58,7 @@ class ControlPlaneLink {
   Send send_;
   mutable std::atomic<std::int64_t> offset_ms_{0};  ///< the control plane's clock − our boot clock
   mutable std::atomic<bool> has_offset_{false};
+  mutable std::atomic<std::int64_t> seen_offset_ms_{0};  ///< the same by any answer; 0: none yet
 };
 
 /// `code` of a problem+json body (RFC 9457), or "".

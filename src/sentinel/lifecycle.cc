@@ -145,6 +145,7 @@ std::int64_t Lifecycle::ask_again_after(const Error& error) const {
 
 /// From the licence to Ready, and there until something ends it: always by an Error, "cancelled" for a stop.
 void Lifecycle::serve_once(const std::stop_token& stop) {
+  if (parts_.check) parts_.check();
   FileKey key = authorize(stop);
   move(Event::kAuthorized);
   const hydrate::AuthenticatedManifest asset = fetch_manifest(key, stop);
@@ -261,6 +262,7 @@ void Lifecycle::start_runtime() {
          .uid = config.runtime_uid});
   }
   parts_.proxy.set_upstream(runtime_address_);
+  if (parts_.on_runtime) parts_.on_runtime(runtime_address_);
   probe_ = std::make_unique<runtime::Probe>(runtime_address_, config.runtime_health_path);
 }
 
@@ -342,6 +344,7 @@ void Lifecycle::watch_ready(const std::stop_token& stop) {
   while (true) {
     if (stop.stop_requested()) throw Error("cancelled", "stopped");
     lease_->check();
+    if (parts_.check) parts_.check();
     provision_->check();
     take_new_paths();
     end_drained();
@@ -377,6 +380,7 @@ void Lifecycle::tear_down(proxy::Gate::Door door, const Error* reason) {
   const std::int64_t cut = boot_ms_now();
   if (ready_signal_) ready_signal_->withdraw();
   probe_.reset();
+  if (parts_.on_runtime) parts_.on_runtime(std::nullopt);
   if (provision_) provision_->stop_serving();
   parts_.supervisor.stop();
   const std::int64_t runtime_ended = boot_ms_now();

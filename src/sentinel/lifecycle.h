@@ -43,6 +43,8 @@ struct Parts {
   obs::Log log;
   std::function<void()> on_open;         ///< called once, when the public address is bound
   std::vector<std::string> environment;  ///< NAME=value of this process: what the runtime's is made from
+  std::function<void()> check = {};      ///< throws what else ends the use of the model; empty: nothing does
+  std::function<void(std::optional<RuntimeAddress>)> on_runtime = {};  ///< where it answers now; nothing: it ends
 };
 
 class Lifecycle {

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fs.h"
+#include "sentinel/proxy/chunked.h"
 #include "sentinel/proxy/head.h"
 
 namespace tb::sentinel::runtime {
@@ -58,19 +59,68 @@ bool wait_for(int fd, short events, std::int64_t deadline) {
   return left > 0 && poll(&wait, 1, static_cast<int>(left)) == 1;
 }
 
-}  // namespace
-
-int ask_health(const RuntimeAddress& address, const std::string& path, std::int64_t timeout_ms) {
+/// The connection on which the question was sent; invalid if it could not be.
+Fd send_get(const RuntimeAddress& address, const std::string& path, std::int64_t deadline) {
   SocketAddress target;
-  if (!resolve(address, target)) return 0;
-  const std::int64_t deadline = boot_ms_now() + timeout_ms;
-  const Fd fd(socket(target.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return 0;
+  if (!resolve(address, target)) return {};
+  Fd fd(socket(target.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return {};
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&target.storage), target.bytes) != 0) {
-    if (errno != EINPROGRESS || !wait_for(fd.get(), POLLOUT, deadline)) return 0;
+    if (errno != EINPROGRESS || !wait_for(fd.get(), POLLOUT, deadline)) return {};
   }
   const std::string request = "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-  if (send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) return 0;
+  if (send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) return {};
+  return fd;
+}
+
+/// The body of a whole answer whose connection has ended.
+std::optional<std::string> body_of(const proxy::ResponseHead& head, std::string_view rest) {
+  if (head.framing == proxy::Framing::kUntilClose) return std::string(rest);
+  if (head.framing == proxy::Framing::kLength) {
+    if (rest.size() < head.length) return std::nullopt;
+    return std::string(rest.substr(0, head.length));
+  }
+  std::string out;
+  proxy::ChunkedDecoder decoder;
+  while (head.framing == proxy::Framing::kChunked) {
+    const auto step = decoder.next(rest);
+    if (step.kind == proxy::ChunkedDecoder::Kind::kEnd) break;
+    if (step.kind != proxy::ChunkedDecoder::Kind::kData) return std::nullopt;
+    out += step.data;
+    rest.remove_prefix(step.consumed);
+  }
+  return out;
+}
+
+}  // namespace
+
+std::optional<RuntimeAnswer> ask_runtime(const RuntimeAddress& address, const std::string& path,
+                                         std::int64_t timeout_ms, std::size_t most_bytes) {
+  const std::int64_t deadline = boot_ms_now() + timeout_ms;
+  const Fd fd = send_get(address, path, deadline);
+  if (!fd) return std::nullopt;
+  std::string answer;
+  while (true) {
+    if (answer.size() > most_bytes || !wait_for(fd.get(), POLLIN, deadline)) return std::nullopt;
+    char buffer[16384];
+    const ssize_t got = recv(fd.get(), buffer, sizeof buffer, 0);
+    if (got < 0) return std::nullopt;
+    if (got == 0) break;
+    answer.append(buffer, static_cast<std::size_t>(got));
+  }
+  const proxy::HeadEnd end = proxy::find_head_end(answer);
+  if (end.kind != proxy::HeadEnd::kFound) return std::nullopt;
+  const std::string_view text = answer;
+  const auto head = proxy::parse_response_head(text.substr(0, end.bytes), "GET");
+  auto body = head ? body_of(*head, text.substr(end.bytes)) : std::nullopt;
+  if (!body) return std::nullopt;
+  return RuntimeAnswer{head->status, std::move(*body)};
+}
+
+int ask_health(const RuntimeAddress& address, const std::string& path, std::int64_t timeout_ms) {
+  const std::int64_t deadline = boot_ms_now() + timeout_ms;
+  const Fd fd = send_get(address, path, deadline);
+  if (!fd) return 0;
   std::string answer;
   while (answer.size() < proxy::kMaxHeadBytes && wait_for(fd.get(), POLLIN, deadline)) {
     char buffer[4096];
