@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "api/asset.h"
+#include "api/usage.h"
 #include "base/fs.h"
 #include "base/json.h"
 #include "http/address.h"
@@ -52,6 +53,18 @@ class Reader {
     return 0;
   }
 
+  /// Comma-separated, without blanks.
+  std::vector<std::string> list(std::string_view name) {
+    std::vector<std::string> out;
+    for (std::string_view rest = text(name); !rest.empty();) {
+      const std::size_t comma = std::min(rest.find(','), rest.size());
+      out.emplace_back(rest.substr(0, comma));
+      std::erase(out.back(), ' ');
+      rest.remove_prefix(std::min(comma + 1, rest.size()));
+    }
+    return out;
+  }
+
   std::string path(std::string_view name) {
     const std::string& value = text(name);
     if (!value.empty() && !value.starts_with('/')) fault(name, "must be an absolute path");
@@ -79,6 +92,34 @@ std::vector<std::string> read_command(Reader& reader, std::string_view name) {
   }
   for (const Json& item : json->as_array()) out.push_back(item.as_string());
   return out;
+}
+
+void read_billing(Reader& reader, Config& config) {
+  config.model_context_tokens =
+      static_cast<std::int64_t>(reader.number("TB_MODEL_CONTEXT_TOKENS", 1, std::uint64_t{1} << 30));
+  const auto every = duration_ms(reader.text("TB_BILLING_INTERVAL"));
+  if (!every || *every < 1'000 || *every > api::kHourMs) {
+    reader.fault("TB_BILLING_INTERVAL", "must be a time from 1s to 1h");
+  } else {
+    config.report_ms = *every;
+  }
+  Config::Billing billing{.endpoint = reader.text("TB_METERING_ENDPOINT"),
+                          .resource = reader.text("TB_BILLING_RESOURCE_ID"),
+                          .plan = reader.text("TB_BILLING_PLAN_ID"),
+                          .credential = reader.text("TB_BILLING_CREDENTIAL"),
+                          .dimensions = reader.list("TB_BILLING_DIMENSION")};
+  while (billing.endpoint.ends_with('/')) billing.endpoint.pop_back();
+  for (const auto& dimension : billing.dimensions) {
+    if (!api::valid_dimension(dimension)) reader.fault("TB_BILLING_DIMENSION", "names no dimension: " + dimension);
+  }
+  if (!reader.truth("TB_BILLING_ENABLED")) return;
+  if (const auto fault = endpoint_fault(billing.endpoint, false); !fault.empty()) {
+    reader.fault("TB_METERING_ENDPOINT", fault);
+  }
+  for (const auto* name : {"TB_BILLING_RESOURCE_ID", "TB_BILLING_PLAN_ID", "TB_BILLING_DIMENSION"}) {
+    if (reader.text(name).empty()) reader.fault(name, "is required with TB_BILLING_ENABLED");
+  }
+  config.billing = std::move(billing);
 }
 
 void read_attestation(Reader& reader, Config& config) {
@@ -245,18 +286,6 @@ http::ListenAddress read_address(Reader& reader, const Settings& settings, std::
 }
 
 /// Comma-separated, without blanks.
-std::vector<std::string> read_list(Reader& reader, std::string_view name) {
-  std::vector<std::string> out;
-  std::string_view rest = reader.text(name);
-  while (!rest.empty()) {
-    const std::size_t comma = std::min(rest.find(','), rest.size());
-    std::string item(rest.substr(0, comma));
-    rest.remove_prefix(std::min(comma + 1, rest.size()));
-    std::erase(item, ' ');
-    out.push_back(std::move(item));
-  }
-  return out;
-}
 
 void read_tokens(Reader& reader, Config& config) {
   config.jwt_keys = reader.text("TB_JWT_KEYS");
@@ -292,7 +321,7 @@ void read_names(Reader& reader, Config& config) {
   if (given && (!plain || config.served_model_name.size() > 128 || config.served_model_name.starts_with('/'))) {
     reader.fault("TB_SERVED_MODEL_NAME", "may hold letters, digits, - _ . : / only, 128 at most, no / in front");
   }
-  config.hidden_paths = read_list(reader, "TB_HIDDEN_PATHS");
+  config.hidden_paths = reader.list("TB_HIDDEN_PATHS");
   for (const std::string& path : config.hidden_paths) {
     if (!path.starts_with('/') || path.size() < 2) reader.fault("TB_HIDDEN_PATHS", "must hold absolute paths");
   }
@@ -310,7 +339,7 @@ void read_gate(Reader& reader, const Settings& settings, Config& config) {
   if (!config.tls_client_ca_path.empty() && config.tls_cert_path.empty()) {
     reader.fault("TB_TLS_CLIENT_CA_PATH", "needs TB_TLS_CERT_PATH");
   }
-  config.tls_client_subjects = read_list(reader, "TB_TLS_CLIENT_SUBJECTS");
+  config.tls_client_subjects = reader.list("TB_TLS_CLIENT_SUBJECTS");
   if (!config.tls_client_subjects.empty() && config.tls_client_ca_path.empty()) {
     reader.fault("TB_TLS_CLIENT_SUBJECTS", "needs TB_TLS_CLIENT_CA_PATH");
   }
@@ -320,7 +349,7 @@ void read_gate(Reader& reader, const Settings& settings, Config& config) {
   }
   read_tokens(reader, config);
   read_names(reader, config);
-  config.allowed_paths = read_list(reader, "TB_ALLOWED_PATHS");
+  config.allowed_paths = reader.list("TB_ALLOWED_PATHS");
   for (const std::string& pattern : config.allowed_paths) {
     if (!proxy::is_known_pattern(pattern)) {
       reader.fault("TB_ALLOWED_PATHS", fmt::format("names {}, which is not in the allow-list", pattern));
@@ -384,6 +413,7 @@ Config make_config(const Settings& settings, std::vector<std::string>& faults) {
   read_delivery(reader, settings, config);
   read_runtime(reader, settings, config);
   read_gate(reader, settings, config);
+  read_billing(reader, config);
   return config;
 }
 

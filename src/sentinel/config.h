@@ -85,6 +85,13 @@ struct Config {
   std::int64_t audit_checkpoint_ms = 60'000;
   std::uint64_t audit_segment_bytes = 0;
   std::int64_t audit_retention_ms = 0;  ///< 0: for ever
+  std::int64_t model_context_tokens = 0;
+  std::int64_t report_ms = 60'000;
+  struct Billing {
+    std::string endpoint, resource, plan, credential;  ///< endpoint without a slash at its end
+    std::vector<std::string> dimensions;
+  };
+  std::optional<Billing> billing;  ///< nothing: only the control plane is reported to
   bool exit_on_denial = false;
   obs::Level log_level = obs::Level::kInfo;
 

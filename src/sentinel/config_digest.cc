@@ -40,6 +40,23 @@ std::string ca_digest(const std::string& path) {
   return sha256_hex(value_or_throw(read_small_file(path, kMaxCaBytes)));
 }
 
+Json metering_statement(const Config& config) {
+  Json json = Json::object();
+  json.set("context_tokens", config.model_context_tokens);
+  json.set("control_plane", true);
+  if (config.billing) {
+    Json dimensions = Json::array();
+    for (const auto& dimension : config.billing->dimensions) dimensions.push(dimension);
+    Json marketplace = Json::object();
+    marketplace.set("dimensions", std::move(dimensions));
+    marketplace.set("endpoint", config.billing->endpoint);
+    marketplace.set("plan", config.billing->plan);
+    marketplace.set("resource", config.billing->resource);
+    json.set("marketplace", std::move(marketplace));
+  }
+  return json;
+}
+
 }  // namespace
 
 Json config_statement(const Config& config) {
@@ -55,7 +72,7 @@ Json config_statement(const Config& config) {
   json.set("dev", config.dev);
   json.set("hydrate", name_of(config.hydrate));
   json.set("key_release", config.plain_key_allowed ? "plain" : "wrapped");
-  json.set("metering", "none");
+  json.set("metering", metering_statement(config));
   json.set("provider_key", config.provider_key ? to_base64url(*config.provider_key) : "");
   json.set("runtime_command", std::move(command));
   json.set("runtime_uid", static_cast<std::int64_t>(config.runtime_uid));

@@ -172,7 +172,10 @@ TEST(Config, RefusedValues) {
                                                                   {"TB_ATTESTATION", "token"},
                                                                   {"TB_ATTESTATION_TOKEN_COMMAND", "/bin/agent"},
                                                                   {"TB_CONTROL_PLANE_KEY", "/etc/key"},
-                                                                  {"TB_BILLING_ENABLED", "true"},
+                                                                  {"TB_BILLING_INTERVAL", "0s"},
+                                                                  {"TB_BILLING_INTERVAL", "2h"},
+                                                                  {"TB_BILLING_DIMENSION", "requests,gold"},
+                                                                  {"TB_MODEL_CONTEXT_TOKENS", "0"},
                                                                   {"TB_FINETUNE_ENABLED", "true"},
                                                                   {"TB_MAX_DOWNLOAD_BYTES_PER_SECOND", "1"},
                                                                   {"TB_RUNTIME_URL", "http://10.0.0.1:8081"},
@@ -197,6 +200,22 @@ TEST(Config, RefusedValues) {
                                                                   {"TB_PROVIDER_KEY", "/no/such/file"}}) {
     EXPECT_TRUE(load(with(name, value)).names(name)) << name << "=" << value;
   }
+}
+
+TEST(Config, BillingNeedsAResourceAndAPlan) {
+  Variables variables = with("TB_BILLING_ENABLED", "true");
+  EXPECT_TRUE(load(variables).names("TB_BILLING_RESOURCE_ID"));
+  EXPECT_TRUE(load(variables).names("TB_BILLING_PLAN_ID"));
+  variables["TB_BILLING_RESOURCE_ID"] = "res";
+  variables["TB_BILLING_PLAN_ID"] = "silver";
+  variables["TB_BILLING_DIMENSION"] = "tokens, requests";
+  const Outcome good = load(variables);
+  EXPECT_TRUE(good.faults.empty());
+  ASSERT_TRUE(good.config.billing);
+  EXPECT_EQ(good.config.billing->dimensions, (std::vector<std::string>{"tokens", "requests"}));
+  variables["TB_METERING_ENDPOINT"] = "http://marketplace.example";
+  EXPECT_TRUE(load(variables).names("TB_METERING_ENDPOINT"));
+  EXPECT_FALSE(load(with("TB_BILLING_RESOURCE_ID", "res")).config.billing);
 }
 
 TEST(Config, AcceptedValues) {

@@ -14,11 +14,14 @@
 #include "sentinel/health.h"
 #include "sentinel/hw_id.h"
 #include "sentinel/lifecycle.h"
+#include "sentinel/metering.h"
 #include "sentinel/proxy/leak_filter.h"
 #include "sentinel/proxy/limits_filter.h"
 #include "sentinel/proxy/metrics_filter.h"
+#include "sentinel/runtime/counters.h"
 #include "sentinel/sentinel_key.h"
 #include "sentinel/signals.h"
+#include "sentinel/usage_sources.h"
 
 using namespace tb;
 using namespace tb::sentinel;
@@ -35,13 +38,23 @@ int serve(const Config& config) {
 
   obs::Metrics metrics;
   Doorkeeper doorkeeper(config, log);
+  meter::Budgets budgets;
+  UnderwayBook underway;
+  UsageService usage({.ledger_path = config.state_dir + "/usage.db",
+                      .audit_dir = config.audit_dir,
+                      .contract_id = config.contract_id,
+                      .report_ms = config.report_ms,
+                      .gpus = gpus_here()},
+                     budgets, underway, metrics, log.named("usage"));
   AuditLog audit({.place = {.directory = config.audit_dir,
                             .state_dir = config.state_dir,
                             .frame = {config.contract_id, config.asset_id, config.audit_keyed},
                             .segment_bytes = config.audit_segment_bytes,
                             .retention_ms = config.audit_retention_ms},
                   .hash_responses = config.audit_hash_responses,
-                  .checkpoint_ms = config.audit_checkpoint_ms},
+                  .checkpoint_ms = config.audit_checkpoint_ms,
+                  .on_durable = [&](const std::string& origin, std::uint64_t first,
+                                    std::span<const AuditEntry> entries) { usage.take(origin, first, entries); }},
                  log.named("audit"));
   http::ClientConfig to_control_plane{.ca_path = config.ca_path,
                                       .client_cert_path = config.client_cert_path,
@@ -62,11 +75,14 @@ int serve(const Config& config) {
     authorizer.use_evidence(evidence.emplace(std::move(prover), config_digest(config)));
   }
 
+  authorizer.on_quotas([&](const Json& quotas) { usage.take_quotas(quotas); });
   AuditWitness witness(audit, {.contract_id = config.contract_id, .every_ms = config.audit_checkpoint_ms},
                        sources_of(authorizer), log.named("audit"));
 
   proxy::Gate gate;
   proxy::Holdback holdback;
+  usage.start(audit, usage_sources(config, authorizer, gate));
+  const UsageService::End end_of_usage(usage);  // before what its threads ask
   std::vector<std::unique_ptr<proxy::Filter>> filters;
   filters.push_back(proxy::audit_filter(audit));
   filters.push_back(proxy::metrics_filter(metrics, config.served_model_name));
@@ -74,6 +90,9 @@ int serve(const Config& config) {
   filters.push_back(proxy::gate_filter(gate));
   filters.push_back(proxy::holdback_filter(holdback));
   filters.push_back(proxy::limits_filter(metrics));
+  filters.push_back(metering_filter(
+      budgets, underway, metrics,
+      {.context_tokens = config.model_context_tokens, .clock = [&] { return authorizer.anchored_unix_ms(); }}));
   filters.push_back(proxy::leak_filter(proxy::hidden_paths(config), metrics));
   proxy::ProxyOptions proxy_options{
       .address = config.public_address, .upstream = config.runtime, .max_body_bytes = config.max_body_bytes};
@@ -85,9 +104,11 @@ int serve(const Config& config) {
   proxy::Proxy proxy(proxy_options, std::move(filters), log.named("proxy"), &metrics);
   runtime::Supervisor supervisor(log.named("runtime"));
 
+  runtime::TokenDrift drift(metrics, [&] { return metered_tokens(metrics); });
   std::function<void()> announce;
-  Lifecycle lifecycle({config, TB_VERSION, authorizer, blobs, gate, holdback, proxy, supervisor, log,
-                       [&] { announce(); }, process_variables()});
+  Lifecycle lifecycle({config, TB_VERSION, authorizer, blobs, gate, holdback, proxy, supervisor, log, [&] { announce(); },
+                       process_variables(), [&] { usage.check(); },
+                       [&](std::optional<RuntimeAddress> address) { drift.watch(std::move(address)); }});
   http::Server health({.address = config.health_address},
                       health_router(
                           [&] {
@@ -111,6 +132,7 @@ int serve(const Config& config) {
   stop_on_signals(stop);
   const int exit_status = lifecycle.run(stop.get_token());
   audit.flush(kLastReportsMs);
+  usage.finish(kLastReportsMs);
   witness.finish(kLastReportsMs);
   return exit_status;
 }
