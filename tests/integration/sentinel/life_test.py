@@ -156,7 +156,7 @@ class LifeTest(unittest.TestCase):
         self.assertIn("engine loaded", sentinel.log())
         stream = sentinel.connect()
         self.addCleanup(stream.close)
-        stream.sendall(f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nX-Api-Key: {sentinel.api_key()}\r\nContent-Length: 0\r\n\r\n".encode())
+        stream.sendall(f"POST /tokenize HTTP/1.1\r\nHost: a\r\nX-Api-Key: {sentinel.api_key()}\r\nContent-Length: 0\r\n\r\n".encode())
         self.assertIn(b"200", stream.recv(65536))
         held = open(sentinel.model, "rb")
         self.addCleanup(held.close)
@@ -264,7 +264,7 @@ class LifeTest(unittest.TestCase):
         runtime.go_on.clear()
         stream = sentinel.connect()
         self.addCleanup(stream.close)
-        stream.sendall(f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nX-Test: sse\r\nX-Api-Key: {sentinel.api_key()}\r\nContent-Length: 0\r\n\r\n".encode())
+        stream.sendall(f"POST /tokenize HTTP/1.1\r\nHost: a\r\nX-Test: sse\r\nX-Api-Key: {sentinel.api_key()}\r\nContent-Length: 0\r\n\r\n".encode())
         seen = b""
         while b"data: 0" not in seen:
             seen += stream.recv(65536)
@@ -314,7 +314,7 @@ class LifeTest(unittest.TestCase):
             body = os.urandom(1 << 20)
             with context.wrap_socket(sentinel.connect(), server_hostname="127.0.0.1") as connection:
                 for _ in range(2):
-                    connection.sendall(f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nX-Api-Key: {sentinel.api_key()}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+                    connection.sendall(f"POST /tokenize HTTP/1.1\r\nHost: a\r\nX-Api-Key: {sentinel.api_key()}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
                     self.assertEqual(peers.answer_on(connection)[2], body)
             self.assertIn(b"X-Forwarded-Proto: https", runtime.heads[-1])
             with self.assertRaises(OSError):  # plain HTTP on a TLS port

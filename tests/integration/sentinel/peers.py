@@ -51,6 +51,7 @@ class ControlPlane:
         self.asset, self.lease_seconds = asset, lease_seconds
         self.mode = "ok"          # ok, denied, html403, 503, garbage, both_keys
         self.requests, self.released, self.blob_gets, self.headers = [], [], 0, []
+        self.usage_reports, self.usage_status = [], 200
         self.good_signature = "s3cret"  # the store refuses URLs with another one
         self.stalled, self.go_on = threading.Event(), threading.Event()
         self.go_on.set()          # cleared: the store holds its answers back
@@ -82,10 +83,16 @@ class ControlPlane:
                         time.sleep(outer.piece_pause_s)
 
             def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.path == "/api/v1/audit/checkpoints":  # an old control plane has none
+                    return self.reply(404, b"{}")
+                body = json.loads(body)
                 if self.path == "/api/v1/license/release":
                     outer.released.append(body)
                     return self.reply(200, b"{}")
+                if self.path == "/api/v1/usage":
+                    outer.usage_reports.append(body)
+                    return self.reply(outer.usage_status, b'{"counted":1}')
                 outer.requests.append(body)
                 outer.headers.append(dict(self.headers))
                 return self.reply(*outer.authorize(body))

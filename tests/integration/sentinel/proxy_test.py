@@ -25,7 +25,7 @@ class ProxyTest(unittest.TestCase):
         cls.runtime.close()
         cls.control_plane.close()
 
-    def send(self, test, body=b"{}", fields=(), path="/v1/completions", method="POST"):
+    def send(self, test, body=b"{}", fields=(), path="/tokenize", method="POST"):
         connection = self.sentinel.connect()
         lines = [f"{method} {path} HTTP/1.1", "Host: a", f"Authorization: Bearer {self.key}", f"X-Test: {test}", *fields]
         if body is not None:
@@ -55,7 +55,7 @@ class ProxyTest(unittest.TestCase):
             self.assertEqual(peers.answer_on(connection)[0], 200)
             before = self.runtime.connections
             for _ in range(5):
-                connection.sendall(f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nX-Api-Key: {self.key}\r\nContent-Length: 2\r\n\r\nhi".encode())
+                connection.sendall(f"POST /tokenize HTTP/1.1\r\nHost: a\r\nX-Api-Key: {self.key}\r\nContent-Length: 2\r\n\r\nhi".encode())
                 self.assertEqual(peers.answer_on(connection)[2], b"hi")
         # The health probe makes a connection a second; the five requests made none.
         self.assertLess(self.runtime.connections - before, 5)
@@ -101,7 +101,7 @@ class ProxyTest(unittest.TestCase):
             self.assertEqual(self.ask("echo", body=b"mine")[2], b"mine")
 
     def test_continue_is_answered(self):
-        lines = f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nX-Api-Key: {self.key}\r\nX-Test: echo\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+        lines = f"POST /tokenize HTTP/1.1\r\nHost: a\r\nX-Api-Key: {self.key}\r\nX-Test: echo\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
         with self.sentinel.connect() as connection:
             connection.sendall(lines.encode())
             self.assertEqual(peers.answer_on(connection)[0], 100)
@@ -110,12 +110,12 @@ class ProxyTest(unittest.TestCase):
 
     def test_an_early_answer_is_passed_on(self):
         with self.sentinel.connect() as connection:
-            connection.sendall(f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nX-Api-Key: {self.key}\r\nX-Test: early\r\nContent-Length: 100000\r\n\r\nhalf".encode())
+            connection.sendall(f"POST /tokenize HTTP/1.1\r\nHost: a\r\nX-Api-Key: {self.key}\r\nX-Test: early\r\nContent-Length: 100000\r\n\r\nhalf".encode())
             status, fields, body = peers.answer_on(connection)
             self.assertEqual((status, body, fields["connection"]), (422, b"early", "close"))
 
     def test_chunked_requests(self):
-        head = f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nX-Api-Key: {self.key}\r\nX-Test: echo\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        head = f"POST /tokenize HTTP/1.1\r\nHost: a\r\nX-Api-Key: {self.key}\r\nX-Test: echo\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
         with self.sentinel.connect() as connection:
             connection.sendall(head + b"3\r\nabc\r\n")
             time.sleep(0.05)
@@ -130,7 +130,7 @@ class ProxyTest(unittest.TestCase):
         piece = os.urandom(1 << 20)
         digest = hashlib.sha256()
         with self.sentinel.connect() as connection:
-            connection.sendall(f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nX-Api-Key: {self.key}\r\nX-Test: digest\r\nContent-Length: {total}\r\n\r\n".encode())
+            connection.sendall(f"POST /tokenize HTTP/1.1\r\nHost: a\r\nX-Api-Key: {self.key}\r\nX-Test: digest\r\nContent-Length: {total}\r\n\r\n".encode())
             for _ in range(total >> 20):
                 connection.sendall(piece)
                 digest.update(piece)
@@ -142,7 +142,7 @@ class ProxyTest(unittest.TestCase):
 
     def test_too_large(self):
         with self.sentinel.connect() as connection:
-            connection.sendall(f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nX-Api-Key: {self.key}\r\nContent-Length: {201 << 20}\r\n\r\n".encode())
+            connection.sendall(f"POST /tokenize HTTP/1.1\r\nHost: a\r\nX-Api-Key: {self.key}\r\nContent-Length: {201 << 20}\r\n\r\n".encode())
             self.assertEqual(self.code_of(peers.answer_on(connection)), (413, "body_too_large"))
 
     def test_a_client_that_leaves_ends_the_runtimes_work(self):
@@ -153,7 +153,7 @@ class ProxyTest(unittest.TestCase):
         self.assertTrue(self.runtime.aborted.wait(10))
 
     def test_smuggling(self):
-        start = f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nX-Api-Key: {self.key}\r\n"
+        start = f"POST /tokenize HTTP/1.1\r\nHost: a\r\nX-Api-Key: {self.key}\r\n"
         smuggled = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
         before = len(self.runtime.heads)
         for name, text in {
@@ -213,7 +213,7 @@ class ProxyTest(unittest.TestCase):
 
         def status(key):
             with self.sentinel.connect() as connection:
-                connection.sendall(f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\nContent-Length: 0\r\n\r\n".encode())
+                connection.sendall(f"POST /tokenize HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\nContent-Length: 0\r\n\r\n".encode())
                 return peers.answer_on(connection)[0]
 
         key = keys("add", "bob").strip()
