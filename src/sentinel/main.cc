@@ -18,6 +18,7 @@
 #include "sentinel/proxy/leak_filter.h"
 #include "sentinel/proxy/limits_filter.h"
 #include "sentinel/proxy/metrics_filter.h"
+#include "sentinel/runtime/confined_init.h"
 #include "sentinel/runtime/counters.h"
 #include "sentinel/sentinel_key.h"
 #include "sentinel/signals.h"
@@ -140,6 +141,7 @@ int serve(const Config& config) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[1]) == runtime::kInitVerb) return runtime::confined_init();
   hold_signals();
   return run_program({argv + 1, argv + argc}, TB_VERSION, serve);
 }

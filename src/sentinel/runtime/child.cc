@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <grp.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -19,9 +20,14 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "sentinel/runtime/command.h"
+#include "sentinel/runtime/confined_child.h"
+#include "sentinel/runtime/confined_init.h"
 
 namespace tb::sentinel::runtime {
 namespace {
+
+constexpr std::int64_t kInitEndMs = 10'000;
 
 struct Pipe {
   Fd read, write;
@@ -41,24 +47,8 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
   return out;
 }
 
-/// The program's path, found before the fork: after it only async-signal-safe calls may be made.
-std::string find_program(const std::string& name, const std::vector<std::string>& environment) {
-  if (name.find('/') != std::string::npos) return name;
-  std::string_view path = "/usr/local/bin:/usr/bin:/bin";
-  for (const std::string& entry : environment) {
-    if (entry.starts_with("PATH=")) path = std::string_view(entry).substr(5);
-  }
-  while (!path.empty()) {
-    const std::size_t end = std::min(path.find(':'), path.size());
-    std::string candidate = std::string(path.substr(0, end)) + "/" + name;
-    if (access(candidate.c_str(), X_OK) == 0) return candidate;
-    path.remove_prefix(std::min(end + 1, path.size()));
-  }
-  throw Error("runtime_failed", fmt::format("program {} was not found in PATH", name));
-}
-
 /// `text` at its beginning, in memory: nobody has to write while the child reads. Invalid for none.
-Fd input_of(const std::string& text) {
+Fd input_of(std::string_view text) {
   if (text.empty()) return Fd();
   Fd fd(memfd_create("input", MFD_CLOEXEC));
   if (!fd) throw error_from_errno(errno, "memfd_create");
@@ -68,7 +58,7 @@ Fd input_of(const std::string& text) {
 
 /// In the child: never returns; tells errno through `report` if it could not become the program.
 [[noreturn]] void become(const char* program, char* const* arguments, char* const* environment, const ChildSpec& spec,
-                         int input, int output, int report, pid_t parent) {
+                         int input, int key, int output, int report, pid_t parent) {
   const auto check = [&](bool ok) {
     if (ok) return;
     const int error = errno;
@@ -79,9 +69,15 @@ Fd input_of(const std::string& text) {
   if (input < 0) input = open("/dev/null", O_RDONLY);
   check(input >= 0 && dup2(input, 0) == 0 && dup2(output, 1) == 1);
   check(spec.errors_apart || dup2(output, 2) == 2);
-  check(dup2(report, 3) == 3 && fcntl(3, F_SETFD, FD_CLOEXEC) == 0);
-  report = 3;
-  check(close_range(4, ~0U, 0) == 0);
+  const int moved_key = key < 0 ? -1 : fcntl(key, F_DUPFD, 32);
+  check(dup2(report, 4) == 4 && fcntl(4, F_SETFD, FD_CLOEXEC) == 0);
+  report = 4;
+  if (moved_key < 0) {
+    close(3);
+  } else {
+    check(dup2(moved_key, 3) == 3);
+  }
+  check(close_range(5, ~0U, 0) == 0);
   const rlimit none{0, 0};
   check(setrlimit(RLIMIT_CORE, &none) == 0);
   if (geteuid() == 0 && spec.uid != 0) {
@@ -107,18 +103,38 @@ bool group_lives(pid_t group) {
 }
 
 Child::Child(const ChildSpec& spec) {
+  const Fd input = input_of(spec.input);
+  const Fd key = spec.api_key ? input_of(spec.api_key->reveal()) : Fd();
+  Pipe output = make_pipe();
+  if (spec.confinement) {
+    ConfinedChild child = start_confined({.confinement = *spec.confinement,
+                                          .environment = spec.environment,
+                                          .program = spec.init_program,
+                                          .output = output.write.get(),
+                                          .errors = spec.errors_apart ? 2 : -1,
+                                          .input = key.get()});
+    confined_ = true;
+    own_pids_ = spec.confinement->plan.has(CLONE_NEWPID);
+    pid_ = child.pid;
+    control_ = std::move(child.control);
+    resources_ = std::move(child.resources);
+  } else {
+    start_group(spec, output.write.get(), input.get(), key.get());
+  }
+  output_ = std::move(output.read);
+  fcntl(output_.get(), F_SETFL, O_NONBLOCK);
+}
+
+void Child::start_group(const ChildSpec& spec, int output, int input, int key) {
   const std::string program = find_program(spec.arguments.front(), spec.environment);
   const std::vector<char*> arguments = pointers(spec.arguments);
   const std::vector<char*> environment = pointers(spec.environment);
-  const Fd input = input_of(spec.input);
-  Pipe output = make_pipe();
   Pipe report = make_pipe();
   const pid_t parent = getpid();
   pid_ = fork();
   if (pid_ < 0) throw error_from_errno(errno, "fork");
   if (pid_ == 0) {
-    become(program.c_str(), arguments.data(), environment.data(), spec, input.get(), output.write.get(),
-           report.write.get(), parent);
+    become(program.c_str(), arguments.data(), environment.data(), spec, input, key, output, report.write.get(), parent);
   }
   report.write.reset();
   int failure = 0;
@@ -131,8 +147,6 @@ Child::Child(const ChildSpec& spec) {
     pid_ = -1;
     throw Error("runtime_failed", fmt::format("{} could not be started: {}", program, std::strerror(failure)));
   }
-  output_ = std::move(output.read);
-  fcntl(output_.get(), F_SETFL, O_NONBLOCK);
 }
 
 Child::~Child() {
@@ -144,14 +158,48 @@ std::optional<std::string> Child::ended() {
   int status = 0;
   const pid_t got = waitpid(pid_, &status, WNOHANG);
   if (got == pid_) {
-    ending_ =
-        WIFSIGNALED(status) ? fmt::format("signal {}", WTERMSIG(status)) : fmt::format("exit {}", WEXITSTATUS(status));
+    const bool relayed = confined_ && WIFEXITED(status) && WEXITSTATUS(status) > kSignalBase;
+    ending_ = WIFSIGNALED(status) ? fmt::format("signal {}", WTERMSIG(status))
+              : relayed           ? fmt::format("signal {}", WEXITSTATUS(status) - kSignalBase)
+                                  : fmt::format("exit {}", WEXITSTATUS(status));
   }
   return ending_;
 }
 
 void Child::end(std::int64_t grace_ms) {
   if (pid_ < 0) return;
+  if (confined_) {
+    end_confined(grace_ms);
+  } else {
+    end_group(grace_ms);
+  }
+  pid_ = -1;
+}
+
+void Child::end_confined(std::int64_t grace_ms) {
+  const auto wait_until = [this](std::int64_t deadline) {
+    while (!ended()) {
+      if (boot_ms_now() >= deadline) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return true;
+  };
+  // Init is waited for by us alone, so its number is not another's as long as it has not been.
+  if (ended()) return;
+  kill(pid_, SIGTERM);
+  if (grace_ms > 0 && wait_until(boot_ms_now() + grace_ms)) return;
+  // Without a process namespace it is init that must find and end all others: it does when told to stop.
+  if (!own_pids_) {
+    kill(pid_, SIGINT);
+    if (wait_until(boot_ms_now() + kInitEndMs)) return;
+  }
+  // The kernel ends every process of the namespace, and init counts as ended when the last is gone.
+  kill(pid_, SIGKILL);
+  while (!wait_until(boot_ms_now() + kInitEndMs)) {
+  }
+}
+
+void Child::end_group(std::int64_t grace_ms) {
   if (grace_ms > 0) kill(-pid_, SIGTERM);
   const std::int64_t deadline = boot_ms_now() + grace_ms;
   const auto lives = [this] {
@@ -168,7 +216,6 @@ void Child::end(std::int64_t grace_ms) {
     kill(-pid_, SIGKILL);
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
-  pid_ = -1;
 }
 
 }  // namespace tb::sentinel::runtime

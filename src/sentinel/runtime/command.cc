@@ -1,17 +1,21 @@
 #include "sentinel/runtime/command.h"
 
+#include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <utility>
+
+#include "base/error.h"
 
 namespace tb::sentinel::runtime {
 namespace {
 
 /// A directory is its own; a file's is what it lies in.
 std::string directory_of(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   if (stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return path;
   const std::size_t slash = path.rfind('/');
   return slash == std::string::npos || slash == 0 ? "/" : path.substr(0, slash);
@@ -25,12 +29,13 @@ constexpr std::array<std::string_view, 10> kCredentialWords = {
 
 std::vector<std::string> expand_command(const std::vector<std::string>& command, const std::string& model_path,
                                         const RuntimeAddress& address) {
-  const std::array<std::pair<std::string_view, std::string>, 5> words = {{
+  const std::array<std::pair<std::string_view, std::string>, 6> words = {{
       {"{model_path}", model_path},
       {"{model_dir}", directory_of(model_path)},
       {"{runtime_host}", address.host},
       {"{runtime_port}", std::to_string(address.port)},
       {"{runtime_socket}", address.unix_path},
+      {"{api_key_file}", kApiKeyPath},
   }};
   std::vector<std::string> out;
   for (const std::string& argument : command) {
@@ -62,6 +67,21 @@ std::vector<std::string> runtime_environment(const std::vector<std::string>& own
     if (!credential) out.push_back(entry);
   }
   return out;
+}
+
+std::string find_program(const std::string& name, const std::vector<std::string>& environment) {
+  if (name.find('/') != std::string::npos) return name;
+  std::string_view path = "/usr/local/bin:/usr/bin:/bin";
+  for (const std::string& entry : environment) {
+    if (entry.starts_with("PATH=")) path = std::string_view(entry).substr(5);
+  }
+  while (!path.empty()) {
+    const std::size_t end = std::min(path.find(':'), path.size());
+    std::string candidate = std::string(path.substr(0, end)) + "/" + name;
+    if (access(candidate.c_str(), X_OK) == 0) return candidate;
+    path.remove_prefix(std::min(end + 1, path.size()));
+  }
+  throw Error("runtime_failed", fmt::format("program {} was not found in PATH", name));
 }
 
 }  // namespace tb::sentinel::runtime

@@ -9,8 +9,11 @@
 
 namespace tb::sentinel::runtime {
 
-/// Replaces `{model_path}`, `{model_dir}`, `{runtime_host}`, `{runtime_port}` and `{runtime_socket}` in every argument.
-/// Other braces stay as they are.
+/// What `{api_key_file}` becomes: a file in memory that only the runtime has, as its descriptor 3.
+inline constexpr const char* kApiKeyPath = "/dev/fd/3";
+
+/// Replaces `{model_path}`, `{model_dir}`, `{runtime_host}`, `{runtime_port}`, `{runtime_socket}` and `{api_key_file}`
+/// in every argument. Other braces stay as they are.
 std::vector<std::string> expand_command(const std::vector<std::string>& command, const std::string& model_path,
                                         const RuntimeAddress& address);
 
@@ -18,5 +21,8 @@ std::vector<std::string> expand_command(const std::vector<std::string>& command,
 /// PASSWORD, CREDENTIAL, API_KEY, ACCESS_KEY, PRIVATE_KEY, CONNECTION_STRING, SAS), nor what makes the loader run other
 /// code (LD_*).
 std::vector<std::string> runtime_environment(const std::vector<std::string>& own);
+
+/// Where `name` is: itself if it has a slash, else the first in the PATH of `environment`. Throws "runtime_failed".
+std::string find_program(const std::string& name, const std::vector<std::string>& environment);
 
 }  // namespace tb::sentinel::runtime

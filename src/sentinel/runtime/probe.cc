@@ -1,11 +1,8 @@
 #include "sentinel/runtime/probe.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -17,41 +14,10 @@
 #include "base/fs.h"
 #include "sentinel/proxy/chunked.h"
 #include "sentinel/proxy/head.h"
+#include "sentinel/runtime/socket_address.h"
 
 namespace tb::sentinel::runtime {
 namespace {
-
-struct SocketAddress {
-  sockaddr_storage storage{};
-  socklen_t bytes = 0;
-};
-
-bool resolve(const RuntimeAddress& address, SocketAddress& out) {
-  if (address.is_unix()) {
-    sockaddr_un unix_address{};
-    unix_address.sun_family = AF_UNIX;
-    if (address.unix_path.size() >= sizeof unix_address.sun_path) return false;
-    std::memcpy(unix_address.sun_path, address.unix_path.data(), address.unix_path.size());
-    std::memcpy(&out.storage, &unix_address, sizeof unix_address);
-    out.bytes = sizeof unix_address;
-    return true;
-  }
-  sockaddr_in v4{};
-  if (inet_pton(AF_INET, address.host.c_str(), &v4.sin_addr) == 1) {
-    v4.sin_family = AF_INET;
-    v4.sin_port = htons(address.port);
-    std::memcpy(&out.storage, &v4, sizeof v4);
-    out.bytes = sizeof v4;
-    return true;
-  }
-  sockaddr_in6 v6{};
-  if (inet_pton(AF_INET6, address.host.c_str(), &v6.sin6_addr) != 1) return false;
-  v6.sin6_family = AF_INET6;
-  v6.sin6_port = htons(address.port);
-  std::memcpy(&out.storage, &v6, sizeof v6);
-  out.bytes = sizeof v6;
-  return true;
-}
 
 bool wait_for(int fd, short events, std::int64_t deadline) {
   const std::int64_t left = deadline - boot_ms_now();
@@ -59,15 +25,18 @@ bool wait_for(int fd, short events, std::int64_t deadline) {
   return left > 0 && poll(&wait, 1, static_cast<int>(left)) == 1;
 }
 
-/// The connection on which the question was sent; invalid if it could not be.
-Fd send_get(const RuntimeAddress& address, const std::string& path, std::int64_t deadline) {
+Fd open_connection(const RuntimeAddress& address) {
   SocketAddress target;
-  if (!resolve(address, target)) return {};
+  if (!resolve(address, target)) return Fd();
   Fd fd(socket(target.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return {};
-  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&target.storage), target.bytes) != 0) {
-    if (errno != EINPROGRESS || !wait_for(fd.get(), POLLOUT, deadline)) return {};
-  }
+  if (fd && connect(fd.get(), target.get(), target.bytes) != 0 && errno != EINPROGRESS) fd.reset();
+  return fd;
+}
+
+/// The connection on which the question was sent; invalid if it could not be.
+Fd send_get(const RuntimeAddress& address, const std::string& path, std::int64_t deadline, Connector* connector) {
+  Fd fd = connector != nullptr ? connector->connect_within(deadline - boot_ms_now()) : open_connection(address);
+  if (!fd || !wait_for(fd.get(), POLLOUT, deadline)) return {};
   const std::string request = "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
   if (send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) return {};
   return fd;
@@ -95,9 +64,9 @@ std::optional<std::string> body_of(const proxy::ResponseHead& head, std::string_
 }  // namespace
 
 std::optional<RuntimeAnswer> ask_runtime(const RuntimeAddress& address, const std::string& path,
-                                         std::int64_t timeout_ms, std::size_t most_bytes) {
+                                         std::int64_t timeout_ms, std::size_t most_bytes, Connector* connector) {
   const std::int64_t deadline = boot_ms_now() + timeout_ms;
-  const Fd fd = send_get(address, path, deadline);
+  const Fd fd = send_get(address, path, deadline, connector);
   if (!fd) return std::nullopt;
   std::string answer;
   while (true) {
@@ -117,9 +86,9 @@ std::optional<RuntimeAnswer> ask_runtime(const RuntimeAddress& address, const st
   return RuntimeAnswer{head->status, std::move(*body)};
 }
 
-int ask_health(const RuntimeAddress& address, const std::string& path, std::int64_t timeout_ms) {
+int ask_health(const RuntimeAddress& address, const std::string& path, std::int64_t timeout_ms, Connector* connector) {
   const std::int64_t deadline = boot_ms_now() + timeout_ms;
-  const Fd fd = send_get(address, path, deadline);
+  const Fd fd = send_get(address, path, deadline, connector);
   if (!fd) return 0;
   std::string answer;
   while (answer.size() < proxy::kMaxHeadBytes && wait_for(fd.get(), POLLIN, deadline)) {
@@ -149,9 +118,10 @@ std::uint16_t free_loopback_port() {
   return ntohs(address.sin_port);
 }
 
-Probe::Probe(RuntimeAddress address, std::string path, ProbeOptions options)
+Probe::Probe(RuntimeAddress address, std::string path, std::shared_ptr<Connector> connector, ProbeOptions options)
     : address_(std::move(address)),
       path_(std::move(path)),
+      connector_(std::move(connector)),
       options_(options),
       thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
@@ -160,7 +130,7 @@ Probe::~Probe() = default;
 void Probe::run(const std::stop_token& stop) {
   int failures = 0;
   while (!stop.stop_requested()) {
-    if (ask_health(address_, path_, options_.timeout_ms) == 200) {
+    if (ask_health(address_, path_, options_.timeout_ms, connector_.get()) == 200) {
       failures = 0;
       healthy_ = true;
     } else if (++failures >= options_.failures_to_lose) {

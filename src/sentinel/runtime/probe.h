@@ -4,16 +4,20 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
 
 #include "sentinel/config.h"
+#include "sentinel/runtime/connector.h"
 
 namespace tb::sentinel::runtime {
 
-/// The status of one GET, or 0 if there was no proper answer within `timeout_ms`.
-int ask_health(const RuntimeAddress& address, const std::string& path, std::int64_t timeout_ms);
+/// The status of one GET, or 0 if there was no proper answer within `timeout_ms`. With a connector the connection is
+/// its.
+int ask_health(const RuntimeAddress& address, const std::string& path, std::int64_t timeout_ms,
+               Connector* connector = nullptr);
 
 struct RuntimeAnswer {
   int status = 0;
@@ -21,7 +25,8 @@ struct RuntimeAnswer {
 };
 /// One GET; nothing unless the whole answer came within `timeout_ms` and `most_bytes`.
 std::optional<RuntimeAnswer> ask_runtime(const RuntimeAddress& address, const std::string& path,
-                                         std::int64_t timeout_ms, std::size_t most_bytes);
+                                         std::int64_t timeout_ms, std::size_t most_bytes,
+                                         Connector* connector = nullptr);
 
 /// A free loopback port. Another program may take it before it is used: the runtime then fails and is started again.
 std::uint16_t free_loopback_port();
@@ -35,7 +40,9 @@ struct ProbeOptions {
 
 class Probe {
  public:
-  Probe(RuntimeAddress address, std::string path, ProbeOptions options = {});
+  /// `connector`: to a confined runtime; null: `address` is reached from here.
+  Probe(RuntimeAddress address, std::string path, std::shared_ptr<Connector> connector = nullptr,
+        ProbeOptions options = {});
   ~Probe();
   Probe(const Probe&) = delete;
   Probe& operator=(const Probe&) = delete;
@@ -46,6 +53,7 @@ class Probe {
   void run(const std::stop_token& stop);
   RuntimeAddress address_;
   std::string path_;
+  std::shared_ptr<Connector> connector_;
   ProbeOptions options_;
   std::atomic<bool> healthy_ = false;
   std::jthread thread_;

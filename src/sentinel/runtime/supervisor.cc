@@ -23,10 +23,20 @@ Supervisor::~Supervisor() {
   stop();
 }
 
+std::unique_ptr<Child> Supervisor::start_child() {
+  auto child = std::make_unique<Child>(spec_);
+  if (spec_.confinement) connector_->use(child->take_control());
+  return child;
+}
+
 void Supervisor::start(ChildSpec spec) {
   stop();
   spec_ = std::move(spec);
-  auto child = std::make_unique<Child>(spec_);
+  if (spec_.confinement && connector() == nullptr) {
+    const std::scoped_lock lock(mutex_);
+    connector_ = std::make_shared<Connector>();
+  }
+  auto child = start_child();
   log_.info("runtime started", {{"pid", child->pid()}});
   {
     const std::scoped_lock lock(mutex_);
@@ -42,9 +52,15 @@ void Supervisor::stop() {
     watch_.request_stop();
     watch_.join();
   }
+  if (const auto connector = this->connector()) connector->use(Fd());
   const std::scoped_lock lock(mutex_);
   view_.running = false;
   child_.reset();
+}
+
+std::shared_ptr<Connector> Supervisor::connector() const {
+  const std::scoped_lock lock(mutex_);
+  return connector_;
 }
 
 RuntimeView Supervisor::view() const {
@@ -97,7 +113,7 @@ void Supervisor::watch(const std::stop_token& stop) {
       if (!async::sleep_unless_stopped(stop, std::chrono::milliseconds(pause_ms))) break;
       pause_ms = std::min(pause_ms * 2, options_.max_pause_ms);
       try {
-        auto next = std::make_unique<Child>(spec_);
+        auto next = start_child();
         started = boot_ms_now();
         log_.info("runtime started again", {{"pid", next->pid()}});
         const std::scoped_lock lock(mutex_);

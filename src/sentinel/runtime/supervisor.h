@@ -12,6 +12,7 @@
 
 #include "obs/log.h"
 #include "sentinel/runtime/child.h"
+#include "sentinel/runtime/connector.h"
 
 namespace tb::sentinel::runtime {
 
@@ -42,17 +43,21 @@ class Supervisor {
   /// Ends the runtime; returns when its whole group is gone. Idempotent.
   void stop();
   RuntimeView view() const;
+  /// To the run of the moment, if it is confined; null before the first confined start.
+  std::shared_ptr<Connector> connector() const;
   /// Grows with every start: tells an answer of this run from one of the run before.
   std::uint64_t generation() const;
 
  private:
   void watch(const std::stop_token& stop);
   void forward_output(Child& child, std::string& partial);
+  std::unique_ptr<Child> start_child();
 
   obs::Log log_;
   SupervisorOptions options_;
   ChildSpec spec_;
   mutable std::mutex mutex_;
+  std::shared_ptr<Connector> connector_;
   std::unique_ptr<Child> child_;
   RuntimeView view_;
   std::uint64_t generation_ = 0;
