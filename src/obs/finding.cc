@@ -43,10 +43,12 @@ Json to_json(const std::vector<Finding>& findings) {
 }
 
 std::string to_text(const std::vector<Finding>& findings) {
+  std::size_t width = 12;
+  for (const Finding& finding : findings) width = std::max(width, finding.name.size());
   std::string text;
   for (const Finding& finding : findings) {
-    text += fmt::format("{:<8} {:<12} {}\n", health_name(finding.health), finding.name, finding.value);
-    if (!finding.advice.empty()) text += fmt::format("{:21} {}\n", "", finding.advice);
+    text += fmt::format("{:<8} {:<{}} {}\n", health_name(finding.health), finding.name, width, finding.value);
+    if (!finding.advice.empty()) text += fmt::format("{:{}} {}\n", "", width + 9, finding.advice);
   }
   return text;
 }

@@ -4,7 +4,9 @@
 
 #include <cstdio>
 
+#include "obs/finding.h"
 #include "sentinel/evidence.h"
+#include "sentinel/isolation_state.h"
 #include "sentinel/keys_command.h"
 #include "sentinel/proxy/allowed_paths.h"
 #include "sentinel/state.h"
@@ -25,6 +27,11 @@ int dispatch(const std::vector<std::string>& arguments, std::string_view version
       resolve_settings(is_keys ? std::vector<std::string>{} : arguments, process_environment(), faults);
   const Config config = make_config(settings, faults);
   if (is_keys) return keys_command({arguments.begin() + 1, arguments.end()}, config.api_keys_file);
+  if (settings.isolation_report) {
+    const auto findings = isolation_findings(examine_isolation(config));
+    fmt::print("{}", settings.json ? obs::to_json(findings).pretty() + "\n" : obs::to_text(findings));
+    return 0;
+  }
   if (settings.print_config) fmt::print("{}", print_config(settings));
   for (const std::string& fault : faults) fmt::print(stderr, "trustbridge-sentinel: error: {}\n", fault);
   if (!faults.empty()) return 2;

@@ -249,6 +249,70 @@ RuntimeAddress read_runtime_url(Reader& reader, const std::string& url) {
   return out;
 }
 
+std::vector<std::string> split_list(const std::string& text) {
+  std::vector<std::string> out;
+  std::string_view rest = text;
+  while (!rest.empty()) {
+    const std::size_t comma = std::min(rest.find(','), rest.size());
+    std::string item(rest.substr(0, comma));
+    rest.remove_prefix(std::min(comma + 1, rest.size()));
+    while (item.size() > 1 && item.ends_with('/')) item.pop_back();
+    if (!item.empty()) out.push_back(std::move(item));
+  }
+  return out;
+}
+
+/// Absolute, and the same by its text as by its meaning.
+bool is_plain_path(const std::string& path) {
+  return path.starts_with('/') && path.find("//") == std::string::npos &&
+         (path + "/").find("/../") == std::string::npos && (path + "/").find("/./") == std::string::npos;
+}
+
+bool is_within(const std::string& path, const std::string& directory) {
+  return directory == "/" || path == directory || path.starts_with(directory + "/");
+}
+
+/// What the runtime may read must not hold what it must not: the sentinel's own files.
+void read_isolation(Reader& reader, const Settings& settings, Config& config) {
+  const bool dev_default = config.dev && !settings.is_given("TB_RUNTIME_ISOLATION");
+  const auto choice =
+      std::array{IsolationChoice::kFull, IsolationChoice::kPartial,
+                 IsolationChoice::kOff}[reader.choice("TB_RUNTIME_ISOLATION", {"full", "partial", "off"})];
+  config.isolation = dev_default ? IsolationChoice::kPartial : choice;
+  config.runtime_read_paths = split_list(reader.text("TB_RUNTIME_READ_PATHS"));
+  for (const std::string& path : config.runtime_read_paths) {
+    if (!is_plain_path(path))
+      reader.fault("TB_RUNTIME_READ_PATHS", fmt::format("names {}, which is no plain absolute path", path));
+    for (const std::string& kernel : {"/proc", "/sys", "/dev"}) {
+      if (path == kernel)
+        reader.fault("TB_RUNTIME_READ_PATHS", fmt::format("names {}, of which the runtime has its own", path));
+    }
+    for (const std::string& own : {config.state_dir, config.audit_dir, config.api_keys_file}) {
+      if (is_within(own, path) || is_within(path, own)) {
+        reader.fault("TB_RUNTIME_READ_PATHS", fmt::format("names {}, which would show the runtime {}", path, own));
+      }
+    }
+  }
+  for (const std::string_view system : {"/usr", "/opt", "/bin", "/lib"}) {
+    if (config.isolation != IsolationChoice::kOff && !config.runtime_command.empty() &&
+        is_within(config.state_dir, std::string(system))) {
+      reader.fault("TB_STATE_DIR", fmt::format("lies in {}, which a confined runtime can read", system));
+    }
+  }
+  config.runtime_devices = split_list(reader.text("TB_RUNTIME_DEVICES"));
+  for (const std::string& device : config.runtime_devices) {
+    const bool is_memory = device == "/dev/mem" || device == "/dev/kmem" || device == "/dev/port";
+    if (!device.starts_with("/dev/") || !is_plain_path(device) || is_memory) {
+      reader.fault("TB_RUNTIME_DEVICES", fmt::format("names {}, which is no device that a runtime can have", device));
+    }
+  }
+  config.runtime_scratch_bytes = reader.number("TB_RUNTIME_SCRATCH_BYTES", 1 << 20, std::uint64_t{1} << 44);
+  if (settings.is_given("TB_RUNTIME_MEMORY_BYTES")) {
+    config.runtime_memory_bytes = reader.number("TB_RUNTIME_MEMORY_BYTES", 1 << 24, std::uint64_t{1} << 50);
+  }
+  config.reachable_runtime_allowed = reader.truth("TB_ALLOW_REACHABLE_RUNTIME");
+}
+
 void read_runtime(Reader& reader, const Settings& settings, Config& config) {
   config.runtime_command = read_command(reader, "TB_RUNTIME_COMMAND");
   const bool any_port = config.dev && !config.runtime_command.empty() && !settings.is_given("TB_RUNTIME_URL");
@@ -263,6 +327,8 @@ void read_runtime(Reader& reader, const Settings& settings, Config& config) {
   }
   config.startup_timeout_ms = static_cast<std::int64_t>(reader.number("TB_STARTUP_TIMEOUT", 1, 86400)) * 1000;
   const bool may_share = reader.truth("TB_ALLOW_SHARED_UID") || config.dev;
+  config.shared_user_allowed = may_share;
+  read_isolation(reader, settings, config);
   if (settings.is_given("TB_RUNTIME_UID")) {
     config.runtime_uid = static_cast<uid_t>(reader.number("TB_RUNTIME_UID", 0, 4294967294));
     if (config.runtime_uid == geteuid() && !may_share) {

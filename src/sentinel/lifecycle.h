@@ -17,12 +17,14 @@
 #include "obs/log.h"
 #include "sentinel/authorizer.h"
 #include "sentinel/config.h"
+#include "sentinel/isolation_state.h"
 #include "sentinel/lease_keeper.h"
 #include "sentinel/machine_watch.h"
 #include "sentinel/provision.h"
 #include "sentinel/proxy/filters.h"
 #include "sentinel/proxy/holdback.h"
 #include "sentinel/proxy/proxy.h"
+#include "sentinel/runtime/channel.h"
 #include "sentinel/runtime/probe.h"
 #include "sentinel/runtime/supervisor.h"
 #include "sentinel/state.h"
@@ -44,7 +46,7 @@ struct Parts {
   std::function<void()> on_open;         ///< called once, when the public address is bound
   std::vector<std::string> environment;  ///< NAME=value of this process: what the runtime's is made from
   std::function<void()> check = {};      ///< throws what else ends the use of the model; empty: nothing does
-  std::function<void(std::optional<RuntimeAddress>)> on_runtime = {};  ///< where it answers now; nothing: it ends
+  std::function<void(std::optional<runtime::Channel>)> on_runtime = {};  ///< how it is reached now; nothing: it ends
 };
 
 class Lifecycle {
@@ -67,6 +69,9 @@ class Lifecycle {
   hydrate::AuthenticatedManifest fetch_manifest(const FileKey& key, const std::stop_token& stop);
   void provide(const hydrate::AuthenticatedManifest& asset, FileKey key, const std::stop_token& stop);
   void start_runtime();
+  runtime::ChildSpec runtime_spec();
+  void check_reach();
+  void check_contract(const Lease& lease) const;
   void take_new_paths();
   void take_enforcement(const Lease& lease);
   void end_drained();
@@ -89,6 +94,8 @@ class Lifecycle {
   asset::Expectation expected_;  ///< of the manifest; without the key
   std::unique_ptr<runtime::Probe> probe_;
   RuntimeAddress runtime_address_;
+  IsolationState isolation_;
+  std::int64_t reach_seen_boot_ms_ = 0;
   std::int64_t started_boot_ms_ = 0;
   std::int64_t ask_again_ms_ = 60'000;
   std::int64_t closed_boot_ms_ = 0;             ///< when the gate was shut for the suspension that is under way

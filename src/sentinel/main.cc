@@ -107,9 +107,9 @@ int serve(const Config& config) {
 
   runtime::TokenDrift drift(metrics, [&] { return metered_tokens(metrics); });
   std::function<void()> announce;
-  Lifecycle lifecycle({config, TB_VERSION, authorizer, blobs, gate, holdback, proxy, supervisor, log, [&] { announce(); },
-                       process_variables(), [&] { usage.check(); },
-                       [&](std::optional<RuntimeAddress> address) { drift.watch(std::move(address)); }});
+  Lifecycle lifecycle({config, TB_VERSION, authorizer, blobs, gate, holdback, proxy, supervisor, log,
+                       [&] { announce(); }, process_variables(), [&] { usage.check(); },
+                       [&](std::optional<runtime::Channel> channel) { drift.watch(std::move(channel)); }});
   http::Server health({.address = config.health_address},
                       health_router(
                           [&] {

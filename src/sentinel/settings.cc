@@ -61,6 +61,23 @@ constexpr std::array kSettings = {
     Setting{"TB_RUNTIME_COMMAND", kCommand, "",
             "JSON array of arguments (no shell): the sentinel starts and supervises the runtime; see below", kUsed,
             true},
+    Setting{
+        "TB_RUNTIME_ISOLATION", kText, "full",
+        "of a runtime that the sentinel starts: `full`; `partial`: what this machine can do, the rest is told; `off`. "
+        "See docs/isolation.md"},
+    Setting{
+        "TB_RUNTIME_READ_PATHS", kList, "",
+        "comma-separated files and directories that a confined runtime may read besides the system's: its own program, "
+        "a Python environment"},
+    Setting{
+        "TB_RUNTIME_DEVICES", kList, "",
+        "comma-separated device nodes that a confined runtime has, as `/dev/nvidia0,/dev/nvidiactl,/dev/nvidia-uvm`"},
+    Setting{"TB_RUNTIME_SCRATCH_BYTES", kNumber, "1073741824",
+            "memory behind all that a confined runtime can write: /tmp, /dev/shm and its home together"},
+    Setting{"TB_RUNTIME_MEMORY_BYTES", kNumber, "",
+            "memory of a confined runtime, all its processes together; default: no limit"},
+    Setting{"TB_ALLOW_REACHABLE_RUNTIME", kSwitch, "false",
+            "serve although the runtime's port can be reached past the sentinel, from other machines"},
     Setting{"TB_RUNTIME_HEALTH_PATH", kText, "/health", "the runtime's own health path"},
     Setting{"TB_RUNTIME_UID", kNumber, "", "user id that reads the model; required unless TB_ALLOW_SHARED_UID"},
     Setting{"TB_ALLOW_SHARED_UID", kSwitch, "false", "let the runtime run as the sentinel's own user"},
@@ -173,6 +190,14 @@ void read_flags(const std::vector<std::string>& arguments, FlagValues& out, Sett
     const std::string flag = argument.substr(0, equals);
     if (flag == "--print-evidence") {
       settings.print_evidence = true;
+      continue;
+    }
+    if (flag == "--isolation-report") {
+      settings.isolation_report = true;
+      continue;
+    }
+    if (flag == "--json") {
+      settings.json = true;
       continue;
     }
     if (flag == "--print-config") {
@@ -367,10 +392,17 @@ std::string config_document() {
       "| `{model_dir}` | the same for a directory; for a file, the directory that it lies in |\n"
       "| `{runtime_host}` | host of `TB_RUNTIME_URL` |\n"
       "| `{runtime_port}` | port of `TB_RUNTIME_URL`, the chosen one if that was 0 |\n"
-      "| `{runtime_socket}` | path of a `unix:` URL |\n\n"
-      "The runtime gets a clean environment (`PATH`, `HOME`, `LANG`, `TZ`, `TMPDIR`, and what does not begin with "
+      "| `{runtime_socket}` | path of a `unix:` URL |\n"
+      "| `{api_key_file}` | a file in memory with a key of this start, which the sentinel then sends as "
+      "`Authorization: "
+      "Bearer`: for a\n"
+      "runtime that takes one, where its port could be reached by others |\n\n"
+      "The runtime is confined ([isolation.md](isolation.md)) unless `TB_RUNTIME_ISOLATION=off`. It gets a clean "
+      "environment (`PATH`, `HOME`, `LANG`, `TZ`, `TMPDIR`, and what does not begin with "
       "`TB_`, less\n"
-      "names that look like credentials), its own process group, no new privileges, no core dumps, and "
+      "names that look like credentials; a confined one has its own `HOME` and `TMPDIR`), its own process group, no "
+      "new "
+      "privileges, no core dumps, and "
       "`TB_RUNTIME_UID` where\n"
       "the sentinel runs as root. It ends with the sentinel.\n\n"
       "## Accepted, not used in this version\n\n";

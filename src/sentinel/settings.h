@@ -61,8 +61,9 @@ struct Value {
 struct Settings {
   std::map<std::string, Value, std::less<>> values;
   std::string dev_dir;  ///< --dev DIR
+  bool isolation_report = false, json = false;
   bool print_config = false;
-  bool print_evidence = false;  ///< --print-evidence
+  bool print_evidence = false;     ///< --print-evidence
   std::vector<std::string> notes;  ///< what was given and is not used
 
   const std::string& text(std::string_view name) const;

@@ -50,13 +50,9 @@ Json runtime_json(const Status& status) {
 }
 
 Json isolation_json(const Status& status) {
-  Json out = Json::object();
-  out.set("no_new_privileges", status.runtime.supervised);
-  out.set("core_dumps_forbidden", status.runtime.supervised);
-  out.set("own_user", !status.runtime_shares_user);
-  out.set("network_namespace", false);
-  out.set("channel",
-          status.runtime_by_unix_socket ? "unix socket" : "loopback port, open to all users of this machine");
+  Json out = status.isolation;
+  out.set("channel", status.channel);
+  out.set("reach", status.reach ? Json(status.reach->value) : Json());
   return out;
 }
 

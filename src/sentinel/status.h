@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "hydrate/hydration.h"
+#include "obs/finding.h"
 #include "sentinel/audit.h"
 #include "sentinel/lease_keeper.h"
 #include "sentinel/runtime/supervisor.h"
@@ -40,12 +41,13 @@ struct Status {
   std::uint64_t plaintext_bytes = 0;
   runtime::RuntimeView runtime;
   bool runtime_healthy = false;
-  bool runtime_by_unix_socket = false;
-  bool runtime_shares_user = false;
   api::Enforcement enforcement;
   std::optional<SuspensionTimes> last_suspension;
   std::optional<AuditView> audit;
   std::string audit_fault;             ///< why the control plane did not countersign last time; empty: it did
+  Json isolation = Json::object();     ///< isolation_json()
+  std::string channel;                 ///< channel_text()
+  std::optional<obs::Finding> reach;   ///< of a runtime that is not in a network of its own
   std::string error_code, error_hint;  ///< of the last error; empty: none since Ready
 };
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/secret.h"
 #include "obs/log.h"
 #include "obs/metrics.h"
 #include "sentinel/proxy/filter.h"
@@ -79,6 +80,7 @@ struct Engine {
   Poller poller;
   UpstreamPool pool;
   RequestIds ids;
+  std::shared_ptr<const SecretString> bearer = nullptr;  ///< the runtime's key of this generation
   bool is_ending() const { return last_requests || draining; }
   bool last_requests = false;  ///< answers end their connections: nothing more should come
   bool draining = false;       ///< and nothing more is taken

@@ -203,8 +203,12 @@ std::uint16_t Proxy::port() const {
   return impl_->port;
 }
 
-void Proxy::set_upstream(const RuntimeAddress& upstream) {
-  impl_->on_loop([&] { impl_->engine.pool.set_address(upstream); });
+void Proxy::set_upstream(const RuntimeAddress& upstream, std::shared_ptr<runtime::Connector> connector,
+                         std::shared_ptr<const SecretString> bearer) {
+  impl_->on_loop([&] {
+    impl_->engine.bearer = std::move(bearer);
+    impl_->engine.pool.set_address(upstream, std::move(connector));
+  });
 }
 
 void Proxy::narrow(const std::vector<std::string>& patterns) {

@@ -17,6 +17,7 @@
 #include "sentinel/config.h"
 #include "sentinel/proxy/filter.h"
 #include "sentinel/proxy/rules.h"
+#include "sentinel/runtime/connector.h"
 
 namespace tb::sentinel::proxy {
 
@@ -52,8 +53,10 @@ class Proxy {
   bool is_open() const;
   /// 0 before open().
   std::uint16_t port() const;
-  /// Where the runtime is from now on; connections to the one before are not used again.
-  void set_upstream(const RuntimeAddress& upstream);
+  /// Where the runtime is from now on; connections to the one before are not used again. `connector`: see UpstreamPool;
+  /// `bearer`: the key that it wants, null for none.
+  void set_upstream(const RuntimeAddress& upstream, std::shared_ptr<runtime::Connector> connector = nullptr,
+                    std::shared_ptr<const SecretString> bearer = nullptr);
   /// Leaves only these patterns of the configured allow-list from now on; empty: all of it again.
   void narrow(const std::vector<std::string>& patterns);
   /// Ends every request under way and every connection. A stream of events ends between two of them, with an event that

@@ -159,14 +159,14 @@ std::expected<std::string, Refusal> AllowList::match(std::string_view method, st
 }
 
 std::string upstream_head(const RequestHead& head, std::string_view target, const Peer& peer,
-                          std::string_view request_id) {
+                          std::string_view request_id, std::string_view bearer) {
   std::string out;
-  append_upstream_head(out, head, target, peer, request_id, head.framing, head.length);
+  append_upstream_head(out, head, target, peer, request_id, head.framing, head.length, bearer);
   return out;
 }
 
 void append_upstream_head(std::string& out, const RequestHead& head, std::string_view target, const Peer& peer,
-                          std::string_view request_id, Framing framing, std::uint64_t length) {
+                          std::string_view request_id, Framing framing, std::uint64_t length, std::string_view bearer) {
   out.append(head.method).append(" ").append(target).append(" HTTP/1.1\r\n");
   const Field* host = find_field(head.fields, "host");
   const std::string_view host_value =
@@ -182,6 +182,7 @@ void append_upstream_head(std::string& out, const RequestHead& head, std::string
   out.append("\r\nX-Forwarded-Proto: ").append(peer.tls ? "https" : "http");
   out.append("\r\nX-Forwarded-Host: ").append(host_value);
   out.append("\r\nX-Request-Id: ").append(request_id).append("\r\n");
+  if (!bearer.empty()) out.append("Authorization: Bearer ").append(bearer).append("\r\n");
   if (framing == Framing::kLength) append_length(out, length);
   if (framing == Framing::kChunked) out.append("Transfer-Encoding: chunked\r\n");
   out.append("\r\n");

@@ -43,11 +43,13 @@ struct Peer {
 /// The whole head that goes upstream, framing included: hop-by-hop headers and what Connection names removed,
 /// Authorization and x-api-key removed, client-sent forwarding and override headers replaced or dropped, names with an
 /// underscore dropped (CGI-style upstreams read them as their dashed kin).
+/// `bearer`: the runtime's own key of this generation; empty: it has none.
 std::string upstream_head(const RequestHead& head, std::string_view target, const Peer& peer,
-                          std::string_view request_id);
+                          std::string_view request_id, std::string_view bearer = {});
 /// The same, appended, for a body that is framed otherwise than it came.
 void append_upstream_head(std::string& out, const RequestHead& head, std::string_view target, const Peer& peer,
-                          std::string_view request_id, Framing framing, std::uint64_t length);
+                          std::string_view request_id, Framing framing, std::uint64_t length,
+                          std::string_view bearer = {});
 
 /// The whole head that goes to the client. `client_minor` 0 gets no chunked coding; `close` announces the end.
 std::string client_head(const ResponseHead& head, std::string_view request_id, int client_minor, bool close);

@@ -22,6 +22,7 @@ class Session final : public Watched, public UpstreamUser {
   void begin();
   void on_ready(std::uint32_t events) override;
   void on_upstream() override;
+  void on_connection(std::unique_ptr<UpstreamLink> link) override;
   /// Goes on where it had let others go first.
   void resume();
   void check_deadlines(std::int64_t now_ms);

@@ -130,7 +130,8 @@ void Session::open_upstream(Framing framing, std::uint64_t length) {
   run.upstream_framing = framing;
   std::string& text = engine_.upstream_text;
   text.clear();
-  append_upstream_head(text, run.exchange.request, run.target, peer_, run.exchange.request_id, framing, length);
+  append_upstream_head(text, run.exchange.request, run.target, peer_, run.exchange.request_id, framing, length,
+                       engine_.bearer ? std::string_view(engine_.bearer->reveal()) : std::string_view());
   upstream_out_.add(text);
   connect_deadline_ = engine_.poller.now_ms() + engine_.options.connect_ms;
   connect_upstream();
@@ -146,10 +147,20 @@ void Session::connect_upstream() {
   } else if (acquired.failure == UpstreamPool::Failure::kBusy) {
     connect_again_ = engine_.poller.now_ms() + kConnectAgainMs;
     engine_.note_deadline(connect_again_);
-  } else {
+  } else if (acquired.failure != UpstreamPool::Failure::kOnItsWay) {
     return fail(kUnreachable, Outcome::kUpstreamError);
   }
   if (connect_deadline_ != 0) engine_.note_deadline(connect_deadline_);
+}
+
+void Session::on_connection(std::unique_ptr<UpstreamLink> link) {
+  link_ = std::move(link);
+  if (link_) {
+    engine_.instruments.upstream_connections.add();
+  } else {
+    fail(kUnreachable, Outcome::kUpstreamError);
+  }
+  if (phase_ != Phase::kGone) advance();
 }
 
 /// Sends what can be sent up. A runtime that takes no more may still have answered: that is looked for elsewhere.
@@ -174,6 +185,7 @@ Io Session::flush_upstream() {
 void Session::drop_link() {
   connect_deadline_ = connect_again_ = 0;
   upstream_in_.clear();
+  if (!link_) engine_.pool.forget(*this);
   if (link_) engine_.pool.drop(std::move(link_));
 }
 

@@ -1,15 +1,14 @@
 #include "sentinel/proxy/upstream.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
+
+#include "sentinel/runtime/socket_address.h"
 
 namespace tb::sentinel::proxy {
 namespace {
@@ -18,38 +17,6 @@ namespace {
 bool is_quiet(int fd) {
   char byte = 0;
   return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
-}
-
-struct SocketAddress {
-  sockaddr_storage storage{};
-  socklen_t bytes = 0;
-  template <typename T>
-  void set(const T& address) {
-    std::memcpy(&storage, &address, sizeof address);
-    bytes = sizeof address;
-  }
-};
-
-bool resolve(const RuntimeAddress& address, SocketAddress& out) {
-  if (address.is_unix()) {
-    sockaddr_un path{};
-    path.sun_family = AF_UNIX;
-    if (address.unix_path.size() >= sizeof path.sun_path) return false;
-    address.unix_path.copy(path.sun_path, sizeof path.sun_path - 1);
-    out.set(path);
-    return true;
-  }
-  sockaddr_in v4{.sin_family = AF_INET, .sin_port = htons(address.port), .sin_addr = {}, .sin_zero = {}};
-  if (inet_pton(AF_INET, address.host.c_str(), &v4.sin_addr) == 1) {
-    out.set(v4);
-    return true;
-  }
-  sockaddr_in6 v6{};
-  v6.sin6_family = AF_INET6;
-  v6.sin6_port = htons(address.port);
-  if (inet_pton(AF_INET6, address.host.c_str(), &v6.sin6_addr) != 1) return false;
-  out.set(v6);
-  return true;
 }
 
 }  // namespace
@@ -78,21 +45,69 @@ UpstreamPool::Acquired UpstreamPool::acquire(UpstreamUser& user) {
     }
     drop(std::move(last));
   }
-  SocketAddress target;
-  if (!resolve(address_, target)) return {nullptr, Failure::kUnreachable};
+  if (connector_) {
+    ask_connector(user);
+    return {nullptr, Failure::kOnItsWay};
+  }
+  runtime::SocketAddress target;
+  if (!runtime::resolve(address_, target)) return {nullptr, Failure::kUnreachable};
   Fd fd(socket(target.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return {nullptr, Failure::kUnreachable};
-  const int on = 1;
-  if (!address_.is_unix()) setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  const bool connected = connect(fd.get(), reinterpret_cast<const sockaddr*>(&target.storage), target.bytes) == 0;
+  const bool connected = connect(fd.get(), target.get(), target.bytes) == 0;
   if (!connected && errno != EINPROGRESS) {
     return {nullptr, errno == EAGAIN ? Failure::kBusy : Failure::kUnreachable};
   }
-  auto link = std::make_unique<UpstreamLink>(*this, std::move(fd), !connected, generation_);
-  if (!poller_.watch(link->stream.fd(), *link)) return {nullptr, Failure::kUnreachable};
+  auto link = adopt(std::move(fd), !connected);
+  if (!link) return {nullptr, Failure::kUnreachable};
   link->user_ = &user;
-  ++connected_;
   return {std::move(link), Failure::kNone};
+}
+
+std::unique_ptr<UpstreamLink> UpstreamPool::adopt(Fd fd, bool connecting) {
+  const int on = 1;
+  if (!address_.is_unix()) setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  auto link = std::make_unique<UpstreamLink>(*this, std::move(fd), connecting, generation_);
+  if (!poller_.watch(link->stream.fd(), *link)) return nullptr;
+  ++connected_;
+  return link;
+}
+
+void UpstreamPool::ask_connector(UpstreamUser& user) {
+  {
+    const std::scoped_lock lock(arrivals_->mutex);
+    arrivals_->pool = this;
+  }
+  waiting_.push_back(&user);
+  connector_->connect([arrivals = arrivals_, generation = generation_](Fd fd) {
+    const auto owned = std::make_shared<Fd>(std::move(fd));
+    const std::scoped_lock lock(arrivals->mutex);
+    if (UpstreamPool* pool = arrivals->pool) {
+      pool->poller_.post([pool, owned, generation] { pool->arrived(std::move(*owned), generation); });
+    }
+  });
+}
+
+/// Each goes to whoever has waited longest. One for which nobody waits any more is kept if it can be used at once.
+void UpstreamPool::arrived(Fd fd, std::uint64_t generation) {
+  if (generation != generation_) return;  // those who waited were told
+  auto link = fd ? adopt(std::move(fd), true) : nullptr;
+  if (waiting_.empty()) {
+    if (!link) return;
+    return is_quiet(link->stream.fd()) ? keep(std::move(link)) : drop(std::move(link));
+  }
+  UpstreamUser* const user = waiting_.front();
+  waiting_.erase(waiting_.begin());
+  if (link) link->user_ = user;
+  user->on_connection(std::move(link));
+}
+
+void UpstreamPool::forget(const UpstreamUser& user) {
+  std::erase(waiting_, &user);
+}
+
+UpstreamPool::~UpstreamPool() {
+  const std::scoped_lock lock(arrivals_->mutex);
+  arrivals_->pool = nullptr;
 }
 
 void UpstreamPool::keep(std::unique_ptr<UpstreamLink> link) {
@@ -117,10 +132,12 @@ void UpstreamPool::drop_kept(const UpstreamLink* link) {
   drop(std::move(gone));
 }
 
-void UpstreamPool::set_address(RuntimeAddress address) {
+void UpstreamPool::set_address(RuntimeAddress address, std::shared_ptr<runtime::Connector> connector) {
   address_ = std::move(address);
+  connector_ = std::move(connector);
   ++generation_;
   clear();
+  for (UpstreamUser* user : std::exchange(waiting_, {})) user->on_connection(nullptr);
 }
 
 void UpstreamPool::clear() {

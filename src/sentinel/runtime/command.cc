@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "base/error.h"
@@ -67,6 +69,25 @@ std::vector<std::string> runtime_environment(const std::vector<std::string>& own
     if (!credential) out.push_back(entry);
   }
   return out;
+}
+
+bool wants_api_key(const std::vector<std::string>& command) {
+  return std::ranges::any_of(
+      command, [](const std::string& argument) { return argument.find("{api_key_file}") != std::string::npos; });
+}
+
+void make_socket_directory(const std::string& socket_path, uid_t uid) {
+  const std::string directory = socket_path.substr(0, socket_path.rfind('/'));
+  if (mkdir(directory.c_str(), 0700) == 0) {
+    if (uid != geteuid() && chown(directory.c_str(), uid, static_cast<gid_t>(-1)) != 0) {
+      throw Error("runtime_failed",
+                  fmt::format("{} cannot be given to user {}: {}", directory, uid, std::strerror(errno)));
+    }
+  } else if (errno != EEXIST) {
+    throw Error("runtime_failed", fmt::format("{} cannot be made: {}", directory, std::strerror(errno)));
+  }
+  struct stat info{};
+  if (lstat(socket_path.c_str(), &info) == 0 && S_ISSOCK(info.st_mode)) unlink(socket_path.c_str());
 }
 
 std::string find_program(const std::string& name, const std::vector<std::string>& environment) {

@@ -2,6 +2,8 @@
 // Pure functions.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
 #include <vector>
 
@@ -21,6 +23,13 @@ std::vector<std::string> expand_command(const std::vector<std::string>& command,
 /// PASSWORD, CREDENTIAL, API_KEY, ACCESS_KEY, PRIVATE_KEY, CONNECTION_STRING, SAS), nor what makes the loader run other
 /// code (LD_*).
 std::vector<std::string> runtime_environment(const std::vector<std::string>& own);
+
+/// True if an argument has `{api_key_file}`.
+bool wants_api_key(const std::vector<std::string>& command);
+
+/// For a runtime that is not in a mount namespace: the socket's directory, made if it is not there, open to `uid` and
+/// root alone; a socket that an earlier run left is removed. Throws "runtime_failed".
+void make_socket_directory(const std::string& socket_path, uid_t uid);
 
 /// Where `name` is: itself if it has a slash, else the first in the PATH of `environment`. Throws "runtime_failed".
 std::string find_program(const std::string& name, const std::vector<std::string>& environment);

@@ -118,9 +118,9 @@ TEST_F(ConfinedChild, IsReachedThroughItsInitAloneByTcpAndByUnixSocket) {
     Supervisor supervisor(obs::Log{});
     supervisor.start(confined(asked));
     const auto connector = supervisor.connector();
-    ASSERT_TRUE(poll_for([&] { return ask_health(asked.address, "/health", 1000, connector.get()) == 200; }))
+    ASSERT_TRUE(poll_for([&] { return ask_health({asked.address, connector}, "/health", 1000) == 200; }))
         << asked.address.to_text();
-    EXPECT_EQ(ask_health(asked.address, "/health", 1000), 0)
+    EXPECT_EQ(ask_health({asked.address}, "/health", 1000), 0)
         << "it is reachable from outside: " << asked.address.to_text();
     supervisor.stop();
     EXPECT_FALSE(connector->connect_within(1000)) << "a runtime that is gone is reached";
@@ -137,7 +137,7 @@ TEST_F(ConfinedChild, ANewRunIsReachedByTheSameConnector) {
   for (std::uint64_t generation = 1; generation <= 2; ++generation) {
     ASSERT_TRUE(poll_for([&] {
       return supervisor.generation() >= generation &&
-             ask_health(asked.address, "/health", 1000, supervisor.connector().get()) == 200;
+             ask_health({asked.address, supervisor.connector()}, "/health", 1000) == 200;
     }));
   }
   EXPECT_EQ(supervisor.view().last_end.empty() ? "exit 3" : supervisor.view().last_end, "exit 3");

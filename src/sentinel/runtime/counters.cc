@@ -54,13 +54,13 @@ TokenDrift::TokenDrift(obs::Metrics& metrics, std::function<std::int64_t()> bill
       every_ms_(every_ms),
       thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
-void TokenDrift::watch(std::optional<RuntimeAddress> address) {
+void TokenDrift::watch(std::optional<Channel> channel) {
   const std::scoped_lock lock(mutex_);
-  address_ = std::move(address);
+  channel_ = std::move(channel);
 }
 
-void TokenDrift::look(const RuntimeAddress& address) {
-  const auto answer = ask_runtime(address, "/metrics", kTimeoutMs, kMostBytes);
+void TokenDrift::look(const Channel& channel) {
+  const auto answer = ask_runtime(channel, "/metrics", kTimeoutMs, kMostBytes);
   const auto tokens = answer && answer->status == 200 ? runtime_tokens(answer->body) : std::nullopt;
   seen_.set(tokens ? 1 : 0);
   if (!tokens) return;
@@ -74,12 +74,12 @@ void TokenDrift::look(const RuntimeAddress& address) {
 
 void TokenDrift::run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
-    std::optional<RuntimeAddress> address;
+    std::optional<Channel> channel;
     {
       std::unique_lock lock(mutex_);
-      address = address_;
+      channel = channel_;
     }
-    if (address) look(*address);
+    if (channel) look(*channel);
     std::unique_lock lock(mutex_);
     wake_.wait_for(lock, stop, std::chrono::milliseconds(every_ms_), [] { return false; });
   }

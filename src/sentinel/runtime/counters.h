@@ -11,7 +11,7 @@
 #include <thread>
 
 #include "obs/metrics.h"
-#include "sentinel/config.h"
+#include "sentinel/runtime/channel.h"
 
 namespace tb::sentinel::runtime {
 
@@ -27,11 +27,11 @@ class TokenDrift {
   TokenDrift(const TokenDrift&) = delete;
   TokenDrift& operator=(const TokenDrift&) = delete;
   /// Where to ask from now on; nothing: nobody. Any thread.
-  void watch(std::optional<RuntimeAddress> address);
+  void watch(std::optional<Channel> channel);
 
  private:
   void run(const std::stop_token& stop);
-  void look(const RuntimeAddress& address);
+  void look(const Channel& channel);
 
   obs::Gauge& drift_;
   obs::Gauge& seen_;
@@ -39,7 +39,7 @@ class TokenDrift {
   const std::int64_t every_ms_;
   std::mutex mutex_;
   std::condition_variable_any wake_;
-  std::optional<RuntimeAddress> address_;
+  std::optional<Channel> channel_;
   std::optional<std::int64_t> last_runtime_;  ///< its own thread's
   std::int64_t last_billed_ = 0, sum_ = 0;
   std::jthread thread_;

@@ -99,7 +99,7 @@ bool swap_is_on() {
 
 }  // namespace
 
-KernelFacts find_kernel_facts(uid_t runtime_uid) {
+KernelFacts find_kernel_facts(uid_t runtime_uid, bool make_room) {
   KernelFacts facts;
   find_namespaces(facts);
   keep_together(facts);
@@ -110,7 +110,7 @@ KernelFacts find_kernel_facts(uid_t runtime_uid) {
   facts.landlock_abi = landlock_abi();
   if (facts.landlock_abi == 0)
     facts.fault(Measure::kLandlock) = "this kernel has no landlock, or it is not switched on";
-  GroupPlace place = find_group_place();
+  GroupPlace place = find_group_place(make_room);
   facts.group_directory = place.directory;
   if (place.directory.empty()) {
     facts.fault(Measure::kMemoryLimit) = place.fault;

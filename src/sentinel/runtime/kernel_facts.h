@@ -6,7 +6,8 @@
 
 namespace tb::sentinel::runtime {
 
-/// For a runtime of `runtime_uid`. Takes some milliseconds; makes room for control groups (resource_group.h).
-KernelFacts find_kernel_facts(uid_t runtime_uid);
+/// For a runtime of `runtime_uid`. Takes some milliseconds. `make_room`: for control groups (resource_group.h), which
+/// moves this process.
+KernelFacts find_kernel_facts(uid_t runtime_uid, bool make_room = false);
 
 }  // namespace tb::sentinel::runtime

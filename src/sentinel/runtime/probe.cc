@@ -34,10 +34,12 @@ Fd open_connection(const RuntimeAddress& address) {
 }
 
 /// The connection on which the question was sent; invalid if it could not be.
-Fd send_get(const RuntimeAddress& address, const std::string& path, std::int64_t deadline, Connector* connector) {
-  Fd fd = connector != nullptr ? connector->connect_within(deadline - boot_ms_now()) : open_connection(address);
+Fd send_get(const Channel& channel, const std::string& path, std::int64_t deadline) {
+  Fd fd = channel.connector ? channel.connector->connect_within(deadline - boot_ms_now())
+                            : open_connection(channel.address);
   if (!fd || !wait_for(fd.get(), POLLOUT, deadline)) return {};
-  const std::string request = "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+  const std::string key = channel.key ? "Authorization: Bearer " + channel.key->reveal() + "\r\n" : std::string();
+  const std::string request = "GET " + path + " HTTP/1.1\r\nHost: localhost\r\n" + key + "Connection: close\r\n\r\n";
   if (send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) return {};
   return fd;
 }
@@ -63,10 +65,10 @@ std::optional<std::string> body_of(const proxy::ResponseHead& head, std::string_
 
 }  // namespace
 
-std::optional<RuntimeAnswer> ask_runtime(const RuntimeAddress& address, const std::string& path,
-                                         std::int64_t timeout_ms, std::size_t most_bytes, Connector* connector) {
+std::optional<RuntimeAnswer> ask_runtime(const Channel& channel, const std::string& path, std::int64_t timeout_ms,
+                                         std::size_t most_bytes) {
   const std::int64_t deadline = boot_ms_now() + timeout_ms;
-  const Fd fd = send_get(address, path, deadline, connector);
+  const Fd fd = send_get(channel, path, deadline);
   if (!fd) return std::nullopt;
   std::string answer;
   while (true) {
@@ -86,9 +88,9 @@ std::optional<RuntimeAnswer> ask_runtime(const RuntimeAddress& address, const st
   return RuntimeAnswer{head->status, std::move(*body)};
 }
 
-int ask_health(const RuntimeAddress& address, const std::string& path, std::int64_t timeout_ms, Connector* connector) {
+int ask_health(const Channel& channel, const std::string& path, std::int64_t timeout_ms) {
   const std::int64_t deadline = boot_ms_now() + timeout_ms;
-  const Fd fd = send_get(address, path, deadline, connector);
+  const Fd fd = send_get(channel, path, deadline);
   if (!fd) return 0;
   std::string answer;
   while (answer.size() < proxy::kMaxHeadBytes && wait_for(fd.get(), POLLIN, deadline)) {
@@ -130,7 +132,7 @@ Probe::~Probe() = default;
 void Probe::run(const std::stop_token& stop) {
   int failures = 0;
   while (!stop.stop_requested()) {
-    if (ask_health(address_, path_, options_.timeout_ms, connector_.get()) == 200) {
+    if (ask_health({address_, connector_}, path_, options_.timeout_ms) == 200) {
       failures = 0;
       healthy_ = true;
     } else if (++failures >= options_.failures_to_lose) {

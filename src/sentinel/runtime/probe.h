@@ -10,23 +10,20 @@
 #include <thread>
 
 #include "sentinel/config.h"
-#include "sentinel/runtime/connector.h"
+#include "sentinel/runtime/channel.h"
 
 namespace tb::sentinel::runtime {
 
-/// The status of one GET, or 0 if there was no proper answer within `timeout_ms`. With a connector the connection is
-/// its.
-int ask_health(const RuntimeAddress& address, const std::string& path, std::int64_t timeout_ms,
-               Connector* connector = nullptr);
+/// The status of one GET, or 0 if there was no proper answer within `timeout_ms`.
+int ask_health(const Channel& channel, const std::string& path, std::int64_t timeout_ms);
 
 struct RuntimeAnswer {
   int status = 0;
   std::string body;
 };
 /// One GET; nothing unless the whole answer came within `timeout_ms` and `most_bytes`.
-std::optional<RuntimeAnswer> ask_runtime(const RuntimeAddress& address, const std::string& path,
-                                         std::int64_t timeout_ms, std::size_t most_bytes,
-                                         Connector* connector = nullptr);
+std::optional<RuntimeAnswer> ask_runtime(const Channel& channel, const std::string& path, std::int64_t timeout_ms,
+                                         std::size_t most_bytes);
 
 /// A free loopback port. Another program may take it before it is used: the runtime then fails and is started again.
 std::uint16_t free_loopback_port();

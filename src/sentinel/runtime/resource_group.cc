@@ -56,7 +56,7 @@ std::string hierarchy(const std::string& root) {
 
 }  // namespace
 
-GroupPlace find_group_place(const std::string& root) {
+GroupPlace find_group_place(bool make_room, const std::string& root) {
   const std::string group = own_group(root);
   const std::string top = hierarchy(root);
   if (group.empty() || top.empty()) return {"", "cgroup v2 is not mounted here"};
@@ -65,6 +65,10 @@ GroupPlace find_group_place(const std::string& root) {
   if (!has_word(own + "/cgroup.controllers", "memory")) return {"", "cgroup v2 has no memory controller here"};
   if (has_word(own + "/cgroup.subtree_control", "memory")) {
     if (access(own.c_str(), W_OK) == 0) return {own, ""};
+    return {"", "the control group is not delegated to this user"};
+  }
+  if (!make_room) {
+    if (access((own + "/cgroup.subtree_control").c_str(), W_OK) == 0) return {own, ""};
     return {"", "the control group is not delegated to this user"};
   }
   if (write_value(own + "/cgroup.subtree_control", "+memory +pids")) return {own, ""};

@@ -14,9 +14,9 @@ struct GroupPlace {
   std::string fault;      ///< why there is none
 };
 
-/// Looks at the groups of this process, and makes room: where ours may have children but holds us, we move into a leaf
-/// of it. `root` is "" for this machine; tests give a directory with proc/ and sys/.
-GroupPlace find_group_place(const std::string& root = "");
+/// Looks at the groups of this process. `make_room`: where ours may have children but holds us, we move into a leaf of
+/// it. `root` is "" for this machine; tests give a directory with proc/ and sys/.
+GroupPlace find_group_place(bool make_room, const std::string& root = "");
 
 class ResourceGroup {
  public:
