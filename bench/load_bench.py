@@ -26,8 +26,7 @@ def load(provider, contract, delivery, hydrate, limit):
     provider.contract(contract, "large")
     began = time.monotonic()
     sentinel = provider.sentinel(contract, "large", TB_DELIVERY=delivery, TB_HYDRATE=hydrate, TB_CACHE="memory",
-                                 TB_RUNTIME_COMMAND=json.dumps(chain.engine_command()), TB_RUNTIME_URL="http://127.0.0.1:0",
-                                 TB_MAX_DOWNLOAD_BYTES_PER_SECOND=limit)
+                                 TB_MAX_DOWNLOAD_BYTES_PER_SECOND=limit, **chain.engine_settings())
     try:
         sentinel.wait_for("the engine's start", lambda: "runtime started" in sentinel.log(), seconds=300)
         started = time.monotonic() - began

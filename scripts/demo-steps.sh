@@ -64,6 +64,13 @@ prepare_place() {
   fi
   chmod -R go+rX "$stage"
   give "$stage"
+  # A user without rights has namespaces where the kernel lets him; elsewhere the demo shows the chain without them.
+  isolation=full
+  if ! "${as_user[@]}" env -i TB_RUNTIME_COMMAND='["x"]' TB_ALLOW_SHARED_UID=true "$bin/trustbridge-sentinel" \
+    --isolation-report --json | jq -e .healthy >/dev/null; then
+    isolation=partial
+    say "this kernel does not let a user without rights confine the engine wholly: TB_RUNTIME_ISOLATION=partial"
+  fi
   read -r cp_port public_port health_port runtime_port reference_port port_a port_b port_c port_d port_e port_f < <(free_ports 11)
   public_url=http://127.0.0.1:$public_port
   reference_url=http://127.0.0.1:$reference_port
@@ -129,7 +136,7 @@ process_gone() { ! kill -0 "$1" 2>/dev/null; }
 directory_empty() { [[ -z $(find "$1" -mindepth 1 -type f 2>/dev/null) ]]; }
 pid_of_engine() { # PORT
   local pid
-  pid=$(pgrep -f -- "server.mjs --model .* --port $1" | head -n 1)
+  pid=$(pgrep -f -- "^[^ ]*node [^ ]*server.mjs --model .* --port $1" | head -n 1)
   [[ -n $pid ]] || fail "no engine was started for port $1"
   echo "$pid"
 }
@@ -194,6 +201,7 @@ start_sentinel() { # NAME CONTRACT
     TB_ACTIVATION_TOKEN_FILE="$shm/provider/$2.token" TB_HW_ID_FILE="$work/$name/hw-id" \
     TB_PUBLIC_ADDR=127.0.0.1:"$public" TB_HEALTH_ADDR=127.0.0.1:"$health" TB_RUNTIME_URL=http://127.0.0.1:"$runtime" \
     TB_RUNTIME_COMMAND="[\"$engine/node\",\"$engine/server.mjs\",\"--model\",\"{model_path}\",\"--port\",\"{runtime_port}\"]" \
+    TB_RUNTIME_READ_PATHS="$engine" TB_RUNTIME_ISOLATION="$isolation" \
     TB_ALLOW_SHARED_UID=true TB_ALLOW_SWAP=true TB_DELIVERY=auto TB_MODEL_DIR="$shm/$name/model" \
     TB_READY_SIGNAL="$shm/$name/ready.signal" TB_PIPE_PATH="$shm/$name/pipe" TB_TARGET_DIR="$work/$name/cache" \
     TB_STATE_DIR="$work/$name/state" TB_DRAIN_SECONDS=2 "$bin/trustbridge-sentinel"

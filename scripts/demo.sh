@@ -103,12 +103,22 @@ seen "refused at the door" "401 without an API key, 403 for a path not on the li
 step "The consumer's audit log"
 check_audit
 
-step "The engine's port, from this machine's other addresses"
+step "What holds the engine, and who reaches its port"
+status_of main '.isolation | "\(.mode): " + ([to_entries[] | select(.value == true) | .key] | join(", "))' | fold -sw 100 | sed 's/^/    /'
 probe=$(python3 "$repo/tests/e2e/probe_port.py" "$runtime_port") || fail "no other address to try from"
 sed 's/^/    /' <<<"$probe"
-grep -qx "127.0.0.1 open" <<<"$probe" || fail "the engine's port does not answer on 127.0.0.1 either: nothing was shown"
-if grep -v '^127\.0\.0\.1 ' <<<"$probe" | grep -q open; then fail "the engine's port answers on another address"; fi
-seen "engine's port" "answers on 127.0.0.1, closed on $(($(wc -l <<<"$probe") - 1)) other addresses"
+engine_pid=$(pid_of_engine "$runtime_port")
+if [[ $(status_of main .isolation.network_namespace) == true ]]; then
+  # The engine answered through the sentinel a moment ago: so it listens, but in a network of its own.
+  if grep -q open <<<"$probe"; then fail "the engine's port answers outside of its network"; fi
+  network=$(readlink "/proc/$engine_pid/ns/net") || fail "the engine's network cannot be seen"
+  [[ $network != $(readlink /proc/self/ns/net) ]] || fail "the engine is in this network"
+  seen "engine's port" "closed on all $(wc -l <<<"$probe") addresses of this machine: the engine has a network of its own"
+else
+  grep -qx "127.0.0.1 open" <<<"$probe" || fail "the engine's port does not answer on 127.0.0.1 either: nothing was shown"
+  if grep -v '^127\.0\.0\.1 ' <<<"$probe" | grep -q open; then fail "the engine's port answers on another address"; fi
+  seen "engine's port" "answers on 127.0.0.1, closed on $(($(wc -l <<<"$probe") - 1)) other addresses"
+fi
 
 step "Plaintext and key: in memory, and in no file on any disk"
 model_file=$(find "$shm/main/model" -type f -name '*.gguf')

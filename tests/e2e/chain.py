@@ -199,7 +199,7 @@ def what_it_read(sentinel):
 
 
 def runtime_pid(sentinel):
-    return int(re.search(r'"runtime started".*?"pid":(\d+)', sentinel.log())[1])
+    return sentinel.runtime_pid()
 
 
 class Engine:
@@ -217,6 +217,12 @@ class Engine:
     def close(self):
         self.process.terminate()
         self.process.communicate(timeout=30)
+
+
+def engine_settings():
+    """Settings for the real engine as the sentinel's runtime: confined, it sees its own program and nothing else of this tree."""
+    return {"TB_RUNTIME_COMMAND": json.dumps(engine_command()), "TB_RUNTIME_URL": "http://127.0.0.1:0",
+            "TB_RUNTIME_READ_PATHS": ENGINE}
 
 
 def engine_command(model="{model_path}", port="{runtime_port}"):

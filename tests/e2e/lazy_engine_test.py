@@ -36,7 +36,7 @@ def mapped_bytes(pid, path):
 @chain.needs_memory(4 << 30)
 class LazyEngine(chain.Case):
     def test_the_engine_reads_while_the_model_comes(self):
-        command = json.dumps(chain.engine_command())
+        settings = chain.engine_settings()
         plain = self.chain.shm + "/model.gguf"
         subprocess.run([sys.executable, chain.REPO + "/runtime/make_tiny_gguf.py", plain, *SHAPE], check=True)
         self.assertGreaterEqual(os.path.getsize(plain), 1 << 30)
@@ -50,8 +50,8 @@ class LazyEngine(chain.Case):
         self.assertGreater(len(reference), 8)
         os.unlink(plain)
 
-        sentinel = self.start("large", TB_DELIVERY="mount", TB_HYDRATE="lazy", TB_RUNTIME_COMMAND=command,
-                              TB_RUNTIME_URL="http://127.0.0.1:0", TB_MAX_DOWNLOAD_BYTES_PER_SECOND=BYTES_PER_SECOND)
+        sentinel = self.start("large", TB_DELIVERY="mount", TB_HYDRATE="lazy", **settings,
+                              TB_MAX_DOWNLOAD_BYTES_PER_SECOND=BYTES_PER_SECOND)
         sentinel.wait_for("the runtime", lambda: "runtime started" in sentinel.log(), seconds=60)
         pid = chain.runtime_pid(sentinel)
         sentinel.wait_for("pages of the model in the engine", lambda: mapped_bytes(pid, sentinel.model) > 0, seconds=60)

@@ -52,7 +52,7 @@ class LifeTest(unittest.TestCase):
         runtime = peers.Runtime()
         self.addCleanup(runtime.close)
         if supervised:
-            settings["TB_RUNTIME_COMMAND"] = json.dumps([sys.executable, "-c", ENGINE, "{model_path}", "{runtime_port}"])
+            settings["TB_RUNTIME_COMMAND"] = json.dumps(["/usr/bin/python3", "-c", ENGINE, "{model_path}", "{runtime_port}"])
         sentinel = peers.Sentinel(control_plane, None if supervised else f"http://127.0.0.1:{runtime.port}", **settings)
         self.addCleanup(sentinel.close)
         return control_plane, runtime, sentinel
@@ -151,7 +151,8 @@ class LifeTest(unittest.TestCase):
     def suspend_and_resume(self, delivery):
         control_plane, _, sentinel = self.begin(lease_seconds=20, supervised=True, TB_DELIVERY=delivery)
         sentinel.wait_state("Ready")
-        pid, size, secret = self.get(sentinel)[2].decode().split()
+        _, size, secret = self.get(sentinel)[2].decode().split()
+        pid = sentinel.runtime_pid()
         self.assertEqual((int(size), secret), (len(PLAIN), "clean"), "the runtime must not see our secrets")
         self.assertIn("engine loaded", sentinel.log())
         stream = sentinel.connect()
@@ -186,8 +187,7 @@ class LifeTest(unittest.TestCase):
         control_plane.mode = "ok"
         sentinel.wait_state("Ready")
         self.assertEqual(control_plane.blob_gets, downloaded, "it came back with a new download")
-        new_pid = self.get(sentinel)[2].decode().split()[0]
-        self.assertNotEqual(pid, new_pid)
+        self.assertNotEqual(pid, sentinel.runtime_pid())
         self.assertIsNone(sentinel.status()["last_error"])
         self.assertIn(b"aborted", b"".join(sentinel.audit()))
 
@@ -242,8 +242,7 @@ class LifeTest(unittest.TestCase):
     def test_a_runtime_that_ends_is_started_again(self):
         _, _, sentinel = self.begin(supervised=True)
         sentinel.wait_state("Ready")
-        pid = int(self.get(sentinel)[2].split()[0])
-        os.kill(pid, 9)
+        os.kill(sentinel.runtime_pid(), 9)
         sentinel.wait_for("a restart", lambda: sentinel.status()["runtime"]["restarts"] >= 1)
         sentinel.wait_for("answers", lambda: self.get(sentinel)[0] == 200)
 
@@ -287,7 +286,7 @@ class LifeTest(unittest.TestCase):
     def test_nothing_of_an_earlier_run_is_mistaken_for_this_ones(self):
         control_plane, _, sentinel = self.begin(supervised=True)
         sentinel.wait_state("Ready")
-        pid = self.get(sentinel)[2].decode().split()[0]
+        pid = sentinel.runtime_pid()
         sentinel.process.kill()
         sentinel.process.wait()
         for _ in range(400):
@@ -329,9 +328,9 @@ class LifeTest(unittest.TestCase):
         _, _, sentinel = self.begin(TB_RUNTIME_COMMAND=command, TB_RUNTIME_URL="http://127.0.0.1:0", TB_RUNTIME_UID=65534)
         os.chmod(sentinel.shm, 0o711)
         sentinel.wait_state("Ready")
-        pid, size, _ = self.get(sentinel)[2].decode().split()
+        _, size, _ = self.get(sentinel)[2].decode().split()
         self.assertEqual(int(size), len(PLAIN))
-        self.assertEqual(os.stat(f"/proc/{pid}").st_uid, 65534)
+        self.assertEqual(os.stat(f"/proc/{sentinel.runtime_pid()}").st_uid, 65534)
         self.assertEqual((os.stat(sentinel.model).st_uid, os.stat(sentinel.model).st_mode & 0o777), (65534, 0o400))
 
     def test_configuration_faults(self):

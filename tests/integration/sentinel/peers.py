@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -368,6 +369,15 @@ class Sentinel:
     def log(self):
         with open(self.log_path, encoding="utf-8") as file:
             return file.read()
+
+    def runtime_pid(self):
+        """Of the runtime that the sentinel started last, as this machine counts: the log names the first process of its namespace."""
+        pid = re.findall(r'"runtime started[^"]*".*?"pid":(\d+)', self.log())[-1]
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            if b"runtime-init" not in file.read():
+                return int(pid)
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return int(file.read().split()[0])
 
     def api_key(self):
         with open(self.work + "/state/first-api-key", encoding="utf-8") as file:
