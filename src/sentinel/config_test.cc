@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/fs.h"
+#include "sentinel/config_digest.h"
 
 namespace tb::sentinel {
 namespace {
@@ -156,48 +157,61 @@ TEST(Config, FileFaults) {
 }
 
 TEST(Config, RefusedValues) {
-  for (const auto& [name, value] :
-       std::initializer_list<std::pair<const char*, const char*>>{{"TB_CONTRACT_ID", "a/b"},
-                                                                  {"TB_ASSET_ID", "../x"},
-                                                                  {"TB_EDC_ENDPOINT", "http://control.example"},
-                                                                  {"TB_EDC_ENDPOINT", "https://user@control.example"},
-                                                                  {"TB_EDC_ENDPOINT", "https://control.example?x=1"},
-                                                                  {"TB_EDC_ENDPOINT", "ftp://control.example"},
-                                                                  {"TB_EDC_ENDPOINT", "https://"},
-                                                                  {"TB_KEY_RELEASE", "hex"},
-                                                                  {"TB_DELIVERY", "disk"},
-                                                                  {"TB_HYDRATE", "eager"},
-                                                                  {"TB_SOURCE", "https://a/b"},
-                                                                  {"TB_ATTESTATION", "sgx"},
-                                                                  {"TB_ATTESTATION", "token"},
-                                                                  {"TB_ATTESTATION_TOKEN_COMMAND", "/bin/agent"},
-                                                                  {"TB_CONTROL_PLANE_KEY", "/etc/key"},
-                                                                  {"TB_BILLING_INTERVAL", "0s"},
-                                                                  {"TB_BILLING_INTERVAL", "2h"},
-                                                                  {"TB_BILLING_DIMENSION", "requests,gold"},
-                                                                  {"TB_MODEL_CONTEXT_TOKENS", "0"},
-                                                                  {"TB_FINETUNE_ENABLED", "true"},
-                                                                  {"TB_MAX_DOWNLOAD_BYTES_PER_SECOND", "1"},
-                                                                  {"TB_RUNTIME_URL", "http://10.0.0.1:8081"},
-                                                                  {"TB_RUNTIME_URL", "https://127.0.0.1:8081"},
-                                                                  {"TB_RUNTIME_URL", "http://127.0.0.1:0"},
-                                                                  {"TB_RUNTIME_URL", "unix:relative"},
-                                                                  {"TB_RUNTIME_COMMAND", "/bin/sh -c x"},
-                                                                  {"TB_RUNTIME_COMMAND", "[]"},
-                                                                  {"TB_RUNTIME_COMMAND", "[1]"},
-                                                                  {"TB_RUNTIME_COMMAND", "[\"\"]"},
-                                                                  {"TB_RUNTIME_HEALTH_PATH", "health"},
-                                                                  {"TB_RUNTIME_UID", "x"},
-                                                                  {"TB_PUBLIC_ADDR", "nonsense"},
-                                                                  {"TB_TLS_CERT_PATH", "/a.pem"},
-                                                                  {"TB_CLIENT_CERT_PATH", "/a.pem"},
-                                                                  {"TB_TLS_CLIENT_CA_PATH", "/a.pem"},
-                                                                  {"TB_ALLOWED_PATHS", "/v1/models,/metrics"},
-                                                                  {"TB_MAX_BODY_BYTES", "-1"},
-                                                                  {"TB_DOWNLOAD_CHUNK_BYTES", "1023"},
-                                                                  {"TB_MODEL_DIR", "relative"},
-                                                                  {"TB_AUDIT_KEYED", "yes"},
-                                                                  {"TB_PROVIDER_KEY", "/no/such/file"}}) {
+  for (const auto& [name, value] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"TB_CONTRACT_ID", "a/b"},
+           {"TB_ASSET_ID", "../x"},
+           {"TB_EDC_ENDPOINT", "http://control.example"},
+           {"TB_EDC_ENDPOINT", "https://user@control.example"},
+           {"TB_EDC_ENDPOINT", "https://control.example?x=1"},
+           {"TB_EDC_ENDPOINT", "ftp://control.example"},
+           {"TB_EDC_ENDPOINT", "https://"},
+           {"TB_KEY_RELEASE", "hex"},
+           {"TB_DELIVERY", "disk"},
+           {"TB_HYDRATE", "eager"},
+           {"TB_SOURCE", "https://a/b"},
+           {"TB_ATTESTATION", "sgx"},
+           {"TB_ATTESTATION", "token"},
+           {"TB_ATTESTATION_TOKEN_COMMAND", "/bin/agent"},
+           {"TB_CONTROL_PLANE_KEY", "/etc/key"},
+           {"TB_BILLING_INTERVAL", "0s"},
+           {"TB_BILLING_INTERVAL", "2h"},
+           {"TB_BILLING_DIMENSION", "requests,gold"},
+           {"TB_MODEL_CONTEXT_TOKENS", "0"},
+           {"TB_FINETUNE_ENABLED", "true"},
+           {"TB_MAX_DOWNLOAD_BYTES_PER_SECOND", "1"},
+           {"TB_RUNTIME_URL", "http://10.0.0.1:8081"},
+           {"TB_RUNTIME_URL", "https://127.0.0.1:8081"},
+           {"TB_RUNTIME_URL", "http://127.0.0.1:0"},
+           {"TB_RUNTIME_URL", "unix:relative"},
+           {"TB_RUNTIME_COMMAND", "/bin/sh -c x"},
+           {"TB_RUNTIME_COMMAND", "[]"},
+           {"TB_RUNTIME_COMMAND", "[1]"},
+           {"TB_RUNTIME_COMMAND", "[\"\"]"},
+           {"TB_RUNTIME_HEALTH_PATH", "health"},
+           {"TB_RUNTIME_UID", "x"},
+           {"TB_PUBLIC_ADDR", "nonsense"},
+           {"TB_TLS_CERT_PATH", "/a.pem"},
+           {"TB_CLIENT_CERT_PATH", "/a.pem"},
+           {"TB_TLS_CLIENT_CA_PATH", "/a.pem"},
+           {"TB_ALLOWED_PATHS", "/v1/models,/metrics"},
+           {"TB_MAX_BODY_BYTES", "-1"},
+           {"TB_DOWNLOAD_CHUNK_BYTES", "1023"},
+           {"TB_MODEL_DIR", "relative"},
+           {"TB_AUDIT_KEYED", "yes"},
+           {"TB_RUNTIME_ISOLATION", "some"},
+           {"TB_RUNTIME_READ_PATHS", "relative"},
+           {"TB_RUNTIME_READ_PATHS", "/srv/../etc"},
+           {"TB_RUNTIME_READ_PATHS", "/proc"},
+           {"TB_RUNTIME_READ_PATHS", "/"},
+           {"TB_RUNTIME_READ_PATHS", "/srv,/var/lib"},
+           {"TB_RUNTIME_READ_PATHS", "/var/lib/trustbridge-sentinel/audit"},
+           {"TB_RUNTIME_DEVICES", "/dev/mem"},
+           {"TB_RUNTIME_DEVICES", "/etc/passwd"},
+           {"TB_RUNTIME_DEVICES", "/dev/../etc/passwd"},
+           {"TB_RUNTIME_SCRATCH_BYTES", "1"},
+           {"TB_RUNTIME_MEMORY_BYTES", "1"},
+           {"TB_ALLOW_REACHABLE_RUNTIME", "yes"},
+           {"TB_PROVIDER_KEY", "/no/such/file"}}) {
     EXPECT_TRUE(load(with(name, value)).names(name)) << name << "=" << value;
   }
 }
@@ -239,6 +253,42 @@ TEST(Config, RuntimeUser) {
   EXPECT_TRUE(load(variables).names("must differ"));
   variables["TB_RUNTIME_UID"] = std::to_string(geteuid() + 1);
   EXPECT_TRUE(load(variables).faults.empty());
+}
+
+TEST(Config, WhatAConfinedRuntimeGets) {
+  Variables variables = with("TB_RUNTIME_READ_PATHS", "/srv/venv/,/srv/engine");
+  variables["TB_RUNTIME_COMMAND"] = R"(["/srv/engine/server"])";
+  variables["TB_RUNTIME_DEVICES"] = "/dev/nvidia0,/dev/nvidiactl";
+  Outcome out = load(variables);
+  ASSERT_TRUE(out.faults.empty()) << out.faults.front();
+  EXPECT_EQ(out.config.isolation, IsolationChoice::kFull);
+  EXPECT_EQ(out.config.runtime_read_paths, (std::vector<std::string>{"/srv/venv", "/srv/engine"}));
+  EXPECT_EQ(out.config.runtime_devices, (std::vector<std::string>{"/dev/nvidia0", "/dev/nvidiactl"}));
+  EXPECT_EQ(load(variables, {"--dev", "/tmp/d"}).config.isolation, IsolationChoice::kPartial);
+  variables["TB_RUNTIME_ISOLATION"] = "full";
+  EXPECT_EQ(load(variables, {"--dev", "/tmp/d"}).config.isolation, IsolationChoice::kFull);
+  variables["TB_STATE_DIR"] = "/opt/state";
+  EXPECT_TRUE(load(variables).names("TB_STATE_DIR lies in /opt"));
+  variables["TB_RUNTIME_ISOLATION"] = "off";
+  EXPECT_TRUE(load(variables).faults.empty());
+}
+
+/// The provider's digest must not be the same for a runtime that is held and one that is not.
+TEST(Config, IsolationIsPartOfItsStatement) {
+  Variables variables = with("TB_RUNTIME_COMMAND", R"(["/usr/bin/server"])");
+  const std::string full = config_digest(load(variables).config);
+  for (const auto& [name, value] :
+       std::initializer_list<std::pair<const char*, const char*>>{{"TB_RUNTIME_ISOLATION", "partial"},
+                                                                  {"TB_RUNTIME_ISOLATION", "off"},
+                                                                  {"TB_RUNTIME_READ_PATHS", "/srv"},
+                                                                  {"TB_RUNTIME_DEVICES", "/dev/nvidia0"},
+                                                                  {"TB_ALLOW_REACHABLE_RUNTIME", "true"}}) {
+    Variables other = variables;
+    other[name] = value;
+    EXPECT_NE(config_digest(load(other).config), full) << name << "=" << value;
+  }
+  variables["TB_RUNTIME_ISOLATION"] = "full";
+  EXPECT_EQ(config_digest(load(variables).config), full);
 }
 
 TEST(Config, DevIsLoopbackFreePortsAndOnesOwnPaths) {
