@@ -41,6 +41,7 @@ void doctor(const SettingFlags& flags, const std::string& tcti, Context& context
     std::ranges::move(examine_tpm(tcti == "default" ? "" : tcti), std::back_inserter(findings));
   }
   std::ranges::move(examine_delivery(deliver::probe_kernel()), std::back_inserter(findings));
+  std::ranges::move(examine_confinement(), std::back_inserter(findings));
   const Settings settings = settle(flags);
   if (!settings.edc_endpoint.empty()) {
     findings.push_back(probe(settings));

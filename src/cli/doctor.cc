@@ -5,7 +5,6 @@
 #include <linux/magic.h>
 #include <sys/resource.h>
 #include <sys/statfs.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -151,13 +150,6 @@ Finding tracing(const std::string& root) {
   return {"ptrace", Health::kOk, "scope " + scope, ""};
 }
 
-Finding landlock() {
-  const long version = syscall(SYS_landlock_create_ruleset, nullptr, 0, 1U);
-  if (version > 0) return {"landlock", Health::kOk, fmt::format("version {}", version), ""};
-  return {"landlock", Health::kWarning, "not available",
-          "a kernel of 5.13 or newer with landlock confines runtimes better"};
-}
-
 Finding tpm(const std::string& root) {
   const std::string device = root + "/dev/tpmrm0";
   if (access(device.c_str(), F_OK) != 0) {
@@ -190,7 +182,6 @@ std::vector<Finding> examine_machine(const std::string& root) {
   findings.push_back(fuse(root));
   findings.push_back(core_dumps(root));
   findings.push_back(tracing(root));
-  findings.push_back(landlock());
   findings.push_back(tpm(root));
   return findings;
 }

@@ -293,7 +293,7 @@ void read_isolation(Reader& reader, const Settings& settings, Config& config) {
       }
     }
   }
-  for (const std::string_view system : {"/usr", "/opt", "/bin", "/lib"}) {
+  for (const std::string_view system : {"/usr", "/bin", "/lib"}) {
     if (config.isolation != IsolationChoice::kOff && !config.runtime_command.empty() &&
         is_within(config.state_dir, std::string(system))) {
       reader.fault("TB_STATE_DIR", fmt::format("lies in {}, which a confined runtime can read", system));

@@ -267,8 +267,8 @@ TEST(Config, WhatAConfinedRuntimeGets) {
   EXPECT_EQ(load(variables, {"--dev", "/tmp/d"}).config.isolation, IsolationChoice::kPartial);
   variables["TB_RUNTIME_ISOLATION"] = "full";
   EXPECT_EQ(load(variables, {"--dev", "/tmp/d"}).config.isolation, IsolationChoice::kFull);
-  variables["TB_STATE_DIR"] = "/opt/state";
-  EXPECT_TRUE(load(variables).names("TB_STATE_DIR lies in /opt"));
+  variables["TB_STATE_DIR"] = "/usr/local/state";
+  EXPECT_TRUE(load(variables).names("TB_STATE_DIR lies in /usr"));
   variables["TB_RUNTIME_ISOLATION"] = "off";
   EXPECT_TRUE(load(variables).faults.empty());
 }

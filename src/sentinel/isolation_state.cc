@@ -39,8 +39,8 @@ obs::Finding finding_of(const IsolationState& state, const runtime::MeasureInfo&
   if (state.mode == Mode::kOff && !is_always_given(info.measure)) {
     return {name, obs::Health::kWarning, "switched off; possible here", "TB_RUNTIME_ISOLATION=full"};
   }
-  const std::string_view state_word = state.mode == Mode::kExternal ? "possible" : "in force";
-  return {name, obs::Health::kOk, fmt::format("{}; stops {}", state_word, info.stops), ""};
+  const std::string_view only = state.mode == Mode::kExternal ? "possible; " : "";
+  return {name, obs::Health::kOk, fmt::format("{}stops {}", only, info.stops), ""};
 }
 
 }  // namespace

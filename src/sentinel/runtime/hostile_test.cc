@@ -41,7 +41,7 @@ const std::map<std::string, Errors> kExpected = {
     {"disk_cwd", {"ENOTBLK"}},      // the same
     {"disk_root", {"EACCES", "EROFS"}},
     {"disk_usr", {"EACCES", "EROFS"}},
-    {"disk_opt", {"EACCES", "EROFS"}},
+    {"disk_opt", {"ENOENT"}},
     {"disk_etc", {"EACCES", "EROFS"}},
     {"disk_var_lib", {"ENOENT"}},
     {"disk_boot", {"ENOENT"}},

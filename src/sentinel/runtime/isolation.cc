@@ -59,7 +59,6 @@ constexpr auto kSystemPaths = std::to_array<std::string_view>({
     "/lib32",
     "/lib64",
     "/libx32",
-    "/opt",
     "/etc/ld.so.cache",
     "/etc/ld.so.conf",
     "/etc/ld.so.conf.d",
@@ -71,7 +70,6 @@ constexpr auto kSystemPaths = std::to_array<std::string_view>({
     "/etc/mime.types",
     "/etc/OpenCL",
     "/etc/vulkan",
-    "/nix/store",
 });
 
 constexpr std::pair<Measure, std::uint64_t> kNamespaceFlags[] = {

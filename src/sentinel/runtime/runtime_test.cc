@@ -36,6 +36,12 @@ class Lines {
     }
     return false;
   }
+  std::size_t count(std::string_view part) {
+    const std::scoped_lock lock(mutex_);
+    std::size_t found = 0;
+    for (std::size_t at = text_.find(part); at != std::string::npos; at = text_.find(part, at + 1)) ++found;
+    return found;
+  }
 
  private:
   std::mutex mutex_;
@@ -105,6 +111,16 @@ TEST(RuntimeSupervisor, HasNoNewPrivilegesNoCoresAndNoDescriptorsOfOurs) {
   EXPECT_TRUE(lines.wait_for("fds=0 1 2 3\"")) << "3 is ls reading the directory";
   supervisor.stop();
   close(leak);
+}
+
+TEST(RuntimeSupervisor, WhatItPrintsIsLoggedUpToABudget) {
+  Lines lines;
+  Supervisor supervisor(lines.log(), {.end_grace_ms = 200, .output_burst_bytes = 2000, .output_bytes_per_second = 100});
+  supervisor.start(shell("echo first; yes weights; sleep 300"));
+  ASSERT_TRUE(lines.wait_for("first"));
+  EXPECT_TRUE(lines.wait_for("was left out"));
+  EXPECT_LE(lines.count("weights"), 2000U / 8 + 100 * 30 / 8) << "more than the burst and what some seconds earn";
+  supervisor.stop();
 }
 
 TEST(RuntimeSupervisor, StartsAgainAfterItEnded) {

@@ -14,10 +14,12 @@ namespace {
 
 constexpr std::size_t kMaxLogLineBytes = 2048;
 constexpr int kPollMs = 100;
+constexpr int kMaxReads = 64;
 
 }  // namespace
 
-Supervisor::Supervisor(obs::Log log, SupervisorOptions options) : log_(std::move(log)), options_(options) {}
+Supervisor::Supervisor(obs::Log log, SupervisorOptions options)
+    : log_(std::move(log)), options_(options), output_(options.output_burst_bytes, options.output_bytes_per_second) {}
 
 Supervisor::~Supervisor() {
   stop();
@@ -73,17 +75,26 @@ std::uint64_t Supervisor::generation() const {
   return generation_;
 }
 
+void Supervisor::forward_line(std::string_view line) {
+  if (!output_.take(line.size() + 1, boot_ms_now())) return;
+  if (const std::uint64_t bytes = output_.take_left_out(); bytes > 0) {
+    log_.warn("some of what the runtime printed was left out", {{"bytes", bytes}});
+  }
+  log_.info(line);
+}
+
 /// Lines as they come; one that is longer than a log line is cut into several.
 void Supervisor::forward_output(Child& child, std::string& partial) {
   char buffer[4096];
-  while (true) {
+  // So much at once that a runtime that never stops printing cannot keep us from seeing that it is to end.
+  for (int reads = 0; reads < kMaxReads; ++reads) {
     const ssize_t got = read(child.output_fd(), buffer, sizeof buffer);
     if (got <= 0) return;
     partial.append(buffer, static_cast<std::size_t>(got));
     for (std::size_t end = partial.find('\n'); end != std::string::npos || partial.size() >= kMaxLogLineBytes;
          end = partial.find('\n')) {
       const std::size_t bytes = std::min({end, partial.size(), kMaxLogLineBytes});
-      if (bytes > 0) log_.info(std::string_view(partial).substr(0, bytes));
+      if (bytes > 0) forward_line(std::string_view(partial).substr(0, bytes));
       partial.erase(0, bytes + (bytes == end ? 1 : 0));
     }
   }

@@ -13,6 +13,7 @@
 #include "obs/log.h"
 #include "sentinel/runtime/child.h"
 #include "sentinel/runtime/connector.h"
+#include "sentinel/runtime/output_budget.h"
 
 namespace tb::sentinel::runtime {
 
@@ -20,7 +21,9 @@ struct SupervisorOptions {
   std::int64_t end_grace_ms = 5'000;  ///< between SIGTERM and SIGKILL
   std::int64_t first_pause_ms = 500;  ///< before the first restart; doubles up to max_pause_ms
   std::int64_t max_pause_ms = 30'000;
-  std::int64_t steady_ms = 60'000;  ///< a run this long makes the next pause the first again
+  std::int64_t steady_ms = 60'000;                ///< a run this long makes the next pause the first again
+  std::uint64_t output_burst_bytes = 1 << 20;     ///< of what it prints that reach the log: enough for a start,
+  std::uint64_t output_bytes_per_second = 4'096;  ///< too little to carry a model away
 };
 
 struct RuntimeView {
@@ -51,10 +54,12 @@ class Supervisor {
  private:
   void watch(const std::stop_token& stop);
   void forward_output(Child& child, std::string& partial);
+  void forward_line(std::string_view line);
   std::unique_ptr<Child> start_child();
 
   obs::Log log_;
   SupervisorOptions options_;
+  OutputBudget output_;  ///< of all runs: a runtime that ends on purpose gets no new one
   ChildSpec spec_;
   mutable std::mutex mutex_;
   std::shared_ptr<Connector> connector_;
