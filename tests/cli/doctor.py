@@ -19,8 +19,7 @@ class Healthy(http.server.BaseHTTPRequestHandler):
 def story(s):
     findings = {f["name"]: f for f in s.tb("doctor", "--json").json()["findings"]}
     for name in ("kernel", "cores", "aes", "aes_gcm", "sha256", "memory", "tmpfs", "swap", "fuse", "core_dumps", "ptrace",
-                 "landlock", "seccomp", "network_namespace",
-                 "own_tmpfs", "huge_pages", "pipe", "locked_memory"):
+                 "landlock", "seccomp", "network_namespace", "own_tmpfs", "huge_pages", "pipe", "locked_memory"):
         check(findings[name]["value"], f"nothing about {name}")
         check(findings[name]["health"] in ("ok", "warning", "fault"), findings[name])
         check((findings[name]["health"] == "ok") == (findings[name]["advice"] == ""), f"advice: {findings[name]}")

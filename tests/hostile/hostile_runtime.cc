@@ -127,6 +127,8 @@ void leave_daemon(unsigned seconds, const std::string& name) {
 
 [[noreturn]] void serve(int port, const std::string& path) {
   const int listener = socket(path.empty() ? AF_INET : AF_UNIX, SOCK_STREAM, 0);
+  const int on = 1;
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   sockaddr_in v4{};
   v4.sin_family = AF_INET;
   v4.sin_port = htons(static_cast<std::uint16_t>(port));

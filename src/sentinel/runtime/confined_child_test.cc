@@ -127,6 +127,27 @@ TEST_F(ConfinedChild, IsReachedThroughItsInitAloneByTcpAndByUnixSocket) {
   }
 }
 
+/// A runtime takes connections when it likes, and its queue is short: those who come meanwhile wait, and all get in.
+TEST_F(ConfinedChild, AFullQueueOfAUnixSocketIsWaitedFor) {
+  ConfineRequest asked = request({"only=serve", "serve_unix=/run/gate/runtime.sock"});
+  asked.address = {.unix_path = "/run/gate/runtime.sock"};
+  Supervisor supervisor(obs::Log{});
+  supervisor.start(confined(asked));
+  const auto connector = supervisor.connector();
+  ASSERT_TRUE(poll_for([&] { return ask_health(asked.address, "/health", 1000, connector.get()) == 200; }));
+  std::vector<Fd> held;
+  for (int i = 0; i < 200; ++i) {
+    held.push_back(connector->connect_within(30'000));
+    if (!held.back()) break;  // the queue of 64 and the one that is waited upon, for as long as nobody sends
+  }
+  EXPECT_FALSE(held.back()) << "the queue was never full: nothing was shown";
+  std::jthread leaves([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    held.clear();
+  });
+  EXPECT_TRUE(connector->connect_within(30'000));
+}
+
 TEST_F(ConfinedChild, ANewRunIsReachedByTheSameConnector) {
   ConfineRequest asked = request();
   asked.arguments = {"/bin/sh", "-c",

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 
+#include "async/stop.h"
 #include "sentinel/runtime/confined_init.h"
 
 namespace tb::sentinel::runtime {
@@ -17,6 +18,8 @@ namespace {
 
 constexpr std::size_t kMostWaiting = 8192;
 constexpr int kAnswerMs = 5'000;
+constexpr int kMostTries = 500;  ///< of a connection to a unix socket whose queue is full, with a pause between them
+constexpr std::chrono::milliseconds kPause{2};
 
 /// A descriptor that init sent is believed to be no more than it proves to be.
 bool is_stream_socket(int fd) {
@@ -30,7 +33,8 @@ bool is_stream_socket(int fd) {
 }
 
 struct Answer {
-  bool broken = false;  ///< the control socket is of no use any more
+  bool broken = false;      ///< the control socket is of no use any more
+  bool queue_full = false;  ///< the runtime will take it when it has taken others
   Fd socket;
 };
 
@@ -61,6 +65,10 @@ Answer ask(int control) {
     }
   }
   if (text[0] != kSocket) answer.socket.reset();
+  int error = 0;
+  if (text[0] == kNoSocket && static_cast<std::size_t>(got) >= 1 + sizeof error)
+    std::memcpy(&error, text + 1, sizeof error);
+  answer.queue_full = error == EAGAIN;
   return answer;
 }
 
@@ -104,6 +112,11 @@ void Connector::use(Fd control) {
   for (Done& done : dropped) done(Fd());
 }
 
+bool Connector::is_current(std::uint64_t generation) {
+  const std::scoped_lock lock(mutex_);
+  return generation == generation_;
+}
+
 void Connector::serve(const std::stop_token& stop) {
   while (true) {
     Done done;
@@ -118,6 +131,10 @@ void Connector::serve(const std::stop_token& stop) {
       generation = generation_;
     }
     Answer answer = control ? ask(control->get()) : Answer{};
+    for (int tries = 1; answer.queue_full && tries < kMostTries && is_current(generation); ++tries) {
+      if (!async::sleep_unless_stopped(stop, kPause)) break;
+      answer = ask(control->get());
+    }
     {
       const std::scoped_lock lock(mutex_);
       if (generation != generation_) {

@@ -32,6 +32,7 @@ class Connector {
 
  private:
   void serve(const std::stop_token& stop);
+  bool is_current(std::uint64_t generation);
 
   std::mutex mutex_;
   std::condition_variable_any changed_;
