@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <functional>
 
 #include "api/asset.h"
@@ -272,6 +273,13 @@ bool is_within(const std::string& path, const std::string& directory) {
   return directory == "/" || path == directory || path.starts_with(directory + "/");
 }
 
+/// Where a path leads to, as far as it is there.
+std::string without_links(const std::string& path) {
+  std::error_code failed;
+  const auto real = std::filesystem::weakly_canonical(path, failed);
+  return failed ? path : real.string();
+}
+
 /// What the runtime may read must not hold what it must not: the sentinel's own files.
 void read_isolation(Reader& reader, const Settings& settings, Config& config) {
   const bool dev_default = config.dev && !settings.is_given("TB_RUNTIME_ISOLATION");
@@ -288,7 +296,8 @@ void read_isolation(Reader& reader, const Settings& settings, Config& config) {
         reader.fault("TB_RUNTIME_READ_PATHS", fmt::format("names {}, of which the runtime has its own", path));
     }
     for (const std::string& own : {config.state_dir, config.audit_dir, config.api_keys_file}) {
-      if (is_within(own, path) || is_within(path, own)) {
+      const std::string real_own = without_links(own), real_path = without_links(path);
+      if (is_within(real_own, real_path) || is_within(real_path, real_own)) {
         reader.fault("TB_RUNTIME_READ_PATHS", fmt::format("names {}, which would show the runtime {}", path, own));
       }
     }

@@ -2,6 +2,7 @@
 #include "sentinel/config.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -267,6 +268,18 @@ TEST(Config, WhatAConfinedRuntimeGets) {
   EXPECT_EQ(load(variables, {"--dev", "/tmp/d"}).config.isolation, IsolationChoice::kPartial);
   variables["TB_RUNTIME_ISOLATION"] = "full";
   EXPECT_EQ(load(variables, {"--dev", "/tmp/d"}).config.isolation, IsolationChoice::kFull);
+  const std::string link = testing::TempDir() + "tb-link-to-state";
+  const std::string state = testing::TempDir() + "tb-state";
+  unlink(link.c_str());
+  ASSERT_EQ(symlink(state.c_str(), link.c_str()), 0);
+  mkdir(state.c_str(), 0700);
+  Variables linked = variables;
+  linked["TB_STATE_DIR"] = state;
+  EXPECT_TRUE(load(linked).faults.empty());
+  linked["TB_RUNTIME_READ_PATHS"] = link;
+  EXPECT_TRUE(load(linked).names("would show the runtime")) << "by another name";
+  unlink(link.c_str());
+  rmdir(state.c_str());
   variables["TB_STATE_DIR"] = "/usr/local/state";
   EXPECT_TRUE(load(variables).names("TB_STATE_DIR lies in /usr"));
   variables["TB_RUNTIME_ISOLATION"] = "off";

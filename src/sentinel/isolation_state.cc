@@ -87,7 +87,8 @@ IsolationState examine_isolation(const Config& config, bool to_serve) {
                  : config.isolation == IsolationChoice::kPartial ? Mode::kPartial
                                                                  : Mode::kOff;
   }
-  state.facts = runtime::find_kernel_facts(config.runtime_uid, to_serve && state.confines());
+  state.facts =
+      runtime::find_kernel_facts(config.runtime_uid, to_serve && state.confines() && config.runtime_memory_bytes != 0);
   state.confinement = plan_confinement(confine_request(config, kAnyModel, config.runtime), state.facts);
   return state;
 }

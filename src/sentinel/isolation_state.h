@@ -27,7 +27,7 @@ struct IsolationState {
 
 std::string_view name_of(IsolationState::Mode mode);
 
-/// `to_serve`: room is made for control groups; else it is only looked.
+/// `to_serve`: room is made for a control group, where a memory limit is asked for; else it is only looked.
 IsolationState examine_isolation(const Config& config, bool to_serve = false);
 /// For a runtime that reads `model_path`.
 runtime::ConfineRequest confine_request(const Config& config, const std::string& model_path,

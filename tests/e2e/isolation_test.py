@@ -3,6 +3,7 @@ demand a confinement, and a runtime of somebody else's that others can reach is 
 
 spec: wire 2.2 (TB_RUNTIME_COMMAND), 2.4 (the channel to the runtime)
 """
+import concurrent.futures
 import http.server
 import json
 import os
@@ -96,6 +97,19 @@ class Isolation(chain.Case):
             sentinel.wait_state("Ready", seconds=120)
         return attempts_of(sentinel), sentinel
 
+    def many_at_once(self, sentinel):
+        """Each request has a connection of its own, as this runtime closes after each: all are opened inside, and none is left over."""
+        url, key = f"http://{sentinel.addresses()['public']}/v1/models", sentinel.api_key()
+
+        def descriptors():
+            return len(os.listdir(f"/proc/{sentinel.process.pid}/fd"))
+
+        before = descriptors()
+        with concurrent.futures.ThreadPoolExecutor(32) as threads:
+            answers = list(threads.map(lambda _: self.get(url, key), range(400)))
+        self.assertEqual(set(answers), {(200, b"{}")})
+        sentinel.wait_for("the descriptors of before", lambda: descriptors() <= before + 2)
+
     @chain.needs_root
     def test_a_hostile_runtime_answers_and_does_nothing_else(self):
         for name, url, serve in (("hostile-tcp", "http://127.0.0.1:0", "serve={runtime_port}"),
@@ -109,6 +123,7 @@ class Isolation(chain.Case):
                 self.assertEqual((isolation["mode"], isolation["missing"]), ("full", []))
                 self.assertEqual([measure for measure in MEASURES if not isolation[measure]], [])
                 self.assertIn("opened by the sentinel alone", isolation["channel"])
+                self.many_at_once(sentinel)
                 pid = sentinel.runtime_pid()
                 with open(f"/proc/{pid}/status", encoding="ascii") as file:
                     status = file.read()

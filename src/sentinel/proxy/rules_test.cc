@@ -127,6 +127,14 @@ bool has(const std::string& text, std::string_view part) {
   return text.find(part) != std::string::npos;
 }
 
+TEST(ProxyRules, TheRuntimesOwnKeyTakesThePlaceOfTheUsers) {
+  const RequestHead head = request("Authorization: Bearer users-key\r\nX-Api-Key: users-key\r\n");
+  const std::string keyed = upstream_head(head, "/v1/completions", {"10.0.0.9", false}, "r1", "runtime-key");
+  EXPECT_TRUE(has(keyed, "\r\nAuthorization: Bearer runtime-key\r\n"));
+  EXPECT_FALSE(has(keyed, "users-key"));
+  EXPECT_FALSE(has(upstream_head(head, "/v1/completions", {"10.0.0.9", false}, "r1"), "uthorization"));
+}
+
 TEST(ProxyRules, HeadersThatDoNotGoUpstream) {
   const std::string head = forwarded(
       "Connection: keep-alive, X-Secret-Hop\r\nX-Secret-Hop: 1\r\nKeep-Alive: timeout=5\r\nTE: trailers\r\nTrailer: "

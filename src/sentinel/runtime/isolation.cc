@@ -47,7 +47,8 @@ constexpr std::array<MeasureInfo, kMeasures> kMeasureTable = {{
     {Measure::kMemoryLimit, "memory_limit", "taking more memory than TB_RUNTIME_MEMORY_BYTES",
      "a delegated control group (systemd: Delegate=yes) with the memory controller of cgroup v2"},
     {Measure::kNoSwap, "no_swap", "the kernel's writing its memory to a swap device",
-     "turn swap off, or a delegated control group with the memory controller of cgroup v2"},
+     "turn swap off, or set TB_RUNTIME_MEMORY_BYTES where there is a delegated control group with the memory "
+     "controller of cgroup v2"},
 }};
 
 /// The parts of a system that programs are made of. Nothing of /home, /root, /srv, /var or /run.
@@ -146,13 +147,17 @@ Confinement plan_confinement(const ConfineRequest& request, const KernelFacts& f
   take(Measure::kNoCoreDumps);
   if (take(Measure::kProcessLimit)) plan.processes = kMostProcesses;
 
-  if (!facts.group_directory.empty()) out.group_directory = facts.group_directory;
   if (request.memory_bytes != 0) {
+    out.group_directory = facts.group_directory;
     out.memory_bytes = request.memory_bytes;
     // Without a group each process is limited, not their sum: worth having, but it is not what was asked for.
     if (!take(Measure::kMemoryLimit)) plan.data_bytes = request.memory_bytes;
   }
-  take(Measure::kNoSwap, false);
+  if (facts.swap_is_on && out.group_directory.empty() && facts.fault(Measure::kNoSwap).empty()) {
+    out.missing.push_back({Measure::kNoSwap, "swap is on, and the runtime has no control group of its own", false});
+  } else {
+    take(Measure::kNoSwap, false);
+  }
   return out;
 }
 

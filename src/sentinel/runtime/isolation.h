@@ -51,6 +51,7 @@ struct KernelFacts {
   std::array<std::string, kMeasures> faults;  ///< why a measure cannot be had; empty: it can
   bool through_user_namespace = false;        ///< namespaces come only with a user namespace around them
   int landlock_abi = 0;
+  bool swap_is_on = false;
   std::string group_directory;  ///< cgroup v2 directory in which groups with a memory limit can be made; empty: none
 
   const std::string& fault(Measure measure) const { return faults[static_cast<std::size_t>(measure)]; }

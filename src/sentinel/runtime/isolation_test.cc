@@ -115,6 +115,18 @@ TEST(Isolation, AMemoryLimitWithoutAGroupHoldsEachProcess) {
   EXPECT_EQ(refusal(asked, facts), "") << "nobody asked for a limit";
 }
 
+TEST(Isolation, AGroupIsMadeOnlyForALimitAndThenKeepsSwapOff) {
+  KernelFacts facts = able();
+  facts.swap_is_on = true;
+  ConfineRequest asked = request();
+  EXPECT_EQ(plan_confinement(asked, facts).group_directory, "") << "groups of others are not touched unasked";
+  EXPECT_THAT(plan_confinement(asked, facts).in_force, Not(Contains(Measure::kNoSwap)));
+  EXPECT_EQ(refusal(asked, facts), "");
+  asked.memory_bytes = 5;
+  EXPECT_EQ(plan_confinement(asked, facts).group_directory, facts.group_directory);
+  EXPECT_THAT(plan_confinement(asked, facts).in_force, Contains(Measure::kNoSwap));
+}
+
 TEST(Isolation, AUnixSocketsDirectoryIsMadeInside) {
   ConfineRequest asked = request();
   asked.address = {.unix_path = "/run/gate/runtime.sock"};

@@ -112,10 +112,8 @@ KernelFacts find_kernel_facts(uid_t runtime_uid, bool make_room) {
     facts.fault(Measure::kLandlock) = "this kernel has no landlock, or it is not switched on";
   GroupPlace place = find_group_place(make_room);
   facts.group_directory = place.directory;
-  if (place.directory.empty()) {
-    facts.fault(Measure::kMemoryLimit) = place.fault;
-    if (swap_is_on()) facts.fault(Measure::kNoSwap) = "swap is on, and " + place.fault;
-  }
+  if (place.directory.empty()) facts.fault(Measure::kMemoryLimit) = place.fault;
+  facts.swap_is_on = swap_is_on();
   return facts;
 }
 
