@@ -120,8 +120,8 @@ ConfinedChild start_confined(const ConfinedStart& start) {
   if (pid < 0) throw error_from_errno(errno, "fork");
   if (pid == 0) become_init(start, theirs.get(), plan_fd.get(), argv.data(), envp.data());
   theirs.reset();
+  std::unique_ptr<ResourceGroup> resources;  // gone after the process, as a group that holds one cannot be removed
   try {
-    std::unique_ptr<ResourceGroup> resources;
     if (!start.confinement.group_directory.empty()) {
       resources = std::make_unique<ResourceGroup>(start.confinement.group_directory, start.confinement.memory_bytes,
                                                   plan.processes);
