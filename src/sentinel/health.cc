@@ -21,6 +21,11 @@ void set_gauges(obs::Metrics& metrics, const Status& status) {
         .gauge("trustbridge_sentinel_state", "1 for the state that holds", {{"state", std::string(state_name(state))}})
         .set(state == status.state ? 1 : 0);
   }
+  for (const auto& [measure, value] : status.isolation.as_object()) {
+    if (!value.is_bool()) continue;
+    metrics.gauge("trustbridge_sentinel_isolation", "1 for a measure that holds the runtime", {{"measure", measure}})
+        .set(value.as_bool() ? 1 : 0);
+  }
   metrics.gauge("trustbridge_sentinel_uptime_seconds", "since the start")
       .set(static_cast<double>(status.uptime_ms) / 1000);
   metrics.gauge("trustbridge_sentinel_hydrated_bytes", "ciphertext bytes that have verified")

@@ -84,5 +84,20 @@ TEST_F(HealthTest, UptimeText) {
   EXPECT_EQ(uptime_text(7'322'000), "2h2m2s");
 }
 
+TEST_F(HealthTest, EachMeasureOfTheIsolationIsAGauge) {
+  status_.isolation.set("mode", "partial");
+  status_.isolation.set("seccomp", true);
+  status_.isolation.set("own_user", false);
+  status_.channel = "unix socket";
+  const std::string text = get("/metrics").body;
+  EXPECT_NE(text.find("trustbridge_sentinel_isolation{measure=\"seccomp\"} 1"), std::string::npos) << text;
+  EXPECT_NE(text.find("trustbridge_sentinel_isolation{measure=\"own_user\"} 0"), std::string::npos);
+  EXPECT_EQ(text.find("measure=\"mode\""), std::string::npos);
+  const Json isolation = *Json::parse(get("/status").body).value().find("isolation");
+  EXPECT_EQ(isolation.find("mode")->as_string(), "partial");
+  EXPECT_EQ(isolation.find("channel")->as_string(), "unix socket");
+  EXPECT_TRUE(isolation.find("reach")->is_null());
+}
+
 }  // namespace
 }  // namespace tb::sentinel
