@@ -221,6 +221,27 @@ class Isolation(chain.Case):
                 self.assertNotEqual(os.readlink(f"/proc/{sentinel.runtime_pid()}/ns/net"), os.readlink("/proc/self/ns/net"))
                 sentinel.stop()
 
+    def read_inside(self, delivery):
+        self.contract("inside-" + delivery)
+        sentinel = self.start("inside-" + delivery, "model", TB_DELIVERY=delivery, **chain.reading_runtime())
+        sentinel.wait_state("Ready", seconds=90)
+        self.assertEqual(sentinel.status()["delivery"]["kind"], delivery)
+        isolation = sentinel.status()["isolation"]
+        if not (isolation["network_namespace"] and isolation["mount_namespace"]):
+            self.skipTest(f"NOT PROVEN: this user may not have namespaces: {isolation['missing']}")
+        self.assertEqual(chain.what_it_read(sentinel), chain.sha256_of_file(self.plain))
+        sentinel.stop()
+
+    @chain.needs_mount
+    def test_a_mount_is_read_inside(self):
+        self.read_inside("mount")
+
+    def test_memory_is_read_inside(self):
+        self.read_inside("tmpfs")
+
+    def test_a_fifo_is_read_inside(self):
+        self.read_inside("fifo")
+
     def test_without_a_network_of_its_own_a_key_keeps_others_out(self):
         self.contract("key")
         command = chain.engine_command() + ["--api-key-file", "{api_key_file}"]

@@ -237,6 +237,25 @@ TEST_F(ConfinedChild, WhatCannotBeStartedIsToldWithItsReason) {
   EXPECT_THAT(story_of(asked), testing::HasSubstr("no-such-program"));
 }
 
+TEST_F(ConfinedChild, TheSentinelsUmaskAndIgnoredSignalsAreNotIts) {
+  ConfineRequest asked = request();
+  asked.arguments = {
+      "/bin/sh", "-c",
+      "cd / && id -un && ls -d /etc /home/runtime /tmp | wc -l; grep SigIgn /proc/self/status; exec sleep 600"};
+  const mode_t before = umask(077);
+  const auto handler = signal(SIGPIPE, SIG_IGN);
+  Child child(confined(asked));
+  umask(before);
+  signal(SIGPIPE, handler);
+  std::string text;
+  EXPECT_TRUE(poll_for([&] {
+    char buffer[256];
+    const ssize_t got = read(child.output_fd(), buffer, sizeof buffer);
+    if (got > 0) text.append(buffer, static_cast<std::size_t>(got));
+    return text == "runtime\n3\nSigIgn:\t0000000000000000\n";
+  })) << text;
+}
+
 TEST_F(ConfinedChild, ADeviceIsThereByItsNameAndNoOther) {
   ConfineRequest asked = request();
   asked.devices = {"/dev/ptmx"};

@@ -122,6 +122,8 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
     close(3);
   }
   if (close_range(4, ~0U, CLOSE_RANGE_CLOEXEC) != 0) failed("descriptors");
+  // What the sentinel ignores is not the runtime's to ignore.
+  for (int number = 1; number < NSIG; ++number) signal(number, SIG_DFL);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -296,6 +298,7 @@ int run() {
   if (!has_input && dup2(0, kInputFd) != kInputFd) failed("descriptors");
   if (!told_to_go()) return 127;
   const ConfinePlan plan = read_plan();
+  umask(022);  // what is made for the runtime is for it to read, whatever the sentinel's own files are
   enter_namespaces(plan.namespaces);
   if (plan.has(CLONE_NEWPID)) {
     become_first_process();
