@@ -141,7 +141,7 @@ int serve(const Config& config) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc == 2 && std::string_view(argv[1]) == runtime::kInitVerb) return runtime::confined_init();
+  if (argc == 2 && std::string_view(argv[1]) == runtime::kInitVerb) runtime::confined_init();
   hold_signals();
   return run_program({argv + 1, argv + argc}, TB_VERSION, serve);
 }

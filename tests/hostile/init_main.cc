@@ -2,5 +2,5 @@
 #include "sentinel/runtime/confined_init.h"
 
 int main() {
-  return tb::sentinel::runtime::confined_init();
+  tb::sentinel::runtime::confined_init();
 }

@@ -100,10 +100,10 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
 /// In the forked process: becomes the runtime or throws.
 [[noreturn]] void become_runtime(const ConfinePlan& plan, bool has_input) {
   if (setsid() < 0) failed("session");
-  // Before its rights go, so that what happens to init cannot leave it behind; set again, as changing users clears it.
   drop_bounding_set();
   if (plan.change_user) become_user(plan);
   drop_capabilities();
+  // Here and not sooner: a change of the user clears it.
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) failed("death signal");
   if (plan.has(CLONE_NEWNS) && chdir(kRuntimeHome) != 0) failed("home");
   const std::vector<std::string> environment = environment_of(plan);
@@ -326,13 +326,13 @@ int run() {
 
 }  // namespace
 
-int confined_init() {
+void confined_init() {
   try {
-    return run();
+    _exit(run());
   } catch (const Error& error) {
     const std::string text = kFailed + error.message.substr(0, 1000);
     (void)send(kControlFd, text.data(), text.size(), MSG_NOSIGNAL);
-    return 127;
+    _exit(127);
   }
 }
 

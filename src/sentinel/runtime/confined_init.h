@@ -21,7 +21,7 @@ inline constexpr char kMoved = 'p', kReady = 'r', kFailed = '!', kSocket = 's', 
 /// A runtime that a signal ended makes the exit status 128 and that signal, as a shell would say it.
 inline constexpr int kSignalBase = 128;
 
-/// Returns the exit status.
-int confined_init();
+/// Ends with the runtime's own status, by _exit: there is nothing to be put away in here.
+[[noreturn]] void confined_init();
 
 }  // namespace tb::sentinel::runtime
