@@ -70,6 +70,9 @@ LandlockRules landlock_rules(const ConfinePlan& plan) {
   if (plan.has(CLONE_NEWNS)) {
     rules.read.insert(rules.read.end(), {"/etc", "/dev"});
     rules.write.assign(std::begin(kWritableDirectories), std::end(kWritableDirectories));
+  } else {
+    // Of the machine's own /etc, what the C library looks at.
+    rules.read.insert(rules.read.end(), {"/etc/passwd", "/etc/group", "/etc/hosts", "/etc/nsswitch.conf"});
   }
   rules.confine_tcp = !plan.has(CLONE_NEWNET);
   rules.port = plan.address.is_unix() ? 0 : plan.address.port;
