@@ -134,7 +134,7 @@ TEST_F(ConfinedChild, AFullQueueOfAUnixSocketIsWaitedFor) {
   Supervisor supervisor(obs::Log{});
   supervisor.start(confined(asked));
   const auto connector = supervisor.connector();
-  ASSERT_TRUE(poll_for([&] { return ask_health(asked.address, "/health", 1000, connector.get()) == 200; }));
+  ASSERT_TRUE(poll_for([&] { return ask_health({asked.address, connector}, "/health", 1000) == 200; }));
   std::vector<Fd> held;
   for (int i = 0; i < 200; ++i) {
     held.push_back(connector->connect_within(30'000));
