@@ -202,7 +202,8 @@ void append_client_head(std::string& out, const ResponseHead& head, std::string_
   const std::vector<std::string_view> named = list_members(head.fields, "connection");
   for (const Field& field : head.fields) {
     if (kHopByHop.contains(field.name) || kOfTheRuntime.contains(field.name)) continue;
-    if (equal_fold(field.name, "content-length") && head.framing != Framing::kNone) continue;
+    const bool not_as_it_came = head.framing != Framing::kNone || head.status == 204;
+    if (not_as_it_came && equal_fold(field.name, "content-length")) continue;
     if (is_among(field.name, named)) continue;
     append_field(out, field);
   }

@@ -186,6 +186,13 @@ TEST(ProxyRules, AnswersToTheClient) {
   EXPECT_TRUE(has(old, "Connection: close\r\n"));
 }
 
+TEST(ProxyRules, AnAnswerWithoutABodyTellsNoLengthOfOne) {
+  const ResponseHead none{.status = 204, .fields = {{"Content-Length", "2"}}, .framing = Framing::kNone};
+  EXPECT_EQ(client_head(none, "r", 1, false).find("Content-Length"), std::string::npos);
+  const ResponseHead same{.status = 304, .fields = {{"Content-Length", "2"}}, .framing = Framing::kNone};
+  EXPECT_NE(client_head(same, "r", 1, false).find("Content-Length: 2"), std::string::npos);
+}
+
 TEST(ProxyRules, PresentedKey) {
   EXPECT_EQ(presented_key(request("Authorization: Bearer abc\r\n")), "abc");
   EXPECT_EQ(presented_key(request("Authorization: bearer abc\r\n")), "abc");

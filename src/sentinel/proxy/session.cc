@@ -14,6 +14,8 @@ constexpr std::size_t kLingerBytes = std::size_t{4} << 20;
 constexpr std::int64_t kLingerMs = 2'000;
 constexpr std::int64_t kCutMs = 250;
 constexpr int kTurns = 6;
+/// What a slow client makes us keep of an answer is no more than this.
+constexpr std::size_t kAnswerReadBytes = 60 * 1024;
 /// Of the next requests that a client sends while one is under way.
 constexpr std::size_t kMostAheadBytes = 16 * 1024;
 
@@ -26,8 +28,8 @@ Session::Session(Engine& engine, Stream client, Peer peer)
     : engine_(engine),
       client_(std::move(client)),
       peer_(std::move(peer)),
-      client_in_(engine.client_room),
-      upstream_in_(engine.upstream_room),
+      client_in_(engine.client_room, ReadRoom::kReadBytes),
+      upstream_in_(engine.upstream_room, kAnswerReadBytes),
       client_out_(engine.to_client),
       upstream_out_(engine.to_upstream) {}
 
@@ -338,12 +340,13 @@ void Session::close_or_linger(bool must_linger) {
   client_in_.clear();
   lingered_ = 0;
   phase_ = Phase::kLinger;
+  if (cut_) return;  // its deadline stands
   client_deadline_ = engine_.poller.now_ms() + kLingerMs;
   engine_.note_deadline(client_deadline_);
 }
 
 bool Session::linger() {
-  while (lingered_ < kLingerBytes && !cut_) {
+  while (lingered_ < kLingerBytes) {
     const IoResult result = client_in_.fill(client_);
     if (result.io == Io::kWait) return false;
     if (result.io != Io::kDone) break;

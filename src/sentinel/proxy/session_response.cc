@@ -129,10 +129,9 @@ bool Session::relay_body() {
   upstream_in_.consume(used);
   run.collected.clear();
   if (run.collected.capacity() > 4096) run.collected.shrink_to_fit();
-  if (!run.client_gone && flush_failed_) {
-    flush_failed_ = false;
+  if (std::exchange(flush_failed_, false)) {
     client_left();
-    return true;
+    if (phase_ != Phase::kExchange) return true;
   }
   if (end) finish_response(given);
   return true;

@@ -160,7 +160,7 @@ IoResult Intake::fill(Stream& stream) {
   own_.clear();
   char* const end = room + (view_.data() - room) + view_.size();
   const auto left = static_cast<std::size_t>(room + ReadRoom::kBytes - end);
-  const IoResult result = stream.read({end, std::min(left, ReadRoom::kReadBytes)});
+  const IoResult result = stream.read({end, std::min(left, most_bytes_)});
   view_ = {view_.data(), view_.size() + result.bytes};
   return result;
 }

@@ -88,7 +88,8 @@ class ReadRoom {
 /// What was read and not yet used. Never more than a room.
 class Intake {
  public:
-  explicit Intake(ReadRoom& room) : room_(room) {}
+  /// Reads `most_bytes` at once at most.
+  Intake(ReadRoom& room, std::size_t most_bytes) : room_(room), most_bytes_(most_bytes) {}
   std::string_view view() const { return view_; }
   void consume(std::size_t bytes) { view_.remove_prefix(bytes); }
   void clear();
@@ -96,11 +97,10 @@ class Intake {
   IoResult fill(Stream& stream);
   /// The room is for the next connection now: what is left becomes the connection's own.
   void park();
-  /// Bytes of memory that only this connection has.
-  std::size_t own_bytes() const { return own_.capacity(); }
 
  private:
   ReadRoom& room_;
+  std::size_t most_bytes_;
   std::string_view view_;  ///< of the room, or of own_
   bool in_room_ = false;
   std::string own_;
@@ -148,7 +148,6 @@ class Outbox {
   void clear();
   /// Bytes that the kernel has taken, of all time.
   std::uint64_t took() const { return took_; }
-  std::size_t own_bytes() const { return kept_.capacity(); }
 
  private:
   struct Segment {
