@@ -41,11 +41,13 @@ inline bool eventually(const std::function<bool()>& is_so) {
 /// A connected socket and what was read from it.
 class Wire {
  public:
-  explicit Wire(Fd fd) : fd_(std::move(fd)) {}
-  int fd() const { return fd_.get(); }
+  explicit Wire(Fd fd) : fd_(fd.release()) {}
+  Wire(Wire&& other) noexcept : heard(std::move(other.heard)), fd_(other.fd_.exchange(-1)) {}
+  ~Wire() { close(); }
+  int fd() const { return fd_; }
   bool say(std::string_view text) {
     while (!text.empty()) {
-      const ssize_t sent = send(fd_.get(), text.data(), text.size(), MSG_NOSIGNAL);
+      const ssize_t sent = send(fd_, text.data(), text.size(), MSG_NOSIGNAL);
       if (sent <= 0) return false;
       text.remove_prefix(static_cast<std::size_t>(sent));
     }
@@ -53,13 +55,13 @@ class Wire {
   }
   /// Reads once; false at an end, an error, or when nothing has come for long.
   bool more() {
-    pollfd wait{fd_.get(), POLLIN, 0};
+    pollfd wait{fd_, POLLIN, 0};
     if (poll(&wait, 1, kPatienceMs) != 1) {
       timed_out = true;
       return false;
     }
     char buffer[65536];
-    const ssize_t got = recv(fd_.get(), buffer, sizeof buffer, 0);
+    const ssize_t got = recv(fd_, buffer, sizeof buffer, 0);
     if (got < 0) reset = true;
     if (got <= 0) return false;
     heard.append(buffer, static_cast<std::size_t>(got));
@@ -95,19 +97,21 @@ class Wire {
     heard.erase(0, end);
     return out;
   }
-  void end_writing() { shutdown(fd_.get(), SHUT_WR); }
-  void close() { fd_ = Fd(); }
+  void end_writing() { shutdown(fd_, SHUT_WR); }
+  void close() {
+    if (const int fd = fd_.exchange(-1); fd >= 0) ::close(fd);
+  }
   void close_hard() {
     const linger at_once{.l_onoff = 1, .l_linger = 0};
-    setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-    fd_ = Fd();
+    setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    close();
   }
 
   std::string heard;
   bool reset = false, timed_out = false;
 
  private:
-  Fd fd_;
+  std::atomic<int> fd_;  ///< closed by the thread of a script, looked at by the one that ends them
 };
 
 /// A runtime: `script` runs for each connection, on a thread of its own, with the connection's number.
