@@ -49,6 +49,7 @@ void Poller::round(std::int64_t ms) {
   const int timeout = ms < 0 ? -1 : static_cast<int>(std::min<std::int64_t>(ms, 3'600'000));
   const int count = epoll_wait(epoll_.get(), events.data(), kEventsPerRound, timeout);
   take_time();
+  ++rounds_;
   bool woken = false;
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events[static_cast<std::size_t>(i)];

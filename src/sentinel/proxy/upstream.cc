@@ -39,7 +39,9 @@ UpstreamPool::Acquired UpstreamPool::acquire(UpstreamUser& user) {
     }
     std::unique_ptr<UpstreamLink> last = std::move(kept_.back());
     kept_.pop_back();
-    if (is_quiet(last->stream.fd())) {
+    // One that was read to its end in this same round needs no second look.
+    const bool just_read = last->since_round_ == poller_.rounds() && !last->stream.may_read();
+    if (just_read || is_quiet(last->stream.fd())) {
       last->user_ = &user;
       return {std::move(last), Failure::kNone};
     }
@@ -115,6 +117,7 @@ void UpstreamPool::keep(std::unique_ptr<UpstreamLink> link) {
   if (kept_.size() >= most_) drop_kept(kept_.front().get());
   link->user_ = nullptr;
   link->since_boot_ms_ = poller_.now_ms();
+  link->since_round_ = poller_.rounds();
   kept_.push_back(std::move(link));
 }
 

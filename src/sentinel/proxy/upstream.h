@@ -48,6 +48,7 @@ class UpstreamLink final : public Watched {
   bool connecting_;
   std::uint64_t generation_;
   std::int64_t since_boot_ms_ = 0;  ///< where it is kept
+  std::uint64_t since_round_ = 0;
 };
 
 class UpstreamPool {
