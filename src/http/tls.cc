@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <ctime>
-#include <string_view>
 
 #include "base/crypto.h"
 #include "base/fs.h"
@@ -23,6 +22,28 @@ Error tls_error(std::string_view what, const std::string& path) {
   if (const unsigned long code = ERR_get_error(); code != 0) ERR_error_string_n(code, text, sizeof text);
   ERR_clear_error();
   return Error("tls_config_invalid", fmt::format("{} {}: {}", what, path, text));
+}
+
+std::string plain(const ASN1_STRING* text) {
+  const auto* bytes = reinterpret_cast<const char*>(ASN1_STRING_get0_data(text));
+  std::string out(bytes, static_cast<std::size_t>(ASN1_STRING_length(text)));
+  const bool ok = !out.empty() && out.size() <= 255 &&
+                  std::ranges::all_of(out, [](char c) { return c > 0x20 && c < 0x7f && c != ','; });
+  return ok ? out : std::string();
+}
+
+std::string alternative_name(const X509* certificate) {
+  const std::unique_ptr<GENERAL_NAMES, decltype(&GENERAL_NAMES_free)> names(
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)),
+      GENERAL_NAMES_free);
+  for (const int wanted : {GEN_URI, GEN_DNS, GEN_EMAIL}) {
+    for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
+      int kind = 0;
+      const void* value = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names.get(), i), &kind);
+      if (kind == wanted) return plain(static_cast<const ASN1_STRING*>(value));
+    }
+  }
+  return {};
 }
 
 }  // namespace
@@ -80,36 +101,14 @@ std::string peer_cert_sha256(const SSL* ssl) {
   return to_hex(digest);
 }
 
-namespace {
-
-/// Nothing if it holds what could be read otherwise elsewhere: a NUL, a control byte, a byte beyond ASCII.
-std::optional<std::string> plain_name(const ASN1_STRING* text) {
-  if (text == nullptr) return std::nullopt;
-  const auto* bytes = reinterpret_cast<const char*>(ASN1_STRING_get0_data(text));
-  const std::string_view name(bytes, static_cast<std::size_t>(ASN1_STRING_length(text)));
-  const bool plain = std::ranges::all_of(name, [](char c) { return c > 0x20 && c < 0x7f; });
-  if (name.empty() || name.size() > 256 || !plain) return std::nullopt;
-  return std::string(name);
-}
-
-}  // namespace
-
-std::string peer_cert_name(const SSL* ssl) {
-  if (ssl == nullptr || SSL_get_verify_result(ssl) != X509_V_OK) return {};
+std::string peer_cert_subject(const SSL* ssl) {
+  if (SSL_get_verify_result(ssl) != X509_V_OK) return {};
   const std::unique_ptr<X509, decltype(&X509_free)> cert(SSL_get1_peer_certificate(ssl), X509_free);
   if (!cert) return {};
-  const std::unique_ptr<GENERAL_NAMES, decltype(&GENERAL_NAMES_free)> names(
-      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(cert.get(), NID_subject_alt_name, nullptr, nullptr)),
-      GENERAL_NAMES_free);
-  for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
-    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
-    if (name->type != GEN_URI && name->type != GEN_DNS && name->type != GEN_EMAIL) continue;
-    return plain_name(name->d.ia5).value_or("");
-  }
-  const X509_NAME* subject = X509_get_subject_name(cert.get());
-  const int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
-  if (at < 0) return {};
-  return plain_name(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at))).value_or("");
+  if (X509_get_ext_by_NID(cert.get(), NID_subject_alt_name, -1) >= 0) return alternative_name(cert.get());
+  const X509_NAME* name = X509_get_subject_name(cert.get());
+  const int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
+  return at < 0 ? std::string() : plain(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
 }
 
 UnixMs certificate_end(const SSL_CTX* context) {

@@ -25,9 +25,9 @@ std::shared_ptr<SSL_CTX> make_server_tls(const TlsConfig& config);
 /// Lower-case hex SHA-256 of the DER of the verified peer certificate; "" without one.
 std::string peer_cert_sha256(const SSL* ssl);
 
-/// Whom the verified peer certificate names: its first URI, DNS name or e-mail address, else its common name; ""
-/// without one. Printable ASCII, at most 256 bytes; a certificate that names itself otherwise has no name.
-std::string peer_cert_name(const SSL* ssl);
+/// Who the verified peer certificate is for: its first URI, DNS name or e-mail address among the alternative names,
+/// else its common name. "" without a certificate, and where the name is not printable ASCII or holds a comma.
+std::string peer_cert_subject(const SSL* ssl);
 
 /// When the certificate of a server's context ends.
 UnixMs certificate_end(const SSL_CTX* context);

@@ -19,10 +19,8 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
-#include "sentinel/proxy/access_filter.h"
 #include "sentinel/proxy/chunked.h"
 #include "sentinel/proxy/filters.h"
-#include "sentinel/proxy/metrics_filter.h"
 #include "sentinel/proxy/proxy.h"
 
 namespace tb::sentinel::proxy::test {
@@ -245,8 +243,6 @@ class ProxyCase : public testing::Test {
     options.address = {.host = "127.0.0.1", .port = 0, .is_loopback = true};
     options.upstream = upstream;
     std::vector<std::unique_ptr<Filter>> filters;
-    filters.push_back(metrics_filter(metrics_, "asset-1"));
-    filters.push_back(access_filter({.everybody = true}, metrics_));
     filters.push_back(gate_filter(gate_));
     filters.push_back(std::make_unique<ScriptFilter>(first_));
     filters.push_back(std::make_unique<ScriptFilter>(second_));

@@ -170,7 +170,7 @@ bool Session::shake_hands() {
     gone();
     return false;
   }
-  peer_.certificate_subject = http::peer_cert_name(client_.ssl());
+  if (client_.is_tls()) peer_.certificate_subject = http::peer_cert_subject(client_.ssl());
   to_next_head();
   return true;
 }
