@@ -65,6 +65,13 @@ std::uint64_t length_in(std::string_view head) {
   return length;
 }
 
+/// JSON of `bytes` in all, as far as its frame lets it.
+std::string padded(std::string_view before, std::string_view after, double bytes, char fill) {
+  const auto all = static_cast<std::size_t>(bytes);
+  const std::size_t frame = before.size() + after.size();
+  return std::string(before) + std::string(all > frame ? all - frame : 0, fill) + std::string(after);
+}
+
 struct Connection {
   Fd fd;
   bool is_client = false;
@@ -271,12 +278,14 @@ class Bench {
   void requests() {
     const auto connections = static_cast<std::size_t>(number(0));
     const auto length_ns = static_cast<std::int64_t>(number(1) * 1e9);
-    const std::string body(static_cast<std::size_t>(number(2)), 'x');
+    const std::string body = padded(R"({"model":"m","max_tokens":16,"prompt":")", "\"}", number(2), 'x');
     const std::string request = head("POST", "/v1/completions", body.size()) + body;
-    answer_ =
-        fmt::format("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: bench\r\nContent-Length: {}\r\n\r\n",
-                    static_cast<std::size_t>(number(3))) +
-        std::string(static_cast<std::size_t>(number(3)), 'y');
+    const std::string answer = padded(
+        R"({"id":"cmpl-1","object":"text_completion","model":"m","choices":[{"index":0,"finish_reason":"stop","text":")",
+        R"("}],"usage":{"prompt_tokens":200,"completion_tokens":16,"total_tokens":216}})", number(3), 'y');
+    answer_ = fmt::format(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: bench\r\nContent-Length: {}\r\n\r\n{}",
+        answer.size(), answer);
     const double rate = number(4);
     for (std::size_t i = 0; i < connections; ++i) free_.push_back(&connect_client());
     latency_ns_.reserve(1 << 21);
