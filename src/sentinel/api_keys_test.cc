@@ -90,6 +90,18 @@ TEST_F(ApiKeysTest, LimitsAndAnEndAreKeptAndChanged) {
   EXPECT_THROW(change_api_key(path_, "key-none", {}, std::nullopt), Error);
 }
 
+TEST_F(ApiKeysTest, EachOfManyIsFoundAndIsItself) {
+  std::vector<NewApiKey> added;
+  for (int i = 0; i < 20; ++i) added.push_back(add_api_key(path_, "many", true, false, 0));
+  const ApiKeys keys(path_);
+  for (const NewApiKey& one : added) {
+    const auto found = keys.check(one.key.reveal());
+    ASSERT_TRUE(found);
+    EXPECT_EQ(found->id, one.entry.id);
+  }
+  EXPECT_FALSE(keys.check("tbk-" + std::string(43, 'A')));
+}
+
 TEST_F(ApiKeysTest, AKeyEndsAtItsTime) {
   const UnixMs now = unix_ms_now();
   const NewApiKey over = add_api_key(path_, {.name = "over", .created = 0, .expires = now - 1000});

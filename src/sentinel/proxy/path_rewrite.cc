@@ -1,6 +1,9 @@
 #include "sentinel/proxy/path_rewrite.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <cstring>
 #include <utility>
 
 namespace tb::sentinel::proxy {
@@ -61,14 +64,26 @@ Match match_at(std::string_view path, std::string_view text) {
   return {Found::kYes, at};
 }
 
-/// The next byte that could begin a path: a slash, or an escape.
-std::size_t next_start(std::string_view text, std::size_t from, std::size_t& slash, std::size_t& escape) {
-  const auto find = [&](std::size_t& known, char c) {
-    if (known != std::string_view::npos && known < from) known = text.find(c, from);
-  };
-  find(slash, '/');
-  find(escape, '\\');
-  return std::min(slash, escape);
+/// Nonzero in the byte's high bit where a byte of `word` is `c`; what is above the lowest such bit means nothing.
+constexpr std::uint64_t bytes_that_are(std::uint64_t word, char c) {
+  constexpr std::uint64_t kOnes = 0x0101010101010101;
+  const std::uint64_t differs = word ^ (kOnes * static_cast<unsigned char>(c));
+  return (differs - kOnes) & ~differs & (kOnes << 7);
+}
+
+/// The next byte from `from` on that could begin a path: a slash, or an escape. npos if there is none.
+std::size_t next_start(std::string_view text, std::size_t from) {
+  static_assert(std::endian::native == std::endian::little);
+  for (; from + sizeof(std::uint64_t) <= text.size(); from += sizeof(std::uint64_t)) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, text.data() + from, sizeof word);
+    const std::uint64_t hits = bytes_that_are(word, '/') | bytes_that_are(word, '\\');
+    if (hits != 0) return from + static_cast<std::size_t>(std::countr_zero(hits)) / 8;
+  }
+  for (; from < text.size(); ++from) {
+    if (text[from] == '/' || text[from] == '\\') return from;
+  }
+  return std::string_view::npos;
 }
 
 }  // namespace
@@ -98,16 +113,13 @@ std::optional<Refusal> PathRewrite::feed(ByteView in, bool last, std::string& ou
   return std::nullopt;
 }
 
-bool PathRewrite::may_begin(const std::string& path) const {
-  if (before_ < 0x80 && is_path_char(before_)) return false;
-  return path.find('/', 1) != std::string::npos || before_ == '"';
+bool PathRewrite::may_begin(std::string_view path) const {
+  return before_ == '"' || path.find('/', 1) != std::string_view::npos;
 }
 
 void PathRewrite::scan(std::string_view text, bool last, std::string& out) {
   std::size_t passed = 0;  // text before it is in `out`, or gone
   std::size_t at = 0;
-  std::size_t slash = text.find('/');
-  std::size_t escape = text.find('\\');
   const auto hold = [&](std::size_t from) {
     out.append(text.substr(passed, from - passed));
     if (!last) held_ = text.substr(from);
@@ -124,15 +136,23 @@ void PathRewrite::scan(std::string_view text, bool last, std::string& out) {
       }
       in_tail_ = false;
     }
-    const std::size_t start = next_start(text, at, slash, escape);
+    const std::size_t start = next_start(text, at);
     if (start == std::string_view::npos) {
       before_ = static_cast<unsigned char>(text.back());
       break;
     }
     if (start > at) before_ = static_cast<unsigned char>(text[start - 1]);
     at = start;
+    // Most of what is looked at: the end of a line, a quote, a slash between two words.
+    if (text[at] == '\\' && at + 1 < text.size() && text[at + 1] != '/' && text[at + 1] != 'u') {
+      before_ = unit_at(text.substr(at, 2)).value;
+      at += 2;
+      continue;
+    }
+    const bool within_a_path = before_ < 0x80 && is_path_char(before_);
     std::size_t replaced = 0;
     for (const std::string& path : hidden_.paths()) {
+      if (within_a_path) break;
       if (!may_begin(path)) continue;
       const Match match = match_at(path, text.substr(at));
       if (match.found == Found::kNeedMore && !last) return hold(at);

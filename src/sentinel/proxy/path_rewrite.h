@@ -44,7 +44,7 @@ class PathRewrite final : public BodyTransform {
 
  private:
   void scan(std::string_view text, bool last, std::string& out);
-  bool may_begin(const std::string& path) const;
+  bool may_begin(std::string_view path) const;
 
   const HiddenPaths& hidden_;
   std::string held_;             ///< the end of what came, from where a path may have begun
