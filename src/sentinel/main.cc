@@ -15,6 +15,7 @@
 #include "sentinel/hw_id.h"
 #include "sentinel/lifecycle.h"
 #include "sentinel/metering.h"
+#include "sentinel/proxy/fault_log_filter.h"
 #include "sentinel/proxy/leak_filter.h"
 #include "sentinel/proxy/limits_filter.h"
 #include "sentinel/proxy/metrics_filter.h"
@@ -87,6 +88,7 @@ int serve(const Config& config) {
   std::vector<std::unique_ptr<proxy::Filter>> filters;
   filters.push_back(proxy::audit_filter(audit));
   filters.push_back(proxy::metrics_filter(metrics, config.served_model_name));
+  filters.push_back(proxy::fault_log_filter(log.named("proxy")));
   filters.push_back(proxy::access_filter(doorkeeper.access(), metrics));
   filters.push_back(proxy::gate_filter(gate));
   filters.push_back(proxy::holdback_filter(holdback));

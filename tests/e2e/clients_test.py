@@ -3,11 +3,15 @@ curl by TLS, nginx behind.
 
 spec: wire 2.4
 """
+import functools
 import hashlib
+import http.server
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -276,6 +280,80 @@ class Curl(unittest.TestCase):
         head = self.runtime.heads[-1].decode()
         for name, value in fields.items():
             self.assertIn(f"{name}: {value}", head)
+
+
+class KeySet(unittest.TestCase):
+    """An issuer's key set by its address: fetched, kept while the issuer is away, followed when it changes."""
+
+    def setUp(self):
+        self.control_plane = peers.ControlPlane(peers.Asset(b"weights" * 1000))
+        self.addCleanup(self.control_plane.close)
+        self.runtime = peers.Runtime()
+        self.addCleanup(self.runtime.close)
+        self.work = tempfile.mkdtemp(prefix="tb-issuer-")
+        self.addCleanup(shutil.rmtree, self.work)
+        self.issuer = Issuer(self.work)
+
+    def serve(self, port=0):
+        """The issuer's own server; 0: any free port."""
+        handler = functools.partial(QuietFiles, directory=self.work)
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return server
+
+    def status(self, sentinel, token):
+        with sentinel.connect() as connection:
+            connection.sendall(f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n"
+                               f"X-Test: echo\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+            return peers.answer_on(connection)[0]
+
+    def test_it_is_fetched_and_kept_while_the_issuer_is_away(self):
+        server = self.serve()
+        port = server.server_address[1]
+        settings = self.issuer.settings() | {"TB_JWT_KEYS": f"http://127.0.0.1:{port}/issuer.json"}
+        sentinel = peers.Sentinel(self.control_plane, f"http://127.0.0.1:{self.runtime.port}", **settings)
+        self.addCleanup(sentinel.close)
+        sentinel.wait_state("Ready")
+        sentinel.wait_for("the key set", lambda: self.status(sentinel, self.issuer.token()) == 200)
+        self.assertEqual(self.status(sentinel, self.issuer.forged_token()), 401)
+        self.assertEqual(self.status(sentinel, self.issuer.token(audience="others")), 401)
+        self.assertEqual(self.status(sentinel, self.issuer.token(seconds=-120)), 401)
+        server.shutdown()
+        server.server_close()
+        self.assertEqual(self.status(sentinel, self.issuer.token(subject="new")), 200)
+
+    def test_until_it_comes_tokens_are_to_come_again_and_keys_let_in(self):
+        server = self.serve()
+        port = server.server_address[1]
+        server.shutdown()
+        server.server_close()
+        settings = self.issuer.settings() | {"TB_JWT_KEYS": f"http://127.0.0.1:{port}/issuer.json"}
+        sentinel = peers.Sentinel(self.control_plane, f"http://127.0.0.1:{self.runtime.port}", **settings)
+        self.addCleanup(sentinel.close)
+        sentinel.wait_state("Ready")
+        self.assertEqual(self.status(sentinel, self.issuer.token()), 503)
+        self.assertEqual(self.status(sentinel, sentinel.api_key()), 200)
+        self.assertIn("cannot be had", sentinel.log())
+        server = self.serve(port)
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        sentinel.wait_for("the key set", lambda: self.status(sentinel, self.issuer.token()) == 200, seconds=90)
+
+    def test_a_withdrawn_key_ends(self):
+        settings = self.issuer.settings()
+        sentinel = peers.Sentinel(self.control_plane, f"http://127.0.0.1:{self.runtime.port}", **settings)
+        self.addCleanup(sentinel.close)
+        sentinel.wait_state("Ready")
+        token = self.issuer.token()
+        sentinel.wait_for("the key set", lambda: self.status(sentinel, token) == 200)
+        renewed = Issuer(self.work)  # the same kid, another key
+        sentinel.wait_for("the new set", lambda: self.status(sentinel, renewed.token()) == 200)
+        self.assertEqual(self.status(sentinel, token), 401)
+
+
+class QuietFiles(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
 
 
 NGINX = """

@@ -1,6 +1,7 @@
 """An issuer of users' tokens: a key set in a file, and tokens signed by it or by somebody else."""
 import base64
 import json
+import os
 import time
 
 from cryptography.hazmat.primitives import hashes
@@ -21,16 +22,17 @@ class Issuer:
         jwk = {"kty": "EC", "crv": "P-256", "kid": "one", "use": "sig", "alg": "ES256",
                "x": base64url(numbers.x.to_bytes(32, "big")), "y": base64url(numbers.y.to_bytes(32, "big"))}
         self.path = directory + "/issuer.json"
-        with open(self.path, "w", encoding="ascii") as file:
+        with open(self.path + ".new", "w", encoding="ascii") as file:
             json.dump({"keys": [jwk]}, file)
+        os.rename(self.path + ".new", self.path)
 
     def settings(self):
         return {"TB_JWT_KEYS": self.path, "TB_JWT_ISSUER": self.NAME, "TB_JWT_AUDIENCE": self.AUDIENCE, "TB_JWT_SCOPE": self.SCOPE}
 
-    def token(self, subject="user", issuer=NAME, key=None, seconds=300, **claims):
+    def token(self, subject="user", issuer=NAME, audience=AUDIENCE, key=None, seconds=300):
         header = {"alg": "ES256", "typ": "JWT", "kid": "one"}
-        claims = {"iss": issuer, "aud": self.AUDIENCE, "sub": subject, "scope": "openid " + self.SCOPE,
-                  "exp": int(time.time()) + seconds} | claims
+        claims = {"iss": issuer, "aud": audience, "sub": subject, "scope": "openid " + self.SCOPE,
+                  "exp": int(time.time()) + seconds}
         text = ".".join(base64url(json.dumps(part).encode()) for part in (header, claims))
         r, s = decode_dss_signature((key or self.key).sign(text.encode(), ec.ECDSA(hashes.SHA256())))
         return text + "." + base64url(r.to_bytes(32, "big") + s.to_bytes(32, "big"))

@@ -89,6 +89,14 @@ class ProxyTest(unittest.TestCase):
         self.assertEqual(self.ask("interim")[2], b"ok")
         self.assertEqual(self.ask("close")[2], b"d\r\nuntil the end\r\n0\r\n\r\n")
 
+    def test_a_fault_is_found_in_the_log_by_the_id_that_the_client_was_told(self):
+        trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+        _, fields, _ = self.ask("reset_in_head", fields=[f"traceparent: 00-{trace}-00f067aa0ba902b7-01"])
+        request_id = fields["x-request-id"]
+        self.sentinel.wait_for("a line", lambda: request_id in self.sentinel.log())
+        line = json.loads(next(line for line in self.sentinel.log().splitlines() if request_id in line))
+        self.assertEqual((line["level"], line["trace_id"], line["status"]), ("warn", trace, "502"))
+
     def test_a_cut_answer_is_no_whole_one(self):
         status, fields, body = self.ask("reset_in_body")
         self.assertEqual((status, fields["content-length"]), (200, "100"))
