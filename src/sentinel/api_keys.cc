@@ -153,14 +153,15 @@ void revoke_api_key(const std::string& path, std::string_view id) {
   write_api_keys(path, keys);
 }
 
-ApiKey change_api_key(const std::string& path, std::string_view id, const KeyLimits& limits,
-                      std::optional<UnixMs> expires) {
+ApiKey change_api_key(const std::string& path, std::string_view id, const std::function<bool(ApiKey&)>& change) {
   const Fd lock = locked(path);
   std::vector<ApiKey> keys = read_api_keys(path);
   const auto found = std::ranges::find(keys, id, &ApiKey::id);
   if (found == keys.end()) throw Error("not_found", fmt::format("{} has no key {}", path, id));
-  found->limits = limits;
-  found->expires = expires;
+  ApiKey changed = *found;
+  if (!change(changed)) return *found;
+  found->limits = changed.limits;
+  found->expires = changed.expires;
   write_api_keys(path, keys);
   return *found;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -56,9 +57,9 @@ NewApiKey add_api_key(const std::string& path, ApiKey wanted);
 NewApiKey add_api_key(const std::string& path, std::string_view name, bool may_infer, bool may_see_status, UnixMs now);
 /// Throws "not_found" if no key has that id.
 void revoke_api_key(const std::string& path, std::string_view id);
-/// Replaces limits and end of one key. Throws "not_found".
-ApiKey change_api_key(const std::string& path, std::string_view id, const KeyLimits& limits,
-                      std::optional<UnixMs> expires);
+/// Lets `change` work on one entry, and keeps what it made of limits and end unless it returns false: two commands at
+/// once both take effect. Gives the entry as it is then. Throws "not_found".
+ApiKey change_api_key(const std::string& path, std::string_view id, const std::function<bool(ApiKey&)>& change);
 
 /// First start: where there is no key file, makes one key with all rights and writes it to `<state_dir>/first-api-key`
 /// (0600). Returns that path, or nothing if keys were there.

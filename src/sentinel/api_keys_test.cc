@@ -81,13 +81,24 @@ TEST_F(ApiKeysTest, LimitsAndAnEndAreKeptAndChanged) {
   ASSERT_TRUE(found);
   EXPECT_EQ(found->limits, limits);
   EXPECT_EQ(found->expires, 4'000'000'000'000);
-  EXPECT_EQ(change_api_key(path_, added.entry.id, {.concurrent_requests = 1}, std::nullopt).limits.token_budget,
-            std::nullopt);
+  const auto to_one_at_once = [](ApiKey& key) {
+    key.limits = {.concurrent_requests = 1};
+    key.expires.reset();
+    key.may_see_status = true;  // not its business
+    return true;
+  };
+  EXPECT_EQ(change_api_key(path_, added.entry.id, to_one_at_once).limits.token_budget, std::nullopt);
   const auto changed = ApiKeys(path_).check(added.key.reveal());
   ASSERT_TRUE(changed);
   EXPECT_EQ(changed->limits, (KeyLimits{.concurrent_requests = 1}));
   EXPECT_FALSE(changed->expires);
-  EXPECT_THROW(change_api_key(path_, "key-none", {}, std::nullopt), Error);
+  EXPECT_FALSE(changed->may_see_status);
+  EXPECT_THROW(change_api_key(path_, "key-none", to_one_at_once), Error);
+  change_api_key(path_, added.entry.id, [](ApiKey& key) {
+    key.limits = {};
+    return false;
+  });
+  EXPECT_EQ(read_api_keys(path_).at(0).limits, (KeyLimits{.concurrent_requests = 1}));
 }
 
 TEST_F(ApiKeysTest, EachOfManyIsFoundAndIsItself) {

@@ -134,12 +134,14 @@ int add(const std::vector<std::string>& arguments, const std::string& keys_file)
 
 int change(const std::vector<std::string>& arguments, const std::string& keys_file) {
   Wanted wanted;
-  for (ApiKey& key : read_api_keys(keys_file)) {
-    if (key.id == arguments[1]) wanted.key = std::move(key);
-  }
-  if (wanted.key.id.empty()) throw Error("not_found", fmt::format("{} has no key {}", keys_file, arguments[1]));
-  if (!read_flags(arguments, 2, unix_ms_now(), wanted) || !wanted.limits_given || wanted.rights_given) return usage();
-  const ApiKey changed = change_api_key(keys_file, arguments[1], wanted.key.limits, wanted.key.expires);
+  bool understood = false;
+  const ApiKey changed = change_api_key(keys_file, arguments[1], [&](ApiKey& key) {
+    wanted.key = key;
+    understood = read_flags(arguments, 2, unix_ms_now(), wanted) && wanted.limits_given && !wanted.rights_given;
+    key = wanted.key;
+    return understood;
+  });
+  if (!understood) return usage();
   if (wanted.json) {
     fmt::print("{}\n", shown(changed).dump());
   } else {
