@@ -239,6 +239,16 @@ class Audit(SuspensionCase):
                       "--out", sentinel.work + "/proof")
         self.chain.tb("audit", "verify", "--proof", sentinel.work + "/proof", "--key", folder + "/audit.pub")
 
+        shutil.copy(self.chain.pinned, sentinel.work + "/state/control-plane.pub")
+        with open(chain.REPO + "/docs/audit.md", encoding="utf-8") as file:
+            blocks = re.findall(r"```sh run\n(.*?)```", file.read(), re.DOTALL)
+        self.assertEqual(len(blocks), 1)
+        played = "set -eux\n" + blocks[0].replace("/var/lib/trustbridge-sentinel", sentinel.work + "/state")
+        done = subprocess.run(["bash", "-c", played], env=chain.bare(PATH=chain.PROGRAMS + ":" + os.environ["PATH"]), capture_output=True,
+                              text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(f"ok: {len(sentinel.audit())} of {len(sentinel.audit())} records are countersigned", done.stdout)
+
         with open(folder + "/audit.jsonl", "rb") as file:
             lines = file.readlines()
         with open(folder + "/audit.jsonl", "wb") as file:
