@@ -83,7 +83,8 @@ void AuditFiles::open_or_begin() {
     take_up(must);
   } catch (const Error& error) {
     const bool is_other = error.reason == "log_forked" || error.reason == "chain_broken" ||
-                          error.reason == "file_not_found" || error.code() == Code::kMalformed;
+                          error.reason == "file_not_found" || error.reason == "note_unverified" ||
+                          error.code() == Code::kMalformed;
     if (!is_other) throw;
     log_.error("the audit log cannot be continued: it is set aside and a new one begins", error);
     std::uint64_t expected = 0;

@@ -319,6 +319,24 @@ TEST_F(AuditFilesTest, AMissingPartIsAGap) {
   EXPECT_EQ(event_of(0), "origin_begun");
 }
 
+TEST_F(AuditFilesTest, ACutThatAnotherKeySignedIsNotBelieved) {
+  place_.segment_bytes = 1;
+  std::string origin;
+  {
+    AuditFiles files = open();
+    origin = files.origin();
+    write(files, 2);
+    ASSERT_TRUE(files.rotate_if_due());
+  }
+  const std::string path = tlog::cut_path(log_path(), 2);
+  tlog::Cut cut = tlog::Cut::parse(value_or_throw(read_small_file(path)));
+  cut.checkpoint = tlog::sign_checkpoint(tlog::Checkpoint::parse(cut.checkpoint.text), witness_);
+  value_or_throw(write_file_atomically(path, cut.to_text(), 0600, true));
+  AuditFiles files = open();
+  EXPECT_NE(files.origin(), origin);
+  EXPECT_EQ(event_of(0), "origin_begun");
+}
+
 TEST_F(AuditFilesTest, EveryGrowthIsProvenToTheWitnessAlsoOverRestarts) {
   place_.segment_bytes = 700;
   std::optional<AuditFiles> files;

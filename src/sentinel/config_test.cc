@@ -109,6 +109,21 @@ TEST(Config, DefaultsAreThoseOfTheWire) {
   EXPECT_FALSE(out.config.plain_key_allowed);
 }
 
+TEST(Config, TheAuditLogsParts) {
+  Outcome out = load(base());
+  EXPECT_EQ(out.config.audit_checkpoint_ms, 60'000);
+  EXPECT_EQ(out.config.audit_segment_bytes, 67108864U);
+  EXPECT_EQ(out.config.audit_retention_ms, 0) << "nothing is deleted by default";
+  out = load(with("TB_AUDIT_RETENTION_DAYS", "2"));
+  EXPECT_EQ(out.config.audit_retention_ms, 2 * 86'400'000);
+  for (const auto& [name, value] : {std::pair{"TB_AUDIT_CHECKPOINT_SECONDS", "0"},
+                                    {"TB_AUDIT_SEGMENT_BYTES", "65535"},
+                                    {"TB_AUDIT_RETENTION_DAYS", "-1"},
+                                    {"TB_AUDIT_RETENTION_DAYS", "36501"}}) {
+    EXPECT_TRUE(load(with(name, value)).names(name)) << name << "=" << value;
+  }
+}
+
 TEST(Config, AllFaultsComeTogether) {
   const Outcome out = load({{"TB_DOWNLOAD_CONCURRENCY", "33"}, {"TB_LOG_LEVEL", "loud"}}, {"--no-such-flag"});
   for (const std::string_view name : {"TB_CONTRACT_ID", "TB_ASSET_ID", "TB_EDC_ENDPOINT", "TB_DOWNLOAD_CONCURRENCY",

@@ -350,10 +350,42 @@ TEST_F(Renewal, AHintMovesTheNextRenewalToNow) {
   lease.policy_version = 3;
   lease.expires_boot_ms = boot_ms_now() + 3'600'000;
   lease.renew_after_ms = 3'600'000;
+  const std::int64_t before = boot_ms_now();
   const LeaseKeeper keeper(authorizer, lease, {}, {});
-  std::unique_lock lock(mutex);
-  changed.wait(lock, [&] { return renewals > 0; });
+  {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return renewals > 0; });
+  }
+  while (!keeper.heard_of_denial()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  const HeardOf heard = *keeper.heard_of_denial();
+  EXPECT_LE(before, heard.boot_ms) << "heard of by the hint";
+  EXPECT_LE(heard.boot_ms, heard.denied_boot_ms);
+  EXPECT_LE(heard.denied_boot_ms, boot_ms_now());
+  const std::scoped_lock lock(mutex);
   EXPECT_EQ(listened, "https://cp.example/api/v1/license/events?contract_id=c1&lease_id=l1&policy_version=3");
+}
+
+TEST_F(Renewal, ARenewalCanBeBroughtForward) {
+  Authorizer authorizer = make();
+  Authorization granted = authorizer.authorize({});
+  granted.lease.policy_version.reset();  // nobody listens for hints
+  granted.lease.renew_after_ms = 3'600'000;
+  LeaseKeeper keeper(authorizer, granted.lease, {}, {});
+  EXPECT_EQ(keeper.renewals(), 0U);
+  EXPECT_FALSE(keeper.heard_of_denial());
+  keeper.renew_now();
+  while (keeper.renewals() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_FALSE(keeper.heard_of_denial());
+}
+
+TEST_F(Renewal, TheGradeOfAGrantIsTheLeases) {
+  peer_.spoil_grant = [](api::LeaseGrant& grant) {
+    grant.policy.enforcement = {.grade = api::Grade::kDrain, .notice = "until Friday", .requests_per_minute = 3};
+  };
+  const Authorization granted = make(peer_.identity.public_key()).authorize({});
+  EXPECT_EQ(granted.lease.enforcement.grade, api::Grade::kDrain);
+  EXPECT_EQ(granted.lease.enforcement.notice, "until Friday");
+  EXPECT_EQ(make().authorize({}).lease.enforcement.grade, api::Grade::kNone) << "what nobody has signed for us";
 }
 
 TEST_F(Renewal, AControlPlaneWithoutHintsIsNotAskedAgain) {

@@ -78,6 +78,44 @@ TEST_F(HealthTest, NewFieldsAreForLoopbackAndForKeysWithTheRight) {
   EXPECT_TRUE(sees_all(false, viewer.key.reveal()));
 }
 
+TEST_F(HealthTest, TheAuditLogTheGradeAndTheLastSuspension) {
+  const auto shown = [&] { return Json::parse(get("/status").body).value(); };
+  Json json = shown();
+  EXPECT_TRUE(json.find("audit")->is_null());
+  EXPECT_TRUE(json.find("last_suspension")->is_null());
+  status_.lease = LeaseView{};
+  status_.enforcement = {.grade = api::Grade::kThrottle, .notice = "invoice 7 is due", .requests_per_minute = 5};
+  status_.audit = AuditView{.records = 9,
+                            .countersigned = 7,
+                            .pending = 1,
+                            .unrecorded = 2,
+                            .writable = false,
+                            .origin = "trustbridge/x/audit"};
+  status_.audit_fault = "log_forked";
+  status_.last_suspension = SuspensionTimes{.code = "contract_revoked",
+                                            .denied_ms = 1,
+                                            .closed_ms = 2,
+                                            .cut_ms = 3,
+                                            .runtime_ended_ms = 4,
+                                            .plaintext_gone_ms = 5000};
+  json = shown();
+  EXPECT_EQ(json.find("audit")->dump(),
+            R"({"writable":false,"records":9,"countersigned_records":7,"pending_records":1,"unrecorded_refusals":2,)"
+            R"("origin":"trustbridge/x/audit","last_fault":"log_forked"})");
+  EXPECT_EQ(json.find("last_suspension")->dump(),
+            R"({"code":"contract_revoked","denied_ms":1,"closed_ms":2,"cut_ms":3,"runtime_ended_ms":4,)"
+            R"("plaintext_gone_ms":5000})");
+  EXPECT_EQ(json.find("lease")->find("enforcement")->as_string(), "throttle");
+  EXPECT_EQ(json.find("lease")->find("notice")->as_string(), "invoice 7 is due");
+  const std::string metrics = get("/metrics").body;
+  for (const std::string_view line :
+       {"trustbridge_sentinel_audit_writable 0\n", "trustbridge_sentinel_audit_records 9\n",
+        "trustbridge_sentinel_audit_countersigned_records 7\n", "trustbridge_sentinel_audit_pending_records 1\n",
+        "trustbridge_sentinel_last_suspension_seconds 5\n", "trustbridge_sentinel_enforcement 2\n"}) {
+    EXPECT_NE(metrics.find(line), std::string::npos) << line;
+  }
+}
+
 TEST_F(HealthTest, UptimeText) {
   EXPECT_EQ(uptime_text(0), "0s");
   EXPECT_EQ(uptime_text(61'500), "1m1s");
