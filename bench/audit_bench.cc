@@ -116,4 +116,27 @@ void write_record(benchmark::State& state) {
 }
 BENCHMARK(write_record);
 
+/// A start on one part of so many MiB: every record is read and checked.
+void take_up(benchmark::State& state) {
+  const Folder folder;
+  const AuditPlace place{.directory = folder.path() + "/audit",
+                         .state_dir = folder.path(),
+                         .frame = {"contract-1", "asset-1", true},
+                         .segment_bytes = 1 << 30};
+  const AuditEntry entry = usual();
+  {
+    AuditFiles files(place, {});
+    for (std::int64_t bytes = 0; bytes < state.range(0) << 20;) {
+      AuditBatch batch = files.begin();
+      while (batch.bytes() < std::size_t{1} << 20) batch.add(place.frame, entry);
+      bytes += static_cast<std::int64_t>(batch.bytes());
+      if (!files.commit(batch)) state.SkipWithError("cannot be written");
+    }
+  }
+  std::uint64_t records = 0;
+  for (auto _ : state) records = AuditFiles(place, {}).records();
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(records));
+}
+BENCHMARK(take_up)->Arg(64)->Unit(benchmark::kMillisecond);
+
 }  // namespace
