@@ -10,14 +10,22 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
+#include <span>
 #include <thread>
 
 #include "sentinel/audit_files.h"
 
 namespace tb::sentinel {
 
+/// Sees records when they are durable, in their order, by the writer's thread: `first_seq` is that of the first.
+/// What is counted from it is counted once, and says where in which log it stands. Must not throw.
+using OnDurable =
+    std::function<void(const std::string& origin, std::uint64_t first_seq, std::span<const AuditEntry> entries)>;
+
 struct AuditOptions {
   AuditPlace place;
+  OnDurable on_durable = {};
   bool hash_responses = true;
   std::int64_t gather_ms = 10;
   std::int64_t checkpoint_ms = 60'000;

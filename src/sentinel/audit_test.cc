@@ -210,6 +210,29 @@ TEST_F(AuditTest, ANewOriginMayBeginUnderWay) {
   EXPECT_EQ(all[1].find("path")->as_string(), "/v1/a");
 }
 
+TEST_F(AuditTest, WhoCountsSeesEachRecordOnceWithItsNumber) {
+  std::vector<std::pair<std::uint64_t, std::string>> seen;  // by the writer's thread, read when it has ended
+  std::string origin, told;
+  options_.on_durable = [&](const std::string& of, std::uint64_t first, std::span<const AuditEntry> entries) {
+    told = of;
+    for (const AuditEntry& each : entries) seen.emplace_back(first++, each.path);
+  };
+  {
+    AuditLog audit(options_);
+    origin = audit.view().origin;
+    audit.count_unrecorded();  // a record of its own among them
+    for (int i = 0; i < 3; ++i) {
+      ASSERT_TRUE(audit.reserve());
+      audit.append(entry("/v1/" + std::to_string(i)));
+      ASSERT_TRUE(audit.flush(kWaitMs));
+    }
+  }
+  EXPECT_EQ(told, origin);
+  ASSERT_EQ(seen.size(), 3U);
+  const auto all = records();
+  for (const auto& [seq, path] : seen) EXPECT_EQ(all.at(seq).find("path")->as_string(), path);
+}
+
 TEST_F(AuditTest, ManyThreadsOneChain) {
   {
     AuditLog audit(options_);

@@ -6,6 +6,7 @@
 #include "base/fs.h"
 #include "deliver/wipe.h"
 #include "http/server.h"
+#include "sentinel/audit_options.h"
 #include "sentinel/audit_witness.h"
 #include "sentinel/command_line.h"
 #include "sentinel/config_digest.h"
@@ -48,16 +49,11 @@ int serve(const Config& config) {
                       .report_ms = config.report_ms,
                       .gpus = gpus_here()},
                      budgets, underway, metrics, log.named("usage"));
-  AuditLog audit({.place = {.directory = config.audit_dir,
-                            .state_dir = config.state_dir,
-                            .frame = {config.contract_id, config.asset_id, config.audit_keyed},
-                            .segment_bytes = config.audit_segment_bytes,
-                            .retention_ms = config.audit_retention_ms},
-                  .hash_responses = config.audit_hash_responses,
-                  .checkpoint_ms = config.audit_checkpoint_ms,
-                  .on_durable = [&](const std::string& origin, std::uint64_t first,
-                                    std::span<const AuditEntry> entries) { usage.take(origin, first, entries); }},
-                 log.named("audit"));
+  AuditOptions recorded = audit_options(config);
+  recorded.on_durable = [&](const std::string& origin, std::uint64_t first, std::span<const AuditEntry> entries) {
+    usage.take(origin, first, entries);
+  };
+  AuditLog audit(std::move(recorded), log.named("audit"));
   http::ClientConfig to_control_plane{.ca_path = config.ca_path,
                                       .client_cert_path = config.client_cert_path,
                                       .client_key_path = config.client_key_path,
