@@ -15,14 +15,17 @@ namespace {
 using namespace tb;
 using namespace tb::sentinel;
 
+struct Folder {
+  std::string path = "/dev/shm/tb-audit-fuzz-XXXXXX";
+  Folder() {
+    if (mkdtemp(path.data()) == nullptr) std::abort();
+  }
+  ~Folder() { std::filesystem::remove_all(path); }
+};
+
 const std::string& folder() {
-  static const std::string path = [] {
-    std::string pattern = "/dev/shm/tb-audit-fuzz-XXXXXX";
-    if (mkdtemp(pattern.data()) == nullptr) std::abort();
-    std::atexit([] { std::filesystem::remove_all(folder()); });
-    return pattern;
-  }();
-  return path;
+  static const Folder folder;
+  return folder.path;
 }
 
 void put(const std::string& name, std::string_view text) {

@@ -39,7 +39,10 @@ void AuditLog::give_back() {
 }
 
 void AuditLog::count_unrecorded() {
-  unrecorded_.fetch_add(1, std::memory_order_relaxed);
+  {
+    const std::scoped_lock lock(mutex_);  // the writer must not miss it on its way to sleep
+    unrecorded_.fetch_add(1, std::memory_order_relaxed);
+  }
   if (writable_) wake_.notify_all();
 }
 
