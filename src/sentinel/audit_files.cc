@@ -142,15 +142,17 @@ void AuditFiles::take_up(const std::vector<Signed>& must) {
     if (first != head_.records) throw not_continued(fmt::format("the records from {} on are gone", head_.records));
     read_part(tlog::segment_path(log_path(), first), false, must);
   }
+  std::uint64_t torn_bytes = 0;
   if (parts.has_open) {
     if (head_.records != first_) throw not_continued(fmt::format("the records from {} on are gone", head_.records));
-    read_part(log_path(), true, must);
+    torn_bytes = read_part(log_path(), true, must);
   }
   for (const Signed& each : must) {
     if (each.size > head_.records) {
       throw not_continued(fmt::format("{} records were signed, and {} are there", each.size, head_.records));
     }
   }
+  if (torn_bytes != 0) cut_torn_end(torn_bytes);
   if (!parts.has_open) {
     if (head_.records > first_) {
       tlog::Cut cut{.tree = tree_, .prev = head_.prev, .checkpoint = sign(tree_)};
@@ -160,7 +162,8 @@ void AuditFiles::take_up(const std::vector<Signed>& must) {
   }
 }
 
-void AuditFiles::read_part(const std::string& path, bool open_part, const std::vector<Signed>& must) {
+/// Gives how many bytes stand behind the last record.
+std::uint64_t AuditFiles::read_part(const std::string& path, bool open_part, const std::vector<Signed>& must) {
   tlog::LineReader lines(path);
   std::uint64_t good = 0;
   std::optional<Error> fault;
@@ -185,24 +188,28 @@ void AuditFiles::read_part(const std::string& path, bool open_part, const std::v
   if (!open_part) {
     if (fault) throw Error(*fault);
     if (lines.has_partial()) throw not_continued(fmt::format("{} is cut short", path));
-    return;
+    return 0;
   }
   file_ = value_or_throw(open_file(path, O_RDWR | O_APPEND | O_NOFOLLOW, 0600));
   const std::uint64_t size = value_or_throw(file_size(file_.get(), path));
   file_bytes_ = good;
-  if (good == size) return;
   // What one commit may have left, no more: everything before it was synced.
   if (size - good > kMaxAuditBatchBytes || (fault && good == 0)) {
     throw fault ? Error(*fault) : not_continued(fmt::format("{} ends in something else", path));
   }
-  Bytes dropped(size - good);
-  value_or_throw(pread_full(file_.get(), dropped, good, path));
+  return size - good;
+}
+
+/// Only once the log is known to be all that was signed: the record of it would else make up for a missing one.
+void AuditFiles::cut_torn_end(std::uint64_t bytes) {
+  Bytes dropped(bytes);
+  value_or_throw(pread_full(file_.get(), dropped, file_bytes_, log_path()));
   value_or_throw(write_file_atomically(fmt::format("{}/dropped-{}-{}", place_.directory, head_.records, place_.clock()),
                                        as_text(dropped), 0600, true));
-  if (ftruncate(file_.get(), static_cast<off_t>(good)) != 0) throw error_from_errno(errno, path);
-  log_.warn("a record that a crash cut short was removed from the audit log", {{"bytes", size - good}});
+  if (ftruncate(file_.get(), static_cast<off_t>(file_bytes_)) != 0) throw error_from_errno(errno, log_path());
+  log_.warn("a record that a crash cut short was removed from the audit log", {{"bytes", bytes}});
   value_or_throw(
-      record_event(event_record_text(place_.frame, place_.clock(), "end_repaired", {{"dropped_bytes", size - good}})));
+      record_event(event_record_text(place_.frame, place_.clock(), "end_repaired", {{"dropped_bytes", bytes}})));
 }
 
 Result<> AuditFiles::record_event(const std::string& record) {

@@ -107,7 +107,8 @@ class AuditFiles {
   std::string countersigned_path() const { return log_path() + ".checkpoint-countersigned"; }
   void open_or_begin();
   void take_up(const std::vector<Signed>& must);
-  void read_part(const std::string& path, bool open_part, const std::vector<Signed>& must);
+  std::uint64_t read_part(const std::string& path, bool open_part, const std::vector<Signed>& must);
+  void cut_torn_end(std::uint64_t bytes);
   void compare(const std::vector<Signed>& must);
   std::optional<Signed> stored_checkpoint(const std::string& path) const;
   void open_part(std::uint64_t first);

@@ -216,6 +216,9 @@ TEST_F(AuditFilesTest, ALogThatIsNotWhatWasSignedIsSetAsideAndTheGapIsRecorded) 
   };
   with([&] { std::ofstream(log_path(), std::ios::trunc) << lines_of(5); }, "shorter than countersigned");
   with([&] { std::ofstream(log_path(), std::ios::trunc) << lines_of(7); }, "shorter than its own checkpoint");
+  with([&] { std::ofstream(log_path(), std::ios::trunc) << lines_of(7) << "{\"ts\""; },
+       "shorter by one, which the record of a repair must not make up for");
+  with([&] { std::ofstream(log_path(), std::ios::trunc) << lines_of(5) << "{\"ts\""; }, "shorter and torn");
   with([&] { std::filesystem::remove(log_path()); }, "gone");
   with(
       [&] {
