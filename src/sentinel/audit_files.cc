@@ -435,6 +435,7 @@ std::vector<Digest> AuditFiles::proof_from_files(std::uint64_t from, std::uint64
 }
 
 void AuditFiles::countersigned(const tlog::NoteSignature& signature) {
+  const std::scoped_lock names(parts_);  // no new origin begins between what was shown and its file
   tlog::Note note;
   {
     const std::scoped_lock lock(mutex_);
