@@ -177,7 +177,6 @@ Result<std::size_t> AuditLog::write_some(std::span<const AuditEntry> entries) {
   }
   const std::uint64_t first_seq = files_.records() + (unrecorded != 0 ? 1 : 0);
   TRY(files_.commit(batch));
-  if (options_.on_durable) options_.on_durable(files_.origin(), files_.records() - taken, entries.first(taken));
   unrecorded_ -= unrecorded;
   if (options_.on_durable && taken != 0) options_.on_durable(files_.origin(), first_seq, entries.first(taken));
   return taken;

@@ -19,7 +19,7 @@
 namespace tb::sentinel {
 
 /// Sees records when they are durable, in their order, by the writer's thread: `first_seq` is that of the first.
-/// What is counted from it is counted once, and says where in which log it stands. Must not throw.
+/// What is counted from it is counted once, and says where in which log it stands. Must be quick, and not throw.
 using OnDurable =
     std::function<void(const std::string& origin, std::uint64_t first_seq, std::span<const AuditEntry> entries)>;
 
@@ -31,8 +31,6 @@ struct AuditOptions {
   std::int64_t checkpoint_ms = 60'000;
   std::size_t most_pending = 32'768;  ///< places: requests under way and records that are not durable yet
   std::int64_t give_up_ms = 5'000;    ///< at the end, for a disk that takes nothing
-  /// Sees records once they are durable, with the number of the first, on the writer's thread: must be quick.
-  std::function<void(const std::string& origin, std::uint64_t first, std::span<const AuditEntry> entries)> on_durable;
 };
 
 struct AuditView {
