@@ -244,10 +244,9 @@ class Client(threading.Thread):
         elif kind == 12:  # a body that streams
             self.expect(200, chat, self.chat(stream=True, padding="x" * 150_000))
         else:  # reads slowly
-            with self.request(chat, self.chat(stream=True)) as connection:
-                while got := connection.recv(64):
-                    if got.endswith(b"0\r\n\r\n"):
-                        break
+            with self.request(chat, self.chat(stream=True), extra="Connection: close\r\n") as connection:
+                while connection.recv(64):
+                    pass
 
     def run(self):
         try:

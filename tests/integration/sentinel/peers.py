@@ -85,7 +85,7 @@ class ControlPlane:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.path == "/api/v1/audit/checkpoints":  # an old control plane has none
+                if self.path.startswith("/api/v1/audit/checkpoints"):  # an old control plane has none
                     return self.reply(404, b"{}")
                 body = json.loads(body)
                 if self.path == "/api/v1/license/release":
