@@ -182,6 +182,7 @@ ReleasePolicy ReleasePolicy::from_json(const Json& json) {
     incomplete("the control plane's answer has a notice that is no plain line");
   out.enforcement.requests_per_minute =
       field(reader.optional_integer("throttle_requests_per_minute", 1, kMaxThrottle)).value_or(60);
+  out.max_seats = field(reader.optional_integer("max_seats", 1, std::int64_t{1} << 53));
   if (const Json* quotas = json.find("quotas"); quotas != nullptr && quotas->is_object()) out.quotas = *quotas;
   if (const Json* metering = json.find("metering"); metering != nullptr && metering->is_object()) {
     out.metering = *metering;
@@ -201,6 +202,7 @@ Json ReleasePolicy::to_json() const {
   json.set("enforcement", grade_name(enforcement.grade));
   json.set("notice", enforcement.notice);
   json.set("throttle_requests_per_minute", enforcement.requests_per_minute);
+  if (max_seats) json.set("max_seats", *max_seats);
   return json;
 }
 

@@ -49,6 +49,7 @@ struct ReleasePolicy {
   std::vector<std::string> allowed_paths;  ///< empty: the sentinel's own list
   std::string runtime_isolation;           ///< empty: no demand
   Enforcement enforcement;
+  std::optional<std::int64_t> max_seats = std::nullopt;  ///< with more than one, a sentinel does not know all usage
 
   Json to_json() const;
   /// What is absent keeps its default. Throws "authorize_answer_malformed".

@@ -38,7 +38,8 @@ api::ReleasePolicy policy_of(const api::ContractTerms& terms) {
           .runtime_isolation = terms.runtime_isolation,
           .enforcement = {.grade = api::grade_from(terms.enforcement),
                           .notice = terms.notice,
-                          .requests_per_minute = terms.throttle_requests_per_minute}};
+                          .requests_per_minute = terms.throttle_requests_per_minute},
+          .max_seats = terms.max_seats};
 }
 
 /// The signed word on an answer that is whole but for it.

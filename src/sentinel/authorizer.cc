@@ -31,6 +31,7 @@ Lease lease_of(api::AuthorizeAnswer& answer, std::int64_t sent_boot_ms, UnixMs s
     lease.allowed_paths = answer.policy->allowed_paths;
     lease.enforcement = answer.policy->enforcement;
     lease.quotas = answer.policy->quotas;
+    lease.max_seats = answer.policy->max_seats;
     lease.isolation_required = !answer.policy->runtime_isolation.empty() && answer.policy->runtime_isolation != "none";
   }
   // The two times are of one clock, the control plane's: only their distance counts here.
@@ -191,7 +192,7 @@ Authorization Authorizer::authorize_once(std::stop_token stop, std::optional<std
 }
 
 Lease Authorizer::remembered(Lease lease) {
-  if (see_quotas_ && lease.quotas) see_quotas_(*lease.quotas);
+  if (see_lease_) see_lease_(lease);
   const std::scoped_lock lock(lease_mutex_);
   last_lease_id_ = lease.lease_id;
   return lease;
@@ -267,7 +268,7 @@ Lease Authorizer::renew(Holding& held, std::stop_token stop) {
         }
         held.renewal_token = std::move(lease.renewal_token);
         held.unanswered = 0;
-        if (see_quotas_ && lease.quotas) see_quotas_(*lease.quotas);
+        if (see_lease_) see_lease_(lease);
         return lease;
       }
     }

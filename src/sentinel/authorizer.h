@@ -41,6 +41,7 @@ struct Lease {
   bool isolation_required = false;             ///< the contract wants the runtime confined
   api::Enforcement enforcement;                ///< how far the contract is held back
   std::optional<Json> quotas;                  ///< of the contract
+  std::optional<std::int64_t> max_seats;       ///< of the contract; nothing from an old control plane
   std::int64_t expires_boot_ms = 0;            ///< boot clock: request sent + (lease_expires_at − issued_at)
   /// Of both URLs, boot clock: request sent + (expires_at − issued_at); nullopt from a control plane without issued_at.
   std::optional<std::int64_t> urls_expire_boot_ms;
@@ -96,8 +97,8 @@ class Authorizer {
   std::string last_lease_id() const;
   /// The time by the control plane's clock (control_plane_link.h). Any thread.
   UnixMs anchored_unix_ms() const { return link_.anchored_unix_ms(); }
-  /// Sees the contract's quotas with every lease and renewal; before the first question.
-  void on_quotas(std::function<void(const Json&)> see) { see_quotas_ = std::move(see); }
+  /// Sees every lease and renewal; to be set before the first question.
+  void on_lease(std::function<void(const Lease&)> see) { see_lease_ = std::move(see); }
   const std::string& contract_id() const { return question_.contract_id; }
   /// The control plane's identity key, if one is known beforehand.
   std::optional<Ed25519PublicKey> pinned_key() const { return link_.pinned_key(); }
@@ -122,7 +123,7 @@ class Authorizer {
   async::BackoffPolicy backoff_;
   EvidenceMaker* evidence_ = nullptr;
   std::atomic<std::int64_t> ask_again_ms_{0};  ///< 0: not said
-  std::function<void(const Json&)> see_quotas_;
+  std::function<void(const Lease&)> see_lease_;
   mutable std::mutex lease_mutex_;
   std::string last_lease_id_;
 };

@@ -73,7 +73,10 @@ int serve(const Config& config) {
     authorizer.use_evidence(evidence.emplace(std::move(prover), config_digest(config)));
   }
 
-  authorizer.on_quotas([&](const Json& quotas) { usage.take_quotas(quotas); });
+  authorizer.on_lease([&](const Lease& lease) {
+    if (lease.quotas) usage.take_quotas(*lease.quotas);
+    usage.take_seats(lease.max_seats.value_or(1));
+  });
   AuditWitness witness(audit, {.contract_id = config.contract_id, .every_ms = config.audit_checkpoint_ms},
                        sources_of(authorizer), log.named("audit"));
 

@@ -219,6 +219,14 @@ void UsageService::take_quotas(const Json& quotas) {
   quotas_ = std::move(parsed);
 }
 
+void UsageService::take_seats(std::int64_t seats) {
+  const std::scoped_lock lock(mutex_);
+  if (outbox_ && seats > 1 && seats_ <= 1) {
+    log_.warn("the contract has more than one seat: usage goes to the control plane only", {{"seats", seats}});
+  }
+  seats_ = seats;
+}
+
 void UsageService::check() const {
   const std::scoped_lock lock(mutex_);
   if (inactive_) throw Error(*inactive_);
@@ -233,6 +241,10 @@ void UsageService::hold_gpus() {
 
 void UsageService::bill_round() {
   if (!outbox_ || boot_ms_now() < bill_not_before_boot_ms_) return;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (seats_ != 1) return;
+  }
   const UnixMs now = sources_.clock();
   outbox_->seal(now);
   const auto round = outbox_->drain(*sources_.marketplace, now);

@@ -63,6 +63,9 @@ class UsageService {
   /// The contract's quotas as the lease brought them. Those that are not understood are logged and hold nothing. Any
   /// thread.
   void take_quotas(const Json& quotas);
+  /// Seats of the contract: with more than one only the control plane knows all usage, and nothing goes to a
+  /// marketplace. Any thread.
+  void take_seats(std::int64_t seats);
   /// Throws "subscription_inactive" while the marketplace says so. Any thread.
   void check() const;
   /// Ends: what is queued goes into the ledger, and one last report is tried, which may take `ms`.
@@ -119,6 +122,7 @@ class UsageService {
   std::string dropped_origin_;  ///< log of records that did not fit; empty: none
   bool finishing_ = false, reported_last_ = false;
   std::optional<Error> inactive_;
+  std::int64_t seats_ = 0;  ///< 0: not known yet, nothing is sent
   meter::Budgets::Quotas quotas_;
   std::jthread follower_, reporter_;
 };

@@ -43,9 +43,9 @@ struct Process {
                         .lease_id = [] { return std::string("lease_1"); },
                         .is_serving = [] { return true; },
                         .clock = unix_ms_now,
-                        .marketplace = nullptr,
-                        .resource = {},
-                        .dimensions = {}});
+                        .marketplace = marketplace,
+                        .resource = "res",
+                        .dimensions = {"tokens"}});
   }
   meter::ReportAnswer post(const std::string& body) {
     const auto report = api::UsageReport::parse(body);
@@ -71,6 +71,7 @@ struct Process {
   UnderwayBook underway;
   int status = 200;
   std::vector<api::UsageRecord> reported;
+  std::shared_ptr<meter::EventSink> marketplace;
   UsageService usage;
   AuditLog audit;
 };
@@ -197,6 +198,54 @@ TEST_F(UsageServiceTest, HoldsTheContractsQuotas) {
   EXPECT_EQ(refused.error().why, meter::TokenRefusal::Why::kQuota);
   process.usage.take_quotas(*Json::parse(R"({"nonsense":1})"));
   EXPECT_TRUE(process.budgets.reserve(want, boot_ms_now(), unix_ms_now()));
+}
+
+class OneAnswer final : public meter::EventSink {
+ public:
+  std::expected<std::vector<meter::EventAnswer>, Trouble> send(std::span<const meter::HourEvent> events) override {
+    sent += events.size();
+    return std::vector<meter::EventAnswer>(events.size(), {.kind = kind, .same = false, .detail = ""});
+  }
+  Submitted submitted(const std::string&, UnixMs) override { return {}; }
+  meter::EventAnswer::Kind kind = meter::EventAnswer::Kind::kAccepted;
+  std::size_t sent = 0;
+};
+
+TEST_F(UsageServiceTest, OnlyAnInactiveSubscriptionEndsTheUseOfTheModel) {
+  using Kind = meter::EventAnswer::Kind;
+  int number = 0;
+  for (const auto& [kind, seats, sent, suspends] :
+       std::vector<std::tuple<Kind, std::int64_t, std::size_t, bool>>{{Kind::kInactive, 1, 1, true},
+                                                                      {Kind::kRefused, 1, 1, false},
+                                                                      {Kind::kUnclear, 1, 1, false},
+                                                                      {Kind::kInactive, 2, 0, false},
+                                                                      {Kind::kInactive, 0, 0, false}}) {
+    const std::string dir = dir_ + std::to_string(++number);
+    std::filesystem::create_directories(dir);
+    auto sink = std::make_shared<OneAnswer>();
+    sink->kind = kind;
+    {
+      Process process(dir);
+      process.marketplace = sink;
+      process.start();
+      process.usage.take_seats(seats);
+      // An hour that has ended: as if this process had served then.
+      process.usage.ledger().apply("earlier", 0,
+                                   std::vector<meter::LedgerEntry>{{.request_id = "r",
+                                                                    .subject = "k",
+                                                                    .time = unix_ms_now() - 2 * api::kHourMs,
+                                                                    .served = true,
+                                                                    .usage = {.input_tokens = 5}}});
+      process.usage.finish(30'000);
+      EXPECT_EQ(sink->sent, sent);
+      if (suspends) {
+        EXPECT_THROW(process.usage.check(), Error);
+      } else {
+        EXPECT_NO_THROW(process.usage.check());
+      }
+    }
+    std::filesystem::remove_all(dir);
+  }
 }
 
 TEST(AuditReplay, SaysOfALineWhatItSaysOfTheEntry) {
