@@ -171,6 +171,48 @@ class Engine:
         self.server.server_close()
 
 
+class Marketplace:
+    """The metering API and the identity endpoint of a virtual machine; one event an hour."""
+
+    def __init__(self):
+        self.status, self.events, self.tokens, self.posts = "Accepted", {}, 0, 0
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def answer(self, value):
+                body = json.dumps(value).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_GET(self):
+                assert "resource=20e940b3-4c77-4b0b-9a53-9e16a1b010a7" in self.path, self.path
+                outer.tokens += 1
+                self.answer({"access_token": "secret-of-the-test", "expires_in": "3599"})
+
+            def do_POST(self):
+                assert self.headers["Authorization"] == "Bearer secret-of-the-test"
+                outer.posts += 1
+                result = []
+                for event in json.loads(self.rfile.read(int(self.headers["Content-Length"])))["request"]:
+                    if outer.status == "Accepted":
+                        assert outer.events.setdefault((event["dimension"], event["effectiveStartTime"]), event) == event
+                    result.append(event | {"status": outer.status, "quantity": float(event["quantity"])})
+                self.answer({"count": len(result), "result": result})
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
 class Client(threading.Thread):
     """One user: a fixed script of requests by its seed."""
 
@@ -429,6 +471,35 @@ class MeteringTest(unittest.TestCase):
                 break
         self.assertEqual(self.code(got), (429, "rate_limit_exceeded"))
         self.assertGreater(int(got[1]["retry-after"]), 0)
+
+    def test_a_marketplace_gets_the_hour_and_only_its_word_suspends(self):
+        market = Marketplace()
+        self.addCleanup(market.close)
+        market.status = "InvalidDimension"  # the publisher's fault
+        began = time.time() // 3600
+        sentinel = self.sentinel(TB_BILLING_ENABLED="true", TB_BILLING_DIMENSION="tokens,requests", TB_BILLING_RESOURCE_ID="resource-1",
+                                 TB_BILLING_PLAN_ID="silver", TB_METERING_ENDPOINT=market.url, AZURE_POD_IDENTITY_AUTHORITY_HOST=market.url)
+        client = Client(sentinel, sentinel.api_key(), 3)
+        for _ in range(3):
+            client.expect(200, "/v1/chat/completions", {"messages": ["x"], "seed": 22})
+        time.sleep(2)
+        if time.time() // 3600 == began:
+            self.assertEqual(market.posts, 0)  # the hour has not ended
+        self.control_plane.ahead_s = 3700
+        sentinel.wait_for("events", lambda: market.posts > 1)
+        self.assertEqual(sentinel.status()["state"], "Ready")
+        market.status = "ResourceNotActive"
+        sentinel.wait_state("Suspended")
+        self.assertEqual(sentinel.status()["last_error"]["code"], "subscription_inactive")
+        self.assertEqual(client.expect(403, "/v1/chat/completions", {"messages": ["x"]})[0], 403)
+        market.status = "Accepted"
+        sentinel.wait_state("Ready", 60)
+        sentinel.wait_for("all accepted", lambda: len(market.events) >= 2)
+        truth = self.engine.input + self.engine.output
+        self.assertEqual(sum(e["quantity"] for (dimension, _), e in market.events.items() if dimension == "tokens"), truth)
+        self.assertEqual(sum(e["quantity"] for (dimension, _), e in market.events.items() if dimension == "requests"), 3)
+        self.assertEqual(sentinel.stop(), 0)
+        self.assertNotIn("secret-of-the-test", sentinel.log())
 
     def test_the_runtimes_own_counters_show_no_drift(self):
         sentinel = self.sentinel()

@@ -53,6 +53,7 @@ class ControlPlane:
         self.mode = "ok"          # ok, denied, html403, 503, garbage, both_keys
         self.requests, self.released, self.blob_gets, self.headers = [], [], 0, []
         self.usage_reports, self.usage_status = [], 200
+        self.ahead_s = 0          # of the clock that its answers carry
         self.good_signature = "s3cret"  # the store refuses URLs with another one
         self.stalled, self.go_on = threading.Event(), threading.Event()
         self.go_on.set()          # cleared: the store holds its answers back
@@ -65,6 +66,9 @@ class ControlPlane:
 
             def log_message(self, *_):
                 pass
+
+            def date_time_string(self, timestamp=None):
+                return super().date_time_string((timestamp or time.time()) + outer.ahead_s)
 
             def reply(self, status, body, kind="application/json", extra=()):
                 self.send_response(status)
