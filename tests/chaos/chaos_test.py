@@ -62,6 +62,14 @@ class Runtime(peers.Runtime):
                 time.sleep(0.1)
         threading.Thread(target=self.accept, daemon=True).start()
 
+    def do_endless(self, connection, fields, buffer):
+        """Five seconds, as what nobody hears any more is read on for its numbers."""
+        self.body(connection, fields, buffer)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(250):
+            connection.sendall(b"9\r\ndata: x\n\n\r\n")
+            time.sleep(0.02)
+
     def do_ticks(self, connection, fields, buffer):
         _, buffer = self.body(connection, fields, buffer)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
