@@ -1,7 +1,8 @@
 // The sentinel's proxy alone, for proxy_bench.py: the data path and the filters that are asked for, in front of a
 // runtime that is already there.
 //
-//   proxy_gate PORT RUNTIME_PORT DIRECTORY [audit] [metrics] [keys]     the key's file is DIRECTORY/key
+//   proxy_gate PORT RUNTIME_PORT DIRECTORY [audit] [metrics] [keys] [metering] [leaks]     the key's file is
+//   DIRECTORY/key
 #include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
@@ -15,8 +16,11 @@
 #include "base/result.h"
 #include "sentinel/api_keys.h"
 #include "sentinel/audit.h"
+#include "sentinel/metering.h"
 #include "sentinel/proxy/access_filter.h"
 #include "sentinel/proxy/filters.h"
+#include "sentinel/proxy/leak_filter.h"
+#include "sentinel/proxy/limits_filter.h"
 #include "sentinel/proxy/metrics_filter.h"
 #include "sentinel/proxy/proxy.h"
 
@@ -25,7 +29,7 @@ using namespace tb::sentinel;
 
 int main(int argc, char** argv) {
   if (argc < 4) {
-    fmt::print(stderr, "usage: proxy_gate PORT RUNTIME_PORT DIRECTORY [audit] [metrics] [keys]\n");
+    fmt::print(stderr, "usage: proxy_gate PORT RUNTIME_PORT DIRECTORY [audit] [metrics] [keys] [metering] [leaks]\n");
     return 2;
   }
   signal(SIGPIPE, SIG_IGN);
@@ -46,6 +50,8 @@ int main(int argc, char** argv) {
     obs::Metrics metrics;
     proxy::Gate gate;
     gate.set(proxy::Gate::Door::kOpen);
+    meter::Budgets budgets;
+    UnderwayBook underway;
     std::optional<AuditLog> audit;
     std::vector<std::unique_ptr<proxy::Filter>> filters;
     if (with("audit")) {
@@ -57,6 +63,11 @@ int main(int argc, char** argv) {
     filters.push_back(
         proxy::access_filter({.everybody = !with("keys"), .keys = with("keys") ? &keys : nullptr}, metrics));
     filters.push_back(proxy::gate_filter(gate));
+    if (with("metering")) {
+      filters.push_back(proxy::limits_filter(metrics));
+      filters.push_back(metering_filter(budgets, underway, metrics, {}));
+    }
+    if (with("leaks")) filters.push_back(proxy::leak_filter({{directory + "/model"}, "bench"}, metrics));
     proxy::ProxyOptions options{.address = {.host = "127.0.0.1", .is_loopback = true},
                                 .max_body_bytes = std::uint64_t{1} << 40};
     options.address.port = static_cast<std::uint16_t>(std::atoi(argv[1]));
