@@ -433,15 +433,18 @@ class Nginx(unittest.TestCase):
         self.assertLess(self.memory_kib() - before, 16 << 10)
 
     def test_large_requests_with_a_length_and_in_chunks(self):
-        before, block = self.memory_kib(), os.urandom(1 << 20)
+        before, block = self.memory_kib(), b"a" * (1 << 20)
+        begin, end = b'{"model":"m","prompt":"', b'"}'
         with self.sentinel.connect() as connection:
-            connection.sendall(self.head("POST", "/v1/completions", f"Content-Length: {64 << 20}"))
+            connection.sendall(self.head("POST", "/v1/completions", f"Content-Length: {len(begin) + (64 << 20) + len(end)}"))
+            connection.sendall(begin)
             for _ in range(64):
                 connection.sendall(block)
+            connection.sendall(end)
             self.assertEqual(peers.answer_on(connection)[::2], (200, b"POST"))
             connection.sendall(self.head("POST", "/v1/completions", "Transfer-Encoding: chunked"))
-            for _ in range(64):
-                connection.sendall(b"%x\r\n%s\r\n" % (len(block), block))
+            for part in (begin, *[block] * 64, end):
+                connection.sendall(b"%x\r\n%s\r\n" % (len(part), part))
             connection.sendall(b"0\r\n\r\n")
             self.assertEqual(peers.answer_on(connection)[::2], (200, b"POST"))
         self.assertLess(self.memory_kib() - before, 16 << 10)

@@ -150,6 +150,7 @@ void Session::connect_upstream() {
   } else if (acquired.failure != UpstreamPool::Failure::kOnItsWay) {
     return fail(kUnreachable, Outcome::kUpstreamError);
   }
+  if (!link_) upstream_out_.hold();  // what was gathered is this request's alone
   if (connect_deadline_ != 0) engine_.note_deadline(connect_deadline_);
 }
 

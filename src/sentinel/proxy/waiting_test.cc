@@ -90,9 +90,19 @@ class FullQueue {
         const Fd raw(accept(listener_.get(), nullptr, nullptr));
         if (!raw) return;
         Wire wire(Fd(dup(raw.get())));
-        if (!wire.message().empty()) wire.say(kOk);
+        const std::string message = wire.message();
+        if (message.empty()) continue;
+        {
+          const std::lock_guard lock(mutex_);
+          messages_.push_back(message + wire.heard);
+        }
+        wire.say(kOk);
       }
     });
+  }
+  std::vector<std::string> messages() {
+    const std::lock_guard lock(mutex_);
+    return messages_;
   }
   ~FullQueue() {
     shutdown(listener_.get(), SHUT_RDWR);
@@ -104,6 +114,8 @@ class FullQueue {
   sockaddr_storage where_{};
   socklen_t length_ = 0;
   std::vector<Fd> waiting_;
+  std::mutex mutex_;
+  std::vector<std::string> messages_;  ///< each with whatever stood behind it on its connection
   std::thread thread_;
 };
 
@@ -119,6 +131,29 @@ TEST_F(WaitingTest, ARuntimeWhoseUnixQueueIsFullIsAskedAgain) {
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
   queue.take();
   EXPECT_TRUE(wire.message().ends_with("\r\n\r\nok"));
+  proxy_->stop(0);
+}
+
+TEST_F(WaitingTest, RequestsThatWaitForAConnectionAreNotMixed) {
+  const http::test::TempDir dir;
+  sockaddr_un path{};
+  path.sun_family = AF_UNIX;
+  dir.file("socket").copy(path.sun_path, sizeof path.sun_path - 1);
+  FullQueue queue(AF_UNIX, reinterpret_cast<const sockaddr*>(&path), sizeof path);
+  begin({.unix_path = dir.file("socket")}, {.connect_ms = test::kPatienceMs});
+  std::vector<Wire> wires;
+  for (int i = 0; i < 12; ++i) {
+    wires.push_back(client());
+    wires.back().say(i % 2 == 0 ? "GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n" : post(std::to_string(100 + i)));
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  queue.take();
+  for (Wire& wire : wires) EXPECT_TRUE(wire.message().ends_with("\r\n\r\nok"));
+  const auto messages = queue.messages();
+  EXPECT_EQ(messages.size(), wires.size());
+  for (const std::string& message : messages) {
+    EXPECT_EQ(message.find(" HTTP/1.1\r\n"), message.rfind(" HTTP/1.1\r\n")) << message;
+  }
   proxy_->stop(0);
 }
 
