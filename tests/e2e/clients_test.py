@@ -60,8 +60,8 @@ class WithEngine(chain.Case):
         cls.issuer = Issuer(cls.chain.shm)
         # llama-server's own default: the model is called by its path.
         cls.sentinel = cls.chain.sentinel(
-            "asset", TB_DELIVERY="tmpfs", TB_RUNTIME_COMMAND=json.dumps([*command, "--alias", "{model_path}"]),
-            TB_RUNTIME_URL="http://127.0.0.1:0", **cls.issuer.settings())
+            "asset", **{**chain.engine_settings(), "TB_RUNTIME_COMMAND": json.dumps([*command, "--alias", "{model_path}"])},
+            TB_DELIVERY="tmpfs", **cls.issuer.settings())
         cls.addClassCleanup(cls.sentinel.close)
         cls.sentinel.wait_state("Ready", seconds=120)
         cls.key = cls.sentinel.api_key()
