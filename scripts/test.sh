@@ -25,5 +25,5 @@ step "build"
 mkdir -p build
 cmake --preset release -DTB_TESTS=ON >build/cmake.log 2>&1 || { cat build/cmake.log >&2; exit 1; }
 ninja -C build/release
-step "tests"
-exec ctest --test-dir build/release --output-on-failure --no-tests=error -j "$(nproc)" "$@"
+step "tests"  # many of them wait more than they work
+exec ctest --test-dir build/release --output-on-failure --no-tests=error -j "$((2 * $(nproc)))" "$@"

@@ -23,10 +23,12 @@ class EndTest(unittest.TestCase):
         runtime.go_on.clear()
         connection = sentinel.connect()
         self.addCleanup(connection.close)
-        connection.sendall(f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nX-Test: sse\r\nX-Api-Key: {sentinel.api_key()}\r\nContent-Length: 0\r\n\r\n".encode())
+        connection.sendall(f"POST /tokenize HTTP/1.1\r\nHost: a\r\nX-Test: sse\r\nX-Api-Key: {sentinel.api_key()}\r\nContent-Length: 0\r\n\r\n".encode())
         seen = b""
         while b"data: 0\n\n" not in seen:
-            seen += connection.recv(65536)
+            got = connection.recv(65536)
+            self.assertTrue(got, seen)
+            seen += got
         return connection, seen
 
     def rest_of(self, connection, seen):
@@ -45,7 +47,7 @@ class EndTest(unittest.TestCase):
         sentinel.process.terminate()
         sentinel.wait_for("not ready", lambda: sentinel.health("/health")[0] == 503)
         with sentinel.connect() as connection:
-            connection.sendall(f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nX-Test: echo\r\nX-Api-Key: {sentinel.api_key()}\r\nContent-Length: 2\r\n\r\nhi".encode())
+            connection.sendall(f"POST /tokenize HTTP/1.1\r\nHost: a\r\nX-Test: echo\r\nX-Api-Key: {sentinel.api_key()}\r\nContent-Length: 2\r\n\r\nhi".encode())
             status, fields, body = peers.answer_on(connection)
             self.assertEqual((status, body), (200, b"hi"))
             self.assertEqual(fields["connection"], "close")
