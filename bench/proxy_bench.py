@@ -268,7 +268,7 @@ def main():
     parser.add_argument("--mib", type=int, default=1024)
     parser.add_argument("--only", default="small,large,events,memory,bulk")
     args = parser.parse_args()
-    bare, full = "ours", "ours audit metrics keys"
+    bare, full = "ours", "ours audit metrics keys metering leaks"
     parts = args.only.split(",")
     with tempfile.TemporaryDirectory(dir=args.directory) as directory:
         for part in parts:
