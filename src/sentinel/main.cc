@@ -32,6 +32,7 @@ using namespace tb::sentinel;
 namespace {
 
 constexpr std::int64_t kLastReportsMs = 5'000;
+
 int serve(const Config& config) {
   const obs::Log log = obs::Log::to_stderr(config.log_level).named("sentinel");
   for (const std::string& note : config.notes) log.warn(note);
