@@ -32,10 +32,6 @@ void Poller::take_time() {
   now_ms_ = boot_ms_now();
 }
 
-bool Poller::watch(int fd, Watched& watched) {
-  return add(epoll_.get(), fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &watched);
-}
-
 bool Poller::watch_listener(int fd, Watched& watched) {
   return add(epoll_.get(), fd, EPOLLIN, &watched);
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/fs.h"
+#include "sentinel/proxy/stream.h"
 
 namespace tb::sentinel::proxy {
 
@@ -31,8 +32,8 @@ class Poller {
   /// Throws what the kernel says.
   Poller();
 
-  /// Edge-triggered, both directions, until the descriptor is closed. False if the kernel has no room.
-  bool watch(int fd, Watched& watched);
+  /// Edge-triggered, both directions, until the stream is closed. False if the kernel has no room.
+  bool watch(Stream& stream, Watched& watched) { return stream.watch(epoll_.get(), &watched); }
   /// Level-triggered, for reading: listeners.
   bool watch_listener(int fd, Watched& watched);
   void forget(int fd);

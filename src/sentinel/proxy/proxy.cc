@@ -153,7 +153,7 @@ struct Proxy::Impl final : Watched {
     if (!client.secure(tls ? tls->current(engine.poller.now_ms()) : nullptr)) return;
     Peer peer{.address = std::move(address), .tls = tls.has_value()};
     auto session = std::make_unique<Session>(engine, std::move(client), std::move(peer));
-    if (engine.poller.watch(session->fd(), *session)) engine.add(std::move(session));
+    if (engine.poller.watch(session->stream(), *session)) engine.add(std::move(session));
   }
 
   /// No descriptors left, most likely: a pause lets some come back.
@@ -231,6 +231,7 @@ void Proxy::stop(std::int64_t drain_ms, std::int64_t accept_ms) {
   }
   impl_->on_loop([this] {
     impl_->engine.draining = true;
+    impl_->engine.poller.forget(impl_->listener.get());
     impl_->listener = Fd();
     std::vector<Session*> all;
     for (const auto& session : impl_->engine.sessions) all.push_back(session.get());

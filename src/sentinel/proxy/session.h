@@ -30,7 +30,7 @@ class Session final : public Watched, public UpstreamUser {
   /// `reason`, anything else hard. A client that is too slow for that is cut hard after kCutMs.
   void cut(const Refusal& reason);
   bool is_cut() const { return cut_; }
-  int fd() const { return client_.fd(); }
+  Stream& stream() { return client_; }
   /// Draining: ends the connection if it is between requests.
   void close_if_idle();
 

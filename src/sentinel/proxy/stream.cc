@@ -23,6 +23,13 @@ void SslFree::operator()(SSL* ssl) const {
   SSL_free(ssl);
 }
 
+bool Stream::watch(int epoll, void* whom) {
+  epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.ptr = whom}};
+  if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd_.get(), &event) != 0) return false;
+  epoll_ = epoll;
+  return true;
+}
+
 bool Stream::secure(SSL_CTX* context) {
   if (context == nullptr) return true;
   ssl_.reset(SSL_new(context));
@@ -138,6 +145,9 @@ void Stream::close(bool hard) {
     setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
   }
   ssl_.reset();
+  // epoll watches what the descriptor stands for, and that lives on while another process has it: the init that made
+  // it, or a child between fork and exec. Events of it would come to an object that is gone.
+  if (epoll_ >= 0) epoll_ctl(epoll_, EPOLL_CTL_DEL, fd_.get(), nullptr);
   fd_ = Fd();
 }
 

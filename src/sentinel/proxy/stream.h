@@ -41,14 +41,19 @@ struct IoResult {
 
 class Stream {
  public:
-  Stream() = default;
   explicit Stream(Fd fd) : fd_(std::move(fd)) {}
+  Stream(Stream&&) noexcept = default;
+  Stream& operator=(Stream&&) = delete;
+  ~Stream() { close(); }
   /// TLS as its server from the first byte on. Null `context`: plain. False if there is no memory for it.
   bool secure(SSL_CTX* context);
 
   bool is_open() const { return static_cast<bool>(fd_); }
   bool is_tls() const { return ssl_ != nullptr; }
   int fd() const { return fd_.get(); }
+  /// Tells of `whom` in the set `epoll` until this stream closes: edge-triggered, both directions. False if the kernel
+  /// has no room.
+  bool watch(int epoll, void* whom);
   const SSL* ssl() const { return ssl_.get(); }
   void note(std::uint32_t events);
   /// Whether the peer has ended its side or the connection is broken, as far as the kernel has told.
@@ -69,6 +74,7 @@ class Stream {
   Io tls_wait(int result);
 
   Fd fd_;
+  int epoll_ = -1;  ///< the set that watches it
   SslPointer ssl_;
   bool readable_ = false, hung_up_ = false, end_sent_ = false;
 };

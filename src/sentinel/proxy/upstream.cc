@@ -69,7 +69,7 @@ std::unique_ptr<UpstreamLink> UpstreamPool::adopt(Fd fd, bool connecting) {
   const int on = 1;
   if (!address_.is_unix()) setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   auto link = std::make_unique<UpstreamLink>(*this, std::move(fd), connecting, generation_);
-  if (!poller_.watch(link->stream.fd(), *link)) return nullptr;
+  if (!poller_.watch(link->stream, *link)) return nullptr;
   ++connected_;
   return link;
 }
