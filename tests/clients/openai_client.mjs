@@ -89,13 +89,17 @@ const steps = {
     for (let i = 0; i < 3; i += 1) say(await caught(() => ask({max_tokens: 1}).then((r) => r.choices.length)));
   },
   async crowded() {
-    let first;
-    const started = new Promise((resolve) => { first = resolve; });
-    const stream = streamed({max_tokens: 200}, first);
-    await started;
-    const second = await caught(() => ask({max_tokens: 1}));
+    // On a busy machine the stream may be over before the second is asked: then once more.
+    let second = {};
+    for (let i = 0; i < 20 && !second.error; i += 1) {
+      let first;
+      const started = new Promise((resolve) => { first = resolve; });
+      const stream = streamed({max_tokens: 200}, first);
+      await started;
+      second = await caught(() => ask({max_tokens: 1}));
+      await stream;
+    }
     say(second);
-    await stream;
     say(await caught(() => ask({max_tokens: 1}).then((r) => r.choices.length)));
   },
   async retried() {
