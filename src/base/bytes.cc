@@ -101,11 +101,11 @@ std::uint64_t load_le64(const std::uint8_t* p) {
 }
 
 std::string to_hex(ByteView bytes) {
-  std::string out;
-  out.reserve(bytes.size() * 2);
+  std::string out(bytes.size() * 2, '\0');
+  char* at = out.data();
   for (const std::uint8_t b : bytes) {
-    out += kHexDigits[b >> 4];
-    out += kHexDigits[b & 15];
+    *at++ = kHexDigits[b >> 4];
+    *at++ = kHexDigits[b & 15];
   }
   return out;
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <ctime>
@@ -41,15 +42,23 @@ std::int64_t boot_ms_now() {
 }
 
 std::string to_rfc3339(UnixMs time, bool with_ms) {
-  const auto point = sys_time<milliseconds>(milliseconds(time));
+  constexpr UnixMs kLast = 253'402'300'799'999;  // of the year 9999
+  const auto point = sys_time<milliseconds>(milliseconds(std::clamp(time, UnixMs{0}, kLast)));
   const auto day = floor<days>(point);
   const year_month_day date(day);
   const hh_mm_ss clock(point - day);
-  std::string out = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", int(date.year()), unsigned(date.month()),
-                                unsigned(date.day()), clock.hours().count(), clock.minutes().count(),
-                                clock.seconds().count());
-  if (with_ms) out += fmt::format(".{:03}", clock.subseconds().count());
-  return out + "Z";
+  std::string out = with_ms ? "0000-00-00T00:00:00.000Z" : "0000-00-00T00:00:00Z";
+  const auto put = [&out](std::size_t end, std::int64_t value) {  // over the zeros that end there
+    for (; value != 0; value /= 10) out[--end] = static_cast<char>('0' + value % 10);
+  };
+  put(4, int{date.year()});
+  put(7, unsigned{date.month()});
+  put(10, unsigned{date.day()});
+  put(13, clock.hours().count());
+  put(16, clock.minutes().count());
+  put(19, clock.seconds().count());
+  if (with_ms) put(23, clock.subseconds().count());
+  return out;
 }
 
 Result<UnixMs> from_rfc3339(std::string_view text) {
@@ -71,7 +80,8 @@ Result<UnixMs> from_rfc3339(std::string_view text) {
   if (literal(text, pos, '.')) {
     int scale = 100;
     const std::size_t first = pos;
-    for (; pos < text.size() && text[pos] >= '0' && text[pos] <= '9'; ++pos, scale /= 10) ms += (text[pos] - '0') * scale;
+    for (; pos < text.size() && text[pos] >= '0' && text[pos] <= '9'; ++pos, scale /= 10)
+      ms += (text[pos] - '0') * scale;
     if (pos == first || pos - first > 9) return refuse();
   }
   int offset_minutes = 0;

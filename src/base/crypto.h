@@ -14,8 +14,6 @@
 #include "base/result.h"
 #include "base/secret.h"
 
-struct evp_md_ctx_st;  // OpenSSL's EVP_MD_CTX
-
 namespace tb {
 
 // ---- random ----
@@ -29,24 +27,20 @@ std::string random_token(std::size_t bytes = 32);
 using Digest = std::array<std::uint8_t, 32>;
 
 /// Streaming SHA-256. A copy goes on by itself from where the original is: cheaper than hashing a common beginning
-/// again. One that was moved from can only be assigned to or destroyed.
+/// again.
 class Sha256 {
  public:
   Sha256();
+  Sha256(const Sha256& other) = default;
+  Sha256& operator=(const Sha256& other) = default;
+  /// Wipes what it held, which may come from a key.
   ~Sha256();
-  Sha256(const Sha256& other);
-  Sha256& operator=(const Sha256& other);
-  Sha256(Sha256&& other) noexcept : ctx_(std::exchange(other.ctx_, nullptr)) {}
-  Sha256& operator=(Sha256&& other) noexcept {
-    std::swap(ctx_, other.ctx_);
-    return *this;
-  }
   void update(ByteView bytes);
   /// Digest of everything so far; the object starts anew.
   Digest finish();
 
  private:
-  evp_md_ctx_st* ctx_;
+  alignas(8) std::array<std::uint8_t, 112> state_;  ///< OpenSSL's SHA256_CTX
 };
 
 Digest sha256(ByteView bytes);

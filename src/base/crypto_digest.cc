@@ -1,9 +1,14 @@
 // Random bytes, SHA-256, HMAC and HKDF over OpenSSL. A failure of these calls means a broken or exhausted process, so
 // it ends it: there is no answer that a caller could give.
+//
+// SHA-256 is used by its functions of OpenSSL 1.1, which need no memory of the heap: a proxy makes ten digests of some
+// hundred bytes for each request, and EVP's contexts cost more than these (docs/decisions/0061).
+#define OPENSSL_API_COMPAT 10100
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/kdf.h>
 #include <openssl/rand.h>
+#include <openssl/sha.h>
 
 #include <cstdlib>
 #include <vector>
@@ -17,44 +22,9 @@ void require(bool ok) {
   if (!ok) std::abort();
 }
 
-/// Looked up once: asking for it by name at every start of a digest costs more than a short digest itself.
-const EVP_MD* sha256_algorithm() {
-  static const EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
-  require(algorithm != nullptr);
-  return algorithm;
+SHA256_CTX* context(std::array<std::uint8_t, sizeof(SHA256_CTX)>& state) {
+  return reinterpret_cast<SHA256_CTX*>(state.data());
 }
-
-/// Contexts that this thread's digests have left, emptied: a proxy makes and ends two for each request.
-class SpareContexts {
- public:
-  ~SpareContexts() {
-    for (EVP_MD_CTX* ctx : spare_) EVP_MD_CTX_free(ctx);
-    gone_ = true;
-  }
-  static EVP_MD_CTX* take() {
-    if (gone_ || mine_.spare_.empty()) {
-      EVP_MD_CTX* ctx = EVP_MD_CTX_new();
-      require(ctx != nullptr);
-      return ctx;
-    }
-    EVP_MD_CTX* ctx = mine_.spare_.back();
-    mine_.spare_.pop_back();
-    return ctx;
-  }
-  static void give(EVP_MD_CTX* ctx) {
-    if (gone_ || mine_.spare_.size() >= kMostSpare) return EVP_MD_CTX_free(ctx);
-    EVP_MD_CTX_reset(ctx);  // wipes what it held, which may come from a key
-    mine_.spare_.push_back(ctx);
-  }
-
- private:
-  static constexpr std::size_t kMostSpare = 64;
-  std::vector<EVP_MD_CTX*> spare_;
-  static thread_local bool gone_;  ///< what outlives mine_ at the thread's end must not use it
-  static thread_local SpareContexts mine_;
-};
-thread_local bool SpareContexts::gone_ = false;
-thread_local SpareContexts SpareContexts::mine_;
 
 }  // namespace
 
@@ -76,31 +46,22 @@ std::string random_token(std::size_t bytes) {
   return text;
 }
 
-Sha256::Sha256() : ctx_(SpareContexts::take()) {
-  require(EVP_DigestInit_ex2(ctx_, sha256_algorithm(), nullptr) == 1);
+Sha256::Sha256() {
+  require(SHA256_Init(context(state_)) == 1);
 }
 
 Sha256::~Sha256() {
-  if (ctx_ != nullptr) SpareContexts::give(ctx_);
-}
-
-Sha256::Sha256(const Sha256& other) : ctx_(SpareContexts::take()) {
-  require(EVP_MD_CTX_copy_ex(ctx_, other.ctx_) == 1);
-}
-
-Sha256& Sha256::operator=(const Sha256& other) {
-  if (this != &other) require(EVP_MD_CTX_copy_ex(ctx_, other.ctx_) == 1);
-  return *this;
+  wipe(state_.data(), state_.size());
 }
 
 void Sha256::update(ByteView bytes) {
-  require(EVP_DigestUpdate(ctx_, bytes.data(), bytes.size()) == 1);
+  require(SHA256_Update(context(state_), bytes.data(), bytes.size()) == 1);
 }
 
 Digest Sha256::finish() {
   Digest out;
-  require(EVP_DigestFinal_ex(ctx_, out.data(), nullptr) == 1);
-  require(EVP_DigestInit_ex2(ctx_, nullptr, nullptr) == 1);
+  require(SHA256_Final(out.data(), context(state_)) == 1);
+  require(SHA256_Init(context(state_)) == 1);
   return out;
 }
 

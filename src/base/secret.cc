@@ -10,7 +10,7 @@
 namespace tb {
 
 void wipe(void* p, std::size_t bytes) {
-  if (bytes != 0) OPENSSL_cleanse(p, bytes);
+  explicit_bzero(p, bytes);
 }
 
 bool equal_constant_time(ByteView a, ByteView b) {
