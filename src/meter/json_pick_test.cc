@@ -91,6 +91,20 @@ TEST(JsonPick, KeepsTheBeginningOfLongStringsAndTheirLength) {
   EXPECT_THAT(got.seen[0], testing::HasSubstr("\"5001@"));
 }
 
+TEST(JsonPick, FindsWhatEndsARunWhereverItStands) {
+  for (std::size_t before = 0; before < 40; ++before) {
+    for (const std::string_view special : {R"(\\)", R"(\")", "\xc3\xa9", "\x7f", " "}) {
+      const std::string text =
+          R"({"a":")" + std::string(before, 'x') + std::string(special) + std::string(20, 'y') + R"("})";
+      EXPECT_TRUE(read(text).whole) << text;
+    }
+    for (const char special : {'\x1f', '\x01', '\xff', '\x80'}) {
+      const std::string text = R"({"a":")" + std::string(before, 'x') + special + std::string(20, 'y') + R"("})";
+      EXPECT_FALSE(read(text).whole) << text;
+    }
+  }
+}
+
 TEST(JsonPick, ReadsSurrogatesAloneAndInPairs) {
   EXPECT_THAT(read(R"({"a":"\ud83d\ude00"})").seen, ElementsAre("0=\"\xF0\x9F\x98\x80\"4@5-19"));
   EXPECT_THAT(read(R"({"a":"\ud83d"})").seen, ElementsAre("0=\"\xEF\xBF\xBD\"3@5-13"));
