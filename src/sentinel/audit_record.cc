@@ -1,5 +1,7 @@
 #include "sentinel/audit_record.h"
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 
 namespace tb::sentinel {
@@ -9,14 +11,16 @@ constexpr std::size_t kMaxPathBytes = 1024;
 constexpr std::size_t kMaxNameBytes = 256;  ///< of methods, models, subjects and ids
 
 void append_string(std::string& out, std::string_view text, std::size_t most) {
+  text = text.substr(0, most);
   out += '"';
-  for (const char c : text.substr(0, most)) {
-    if (c < 0x20 || c >= 0x7f) {
-      out += '?';
-      continue;
+  const auto is_special = [](char c) { return c < 0x20 || c >= 0x7f || c == '"' || c == '\\'; };
+  if (std::ranges::none_of(text, is_special)) {
+    out += text;
+  } else {
+    for (const char c : text) {
+      if (c == '"' || c == '\\') out += '\\';
+      out += c < 0x20 || c >= 0x7f ? '?' : c;
     }
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
   }
   out += '"';
 }
@@ -42,13 +46,15 @@ void append_member(std::string& out, std::string_view name, Number value)
 
 void append_member(std::string& out, std::string_view name, const Digest& digest) {
   constexpr std::string_view kHex = "0123456789abcdef";
+  std::array<char, 2 * sizeof(Digest)> hex;
+  for (std::size_t i = 0; i < digest.size(); ++i) {
+    hex[2 * i] = kHex[digest[i] >> 4];
+    hex[2 * i + 1] = kHex[digest[i] & 15];
+  }
   out += ",\"";
   out += name;
   out += "\":\"";
-  for (const std::uint8_t byte : digest) {
-    out += kHex[byte >> 4];
-    out += kHex[byte & 15];
-  }
+  out.append(hex.data(), hex.size());
   out += '"';
 }
 
