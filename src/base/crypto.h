@@ -49,6 +49,22 @@ inline Digest sha256(std::string_view text) {
 }
 std::string sha256_hex(std::string_view text);
 
+/// Streaming MD5 (RFC 1321), for stores that know no better checksum: against accidents on the way only.
+class Md5 {
+ public:
+  Md5();
+  ~Md5();
+  Md5(const Md5&) = delete;
+  Md5& operator=(const Md5&) = delete;
+  void update(ByteView bytes);
+  /// Digest of everything so far; the object starts anew.
+  std::array<std::uint8_t, 16> finish();
+
+ private:
+  evp_md_ctx_st* ctx_;
+};
+std::array<std::uint8_t, 16> md5(ByteView bytes);
+
 Digest hmac_sha256(ByteView key, ByteView message);
 /// HKDF-SHA256 with an empty salt; 32 bytes out.
 Secret<32> hkdf_sha256(ByteView ikm, std::string_view info);

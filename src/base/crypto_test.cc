@@ -170,5 +170,11 @@ TEST(Crypto, ACopyOfADigestGoesOnByItself) {
   std::thread([hash = std::move(moved)]() mutable { EXPECT_EQ(hash.finish(), sha256("")); }).join();
 }
 
+// spec: RFC 1321 A.5
+TEST(Md5, IsThatOfItsDefinition) {
+  EXPECT_EQ(to_hex(md5({})), "d41d8cd98f00b204e9800998ecf8427e");
+  EXPECT_EQ(to_hex(md5(as_bytes("message digest"))), "f96b697d7cb7938d525a2f31aaf161d0");
+}
+
 }  // namespace
 }  // namespace tb

@@ -39,7 +39,14 @@ struct FileRange {
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
 };
-using ClientBody = std::variant<std::monostate, std::string, SecretString, FileRange>;
+/// A body that is asked for while it is sent, never held whole.
+struct PulledBody {
+  std::uint64_t length = 0;
+  /// Fills `out` with the body's bytes from `offset` on, in order unless libcurl must begin anew (a kept connection
+  /// that turned out to be closed): then it starts at 0 again. May wait; what it throws, send() throws.
+  std::function<void(std::uint64_t offset, MutableBytes out)> read;
+};
+using ClientBody = std::variant<std::monostate, std::string, SecretString, FileRange, PulledBody>;
 
 struct ClientRequest {
   std::string method = "GET";

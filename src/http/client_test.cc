@@ -150,6 +150,28 @@ TEST_F(ClientTest, UploadsAPieceOfAFile) {
   EXPECT_EQ(error_of([&] { Client({}).send(request); }).reason, "io_error");
 }
 
+TEST_F(ClientTest, ABodyIsAskedForWhileItIsSent) {
+  start();
+  const std::string content(900'001, 'p');
+  std::uint64_t asked = 0;
+  ClientRequest request = request_to(url("/echo"), "PUT");
+  request.body =
+      PulledBody{content.size(), [&](std::uint64_t offset, MutableBytes out) {
+                   EXPECT_EQ(offset, asked) << "not in order";
+                   std::copy_n(content.begin() + static_cast<std::ptrdiff_t>(offset), out.size(), out.begin());
+                   asked += out.size();
+                 }};
+  Client client({});
+  EXPECT_TRUE(client.send(request).body == content);
+  EXPECT_EQ(asked, content.size());
+  request.body = PulledBody{0, [](std::uint64_t, MutableBytes) { FAIL() << "nothing is to be asked for"; }};
+  EXPECT_EQ(client.send(request).status, 200);
+  request.body = PulledBody{content.size(), [](std::uint64_t offset, MutableBytes) {
+                              if (offset > 100'000) throw Error("source_changed", "the file was written to");
+                            }};
+  EXPECT_EQ(error_of([&] { client.send(request); }).reason, "source_changed");
+}
+
 TEST_F(ClientTest, FetchTellsTheHeadBeforeTheBody) {
   start();
   const std::string content = make_file(3'000'000);

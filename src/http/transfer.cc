@@ -78,9 +78,8 @@ Transfer::Transfer(const ClientConfig& config, const ClientRequest& request, con
     // curl sends "Name:" without a value only when it ends in a semicolon.
     add_header(value.empty() ? name + ";" : fmt::format("{}: {}", name, value));
   }
-  // A file waits for the server's 100, so that a refusal comes before its bytes; small bodies go at once.
-  const bool sends_file = std::holds_alternative<FileRange>(request.body);
-  if (!sends_file) add_header("Expect:");
+  // A long body waits for the server's 100, so that a refusal comes before its bytes; small ones go at once.
+  if (!body_length()) add_header("Expect:");
   // Else curl would call every body a form.
   if (!request.headers.find("Content-Type")) add_header("Content-Type:");
   if (request.bearer) add_header("Authorization: Bearer " + request.bearer->reveal());
@@ -154,13 +153,13 @@ void Transfer::set_options(CURL* handle) {
 void Transfer::set_body(CURL* handle) {
   const std::string* text = std::get_if<std::string>(&request_.body);
   if (const auto* secret = std::get_if<SecretString>(&request_.body)) text = &secret->reveal();
-  if (const auto* file = std::get_if<FileRange>(&request_.body)) {
+  if (const auto length = body_length()) {
     curl_easy_setopt(handle, CURLOPT_UPLOAD, 1L);
     curl_easy_setopt(handle, CURLOPT_READFUNCTION, &Transfer::on_read);
     curl_easy_setopt(handle, CURLOPT_READDATA, this);
     curl_easy_setopt(handle, CURLOPT_SEEKFUNCTION, &Transfer::on_seek);
     curl_easy_setopt(handle, CURLOPT_SEEKDATA, this);
-    curl_easy_setopt(handle, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(file->length));
+    curl_easy_setopt(handle, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(*length));
   } else if (text || request_.method == "POST") {
     curl_easy_setopt(handle, CURLOPT_POST, 1L);
     curl_easy_setopt(handle, CURLOPT_POSTFIELDS, text ? text->data() : "");
@@ -291,25 +290,44 @@ bool Transfer::body_piece(ByteView piece) {
   return false;
 }
 
+std::optional<std::uint64_t> Transfer::body_length() const {
+  if (const auto* file = std::get_if<FileRange>(&request_.body)) return file->length;
+  if (const auto* pulled = std::get_if<PulledBody>(&request_.body)) return pulled->length;
+  return std::nullopt;
+}
+
 std::size_t Transfer::on_read(char* out, std::size_t size, std::size_t count, void* self) {
   auto* transfer = static_cast<Transfer*>(self);
-  const FileRange& file = std::get<FileRange>(transfer->request_.body);
   const auto wanted =
-      static_cast<std::size_t>(std::min<std::uint64_t>(size * count, file.length - transfer->upload_at_));
+      static_cast<std::size_t>(std::min<std::uint64_t>(size * count, *transfer->body_length() - transfer->upload_at_));
   const MutableBytes into(reinterpret_cast<std::uint8_t*>(out), wanted);
-  auto got = pread_full(file.fd, into, file.offset + transfer->upload_at_, "file to send");
-  if (got && *got == wanted) {
-    transfer->upload_at_ += wanted;
-    return wanted;
+  if (!transfer->read_body(into)) return CURL_READFUNC_ABORT;
+  transfer->upload_at_ += wanted;
+  return wanted;
+}
+
+bool Transfer::read_body(MutableBytes into) {
+  if (const auto* pulled = std::get_if<PulledBody>(&request_.body)) {
+    try {
+      if (!into.empty()) pulled->read(upload_at_, into);
+      return true;
+    } catch (...) {
+      thrown_ = std::current_exception();
+      return false;
+    }
   }
-  transfer->fault_ = got ? Error("io_error", "the file to send ended early") : std::move(got.error());
-  return CURL_READFUNC_ABORT;
+  const FileRange& file = std::get<FileRange>(request_.body);
+  auto got = pread_full(file.fd, into, file.offset + upload_at_, "file to send");
+  if (got && *got == into.size()) return true;
+  fault_ = got ? Error("io_error", "the file to send ended early") : std::move(got.error());
+  return false;
 }
 
 int Transfer::on_seek(void* self, curl_off_t offset, int origin) {
   auto* transfer = static_cast<Transfer*>(self);
-  const FileRange& file = std::get<FileRange>(transfer->request_.body);
-  if (origin != SEEK_SET || offset < 0 || static_cast<std::uint64_t>(offset) > file.length) return CURL_SEEKFUNC_FAIL;
+  if (origin != SEEK_SET || offset < 0 || static_cast<std::uint64_t>(offset) > *transfer->body_length()) {
+    return CURL_SEEKFUNC_FAIL;
+  }
   transfer->upload_at_ = static_cast<std::uint64_t>(offset);
   return CURL_SEEKFUNC_OK;
 }

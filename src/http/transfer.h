@@ -46,6 +46,9 @@ class Transfer {
   void add_header(std::string line);
   void set_options(CURL* handle);
   void set_body(CURL* handle);
+  /// Of a body that is read while it is sent.
+  std::optional<std::uint64_t> body_length() const;
+  bool read_body(MutableBytes into);
   bool header_line(std::string_view line);
   bool tell_head();
   bool body_piece(ByteView piece);
