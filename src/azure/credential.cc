@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "azure/sas.h"
 #include "base/fs.h"
@@ -119,13 +120,25 @@ SecretString read_account_key(const Credential& credential, const std::string& a
   }
 }
 
-std::optional<SecretString> parse_token_answer(std::string_view text) {
+std::optional<SecretString> bearer_token(const Json* value) {
+  if (value == nullptr || !value->is_string() || value->as_string().empty()) return std::nullopt;
+  const std::string& text = value->as_string();
+  if (!std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f; })) return std::nullopt;
+  return SecretString(text);
+}
+
+std::optional<AccessToken> parse_token_answer(std::string_view text) {
   const auto answer = Json::parse(text, {.bytes = kMaxAnswerBytes});
-  const Json* token = answer ? answer->find("access_token") : nullptr;
-  if (token == nullptr || !token->is_string() || token->as_string().empty()) return std::nullopt;
-  const std::string& value = token->as_string();
-  if (!std::ranges::all_of(value, [](char c) { return c > 0x20 && c < 0x7f; })) return std::nullopt;
-  return SecretString(value);
+  auto token = answer ? bearer_token(answer->find("access_token")) : std::nullopt;
+  if (!token) return std::nullopt;
+  // A number, or its digits as a text: the metadata service writes them so.
+  std::int64_t life_s = 0;
+  if (const Json* in = answer->find("expires_in"); in != nullptr && in->is_integer()) {
+    life_s = in->as_integer();
+  } else if (in != nullptr && in->is_string()) {
+    std::from_chars(in->as_string().data(), in->as_string().data() + in->as_string().size(), life_s);
+  }
+  return AccessToken{std::move(*token), std::clamp<std::int64_t>(life_s, 0, 7 * 24 * 3600) * 1000};
 }
 
 TokenSource::TokenSource(Credential credential, const std::string& ca_path, TokenAudience audience)
@@ -172,7 +185,7 @@ http::ClientRequest TokenSource::request() const {
   return request;
 }
 
-SecretString TokenSource::fetch() {
+AccessToken TokenSource::fetch_dated() {
   try {
     http::ClientRequest asked = request();
     asked.max_answer_bytes = kMaxAnswerBytes;

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/json.h"
 #include "base/result.h"
 #include "base/secret.h"
 #include "http/client.h"
@@ -44,12 +45,18 @@ struct TokenAudience {
   std::string_view unavailable = "store_unavailable";  ///< reason of the error when none can be had
 };
 
+struct AccessToken {
+  SecretString text;
+  std::int64_t life_ms = 0;  ///< from when it was given; 0 if the answer does not say
+};
+
 /// Asks for access tokens; not for kAccountKey. Thread-safe.
 class TokenSource {
  public:
   TokenSource(Credential credential, const std::string& ca_path, TokenAudience audience = {});
   /// One exchange. Throws the audience's reason.
-  SecretString fetch();
+  SecretString fetch() { return fetch_dated().text; }
+  AccessToken fetch_dated();
 
  private:
   http::ClientRequest request() const;
@@ -58,7 +65,9 @@ class TokenSource {
   http::Client client_;
 };
 
-/// `access_token` of a token endpoint's answer; nothing if it is none.
-std::optional<SecretString> parse_token_answer(std::string_view text);
+/// `access_token` of a token endpoint's answer, with its `expires_in`; nothing if it is none.
+std::optional<AccessToken> parse_token_answer(std::string_view text);
+/// What a bearer token may consist of; nothing if `value` is no such text.
+std::optional<SecretString> bearer_token(const Json* value);
 
 }  // namespace tb::azure

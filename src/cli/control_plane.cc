@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 
 #include "api/page.h"
@@ -33,26 +31,6 @@ SecretString read_token(const std::string& path) {
   }
   return SecretString(std::string(token));
 }
-
-// Turns an interrupt into a stop of the HTTP exchange in hand.
-class StopOnInterrupt {
- public:
-  StopOnInterrupt()
-      : watcher_([this](const std::stop_token& done) {
-          std::mutex mutex;
-          std::condition_variable_any woken;
-          std::unique_lock lock(mutex);
-          while (!done.stop_requested() && !interrupt_flag().load()) {
-            woken.wait_for(lock, done, std::chrono::milliseconds(kSliceMs), [] { return false; });
-          }
-          if (interrupt_flag().load()) stop_.request_stop();
-        }) {}
-  std::stop_token token() const { return stop_.get_token(); }
-
- private:
-  std::stop_source stop_;
-  std::jthread watcher_;
-};
 
 Json body_of(const http::ClientResponse& answer) {
   if (answer.body.empty()) return nullptr;

@@ -1,6 +1,9 @@
 #include "cli/interrupt.h"
 
+#include <chrono>
+#include <condition_variable>
 #include <csignal>
+#include <mutex>
 
 #include "base/error.h"
 
@@ -36,5 +39,17 @@ const std::atomic<bool>& interrupt_flag() {
 void throw_if_interrupted() {
   if (g_interrupted.load(std::memory_order_relaxed)) throw Error("cancelled", "interrupted");
 }
+
+StopOnInterrupt::StopOnInterrupt()
+    : watcher_([this](const std::stop_token& done) {
+        constexpr std::chrono::milliseconds kSlice{50};  // a signal's handler cannot notify
+        std::mutex mutex;
+        std::condition_variable_any woken;
+        std::unique_lock lock(mutex);
+        while (!done.stop_requested() && !g_interrupted.load()) {
+          woken.wait_for(lock, done, kSlice, [] { return false; });
+        }
+        if (g_interrupted.load()) stop_.request_stop();
+      }) {}
 
 }  // namespace tb::cli

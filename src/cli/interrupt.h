@@ -3,6 +3,8 @@
 #pragma once
 
 #include <atomic>
+#include <stop_token>
+#include <thread>
 
 namespace tb::cli {
 
@@ -12,5 +14,16 @@ void watch_interrupts();
 const std::atomic<bool>& interrupt_flag();
 /// Throws "cancelled" after an interrupt.
 void throw_if_interrupted();
+
+/// Turns an interrupt into a stop of what waits for the network meanwhile.
+class StopOnInterrupt {
+ public:
+  StopOnInterrupt();
+  std::stop_token token() const { return stop_.get_token(); }
+
+ private:
+  std::stop_source stop_;
+  std::jthread watcher_;
+};
 
 }  // namespace tb::cli
