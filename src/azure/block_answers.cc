@@ -59,6 +59,7 @@ constexpr KnownFault kKnown[] = {
     {"PublicAccessNotPermitted", "blob_refused", kRights},
     {"AccountIsDisabled", "blob_refused", "the account is disabled: see its subscription"},
     {"ContainerNotFound", "container_not_found", ""},
+    {"ResourceNotFound", "blob_not_found", "is the account's name right (--storage-account)?"},
     {"ContainerBeingDeleted", "server_busy", "the container is being deleted: wait, or choose another"},
     {"BlobImmutableDueToPolicy", "blob_conflict", "a policy keeps this blob as it is: use another asset id"},
     {"LeaseIdMissing", "blob_conflict", "somebody holds a lease on this blob: end it first"},

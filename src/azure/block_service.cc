@@ -27,6 +27,12 @@ bool is_sha256(std::string_view text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
+/// Without a code it is the answer to HEAD of a store that leaves them out.
+bool is_absent(const http::ClientResponse& answer) {
+  const std::string code = fault_code(answer);
+  return answer.status == 404 && (code.empty() || code == "BlobNotFound");
+}
+
 std::uint64_t length_of(const http::ClientResponse& answer) {
   const std::string_view text = answer.headers.get("Content-Length");
   std::uint64_t bytes = 0;
@@ -85,8 +91,9 @@ http::ClientResponse BlockService::once(const ServiceRequest& described, const B
   for (bool renewed = false;; renewed = true) {
     wait_for_pause();
     http::ClientRequest request;
-    access_.authorize(described, request);
-    request.headers.set("x-ms-client-request-id", random_token(12));
+    ServiceRequest numbered = described;
+    numbered.headers.set("x-ms-client-request-id", random_token(12));
+    access_.authorize(numbered, request);
     request.body = body();
     request.max_answer_bytes = max_answer_bytes;
     request.stop = options_.stop;
@@ -126,7 +133,7 @@ bool BlockService::create_container() {
 
 std::optional<BlobState> BlockService::state(const std::string& blob) {
   const http::ClientResponse answer = repeated(request("HEAD", blob), kNoBody, kMaxFaultBytes);
-  if (answer.status == 404 && fault_code(answer) != "ContainerNotFound") return std::nullopt;
+  if (is_absent(answer)) return std::nullopt;
   if (answer.status != 200) throw fault_of(answer, "Get Blob Properties");
   BlobState state{.bytes = length_of(answer), .etag = std::string(answer.headers.get("ETag"))};
   if (state.etag.empty()) throw Error("answer_malformed", "the store gives no ETag");
@@ -138,7 +145,7 @@ std::vector<HeldBlock> BlockService::uncommitted(const std::string& blob) {
   ServiceRequest described = request("GET", blob);
   described.query = {{"comp", "blocklist"}, {"blocklisttype", "uncommitted"}};
   const http::ClientResponse answer = repeated(described, kNoBody, kMaxBlockListBytes);
-  if (answer.status == 404 && fault_code(answer) != "ContainerNotFound") return {};
+  if (is_absent(answer)) return {};
   if (answer.status != 200) throw fault_of(answer, "Get Block List");
   auto blocks = parse_uncommitted(answer.body);
   if (!blocks) throw Error("answer_malformed", "the store's list of blocks is none");
