@@ -3,6 +3,8 @@
 
 #include "cli/command.h"
 #include "cli/encrypt.h"
+#include "cli/encrypt_upload.h"
+#include "cli/store_flags.h"
 
 namespace tb::cli {
 namespace {
@@ -12,13 +14,31 @@ struct Flags {
   std::string positional, in;
   std::int64_t version = 0;
   bool finetune = false, no_finetune = false;
+  bool upload = false;
+  StoreFlags store;
+  SettingFlags settings;
 };
+
+bool names_a_store(const StoreFlags& s) {
+  return !(s.store + s.storage_account + s.container + s.prefix + s.endpoint + s.auth + s.account_key_file +
+           s.sas_file + s.authorization_file)
+              .empty() ||
+         s.create_container || s.replace || s.block_mib != 0 || s.max_bytes_per_second != 0;
+}
 
 void encrypt(Flags& flags, const CLI::App& command, const Console& console) {
   flags.options.in = positional_or_flag(flags.positional, flags.in, "--in");
   flags.options.allow_finetune = !flags.no_finetune;
   if (command.count("--model-version") > 0) flags.options.version = flags.version;
-  const EncryptedAsset asset = encrypt_asset(flags.options, console);
+  if (!flags.upload && names_a_store(flags.store)) throw usage_error("the flags of a store need --upload");
+  Json uploaded;
+  const EncryptedAsset asset = [&] {
+    if (!flags.upload) return encrypt_asset(flags.options, console);
+    const auto store = open_store(flags.store, flags.settings, console);
+    SentAsset sent = encrypt_and_upload(flags.options, *store, console);
+    uploaded = uploaded_json(sent.uploaded);
+    return std::move(sent.encrypted);
+  }();
   Json result = Json::object();
   result.set("asset_id", asset.manifest.asset_id());
   result.set("ciphertext", asset.ciphertext);
@@ -32,6 +52,9 @@ void encrypt(Flags& flags, const CLI::App& command, const Console& console) {
   result.set("sha256_ciphertext", asset.manifest.sha256_ciphertext());
   result.set("manifest_sha256", asset.manifest.sha256());
   result.set("signed", !asset.manifest.signatures().empty());
+  if (!uploaded.is_null()) {
+    for (const char* member : {"blob_urls", "blobs"}) result.set(member, *uploaded.find(member));
+  }
   console.result(result, fmt::format("{}\n{}\n{}\n", asset.ciphertext, asset.manifest_file, asset.key_file));
   console.note(fmt::format("encrypted {} of {} as {}", human_bytes(asset.manifest.plaintext_bytes()), flags.options.in,
                            flags.options.asset_id));
@@ -74,6 +97,11 @@ void add_encrypt(CLI::App& root, Context& context) {
       ->type_name("N")
       ->check(CLI::Range(1U, 1024U).description(""));
   command.add_flag("-f,--force", o.force, "replace ciphertext and manifest if they exist (never a key)");
+  command.add_flag("--upload", flags->upload, "send it to a store while it is made, with no ciphertext on this disk")
+      ->group("Store");
+  add_store_flags(command, flags->store);
+  command.add_flag("--overwrite", flags->store.replace, "replace blobs that hold other content")->group("Store");
+  add_control_plane_flags(command, flags->settings);
   command.callback([&context, &command, flags] {
     context.action = [&context, &command, flags] { encrypt(*flags, command, context.console); };
   });

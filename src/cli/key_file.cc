@@ -96,6 +96,13 @@ FileKey read_key_file(const std::string& path) {
   return key_from_text(value_or_throw(read_secret_file(path, kMaxKeyFileBytes)).reveal(), path);
 }
 
+bool key_file_serves(const std::string& path, const std::string& prefix) {
+  const auto text = read_secret_file(path, kMaxKeyFileBytes);
+  if (!text && text.error().code() == Code::kNotFound) return false;
+  if (!text) throw Error(text.error());
+  return claim_in(text->reveal()).ends_with(" prefix " + prefix);
+}
+
 FileKey key_from_hex(std::string_view text) {
   return key_from_text(text, "--key-hex");
 }

@@ -24,6 +24,10 @@ FileKey key_from_hex(std::string_view text);
 /// Makes a new file key that has served nothing. Throws "output_exists" unless `path` is free: a key is never replaced.
 void make_key_file(const std::string& path);
 
+/// True if the key file at `path` notes that it served the encryption whose nonces begin with `prefix` (hex). Throws as
+/// read_key_file does.
+bool key_file_serves(const std::string& path, const std::string& prefix);
+
 /// The key of one encryption: claimed from an existing file, or new.
 class EncryptionKey {
  public:
