@@ -98,7 +98,9 @@ http::ClientResponse BlockService::once(const ServiceRequest& described, const B
     request.max_answer_bytes = max_answer_bytes;
     request.stop = options_.stop;
     http::ClientResponse answer = client_->send(request);
-    if (answer.status != 401 || renewed || !access_.renew(request)) return answer;
+    const bool token_ended =
+        answer.status == 401 || (answer.status == 403 && fault_code(answer) == "AuthenticationFailed");
+    if (!token_ended || renewed || !access_.renew(request)) return answer;
   }
 }
 

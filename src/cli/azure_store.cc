@@ -134,7 +134,7 @@ class AzureStore final : public AssetStore {
   /// The first request, with little patience: a name that was mistyped should not look like a store that is slow.
   void meet(const std::string& container, bool create) {
     azure::ServiceOptions options = service_options();
-    options.backoff.attempts = 3;
+    options.backoff = {.first_ms = 500, .attempts = 3};
     azure::BlockService service(*access_, container, options);
     try {
       if (create && service.create_container()) console_.note("made the container " + container);

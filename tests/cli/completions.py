@@ -18,7 +18,7 @@ def story(s):
     subprocess.run(["bash", "-n", bash], check=True)
     equal(completed(s, bash, "enc"), ["encrypt"], "verbs")
     equal(completed(s, bash, "contract", "re"), ["resume", "revoke"], "verbs of contract")
-    equal(completed(s, bash, "encrypt", "--allow"), ["--allow-finetune", "--allow-pickle"], "flags")
+    equal(completed(s, bash, "encrypt", "--allow"), ["--allow-finetune", "--allow-insecure-http", "--allow-pickle"], "flags")
     check("--max-seats" in completed(s, bash, "contract", "create", "--"), "flags of contract create")
     check("--max-seats" not in completed(s, bash, "contract", "show", "--"), "flags of contract show")
     s.file("weights.gguf", "")

@@ -1,8 +1,9 @@
 """upload to Azurite: the credentials, what is there already, conflicts, refusals, and after kill -9 the same command goes on.
 After every success the store's bytes are the file's."""
+import base64
 import hashlib
+import json
 import os
-import pathlib
 import signal
 import subprocess
 import time
@@ -126,7 +127,7 @@ def killed_and_resumed(s, azurite, at):
     # Slow enough that every kill falls into it: 12 blocks of 8 MiB.
     slow = ["upload", "--encrypted-file", "big.tbenc", *at, "--parallel", "2", "--max-bytes-per-second", str(60 * MIB)]
     seen = 0
-    for kills in range(3):
+    for _ in range(2):
         process = s.start(*slow, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and process.poll() is None:
@@ -138,9 +139,8 @@ def killed_and_resumed(s, azurite, at):
         process.send_signal(signal.SIGKILL)
         equal(process.wait(), -signal.SIGKILL, "the upload ended before it was killed")
         equal(azurite.get(blob), None, "something appeared")
-    # Blocks with the names of ours, but of another length, prove nothing.
     done = s.tb("upload", "--encrypted-file", "big.tbenc", *at, "--json").json()["blobs"]["ciphertext"]
-    check(done["blocks_skipped"] >= seen >= 3, f"{done}, {seen} blocks were there")
+    check(done["blocks_skipped"] >= seen >= 2, f"{done}, {seen} blocks were there")
     equal(done["blocks_skipped"] + done["blocks_sent"], 12, "blocks")
     equal_bytes(s, azurite, blob, "big.tbenc")
     # Of another ciphertext of the same size under the same name, no block is taken over.
@@ -172,6 +172,35 @@ def changed_meanwhile(s, azurite, at):
     equal(azurite.get("/models/ch/model.tbenc"), None, "something appeared")
 
 
+def with_a_token(s):
+    """OAuth, which Azurite takes over TLS: any token of the right shape, here from a program that stands in for az."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-keyout",
+                    "tls.key", "-out", "tls.pem", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
+                   cwd=s.folder, check=True, capture_output=True)
+
+    def part(value):
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+    now = int(time.time())
+    claims = {"aud": "https://storage.azure.com", "iss": "https://sts.windows.net/ab1f708d-50f6-404c-a006-d71b2ac7a606/",
+              "iat": now - 60, "nbf": now - 60, "exp": now + 3600, "oid": "11111111-1111-1111-1111-111111111111",
+              "tid": "ab1f708d-50f6-404c-a006-d71b2ac7a606"}
+    answer = {"accessToken": f"{part({'alg': 'RS256', 'typ': 'JWT'})}.{part(claims)}.c2ln", "expires_on": now + 3600}
+    s.file("bin/az", "#!/bin/sh\necho '" + json.dumps(answer) + "'\n").chmod(0o755)
+    azurite = Azurite(tls=(str(s.folder / "tls.pem"), str(s.folder / "tls.key")))
+    try:
+        s.asset("t", 70_000, "t.tbenc")
+        at = ["upload", "--encrypted-file", "t.tbenc", "--storage-account", ACCOUNT, "--endpoint", azurite.endpoint(), "--create-container"]
+        path = {"PATH": f"{s.folder / 'bin'}:{os.environ['PATH']}"}
+        s.fails("tls_failed", 3, *at, "--auth", "az", environment=path)
+        s.tb(*at, "--auth", "az", "--ca-path", "tls.pem", environment=path)
+        equal_bytes(s, azurite, "/models/t/model.tbenc", "t.tbenc")
+        s.file("bin/az", "#!/bin/sh\nexit 1\n").chmod(0o755)
+        s.fails("credential_unavailable", 6, *at, "--auth", "az", "--ca-path", "tls.pem", environment=path)
+    finally:
+        azurite.close()
+
+
 def story(s):
     s.killed = True
     azurite = Azurite()
@@ -185,6 +214,7 @@ def story(s):
         changed_meanwhile(s, azurite, at)
     finally:
         azurite.close()
+    with_a_token(s)
 
 
 play(story)
