@@ -8,6 +8,7 @@
 #   scripts/bench.sh --hydrate    download to last plaintext byte, against the same in series and its parts; as root
 #   scripts/bench.sh --control-plane   authorize and renew on the real program beside the same without HTTP; a fleet's minute
 #   scripts/bench.sh --proxy      the gate beside nginx: requests, events, memory, bodies of a GiB; two idle cores
+#   scripts/bench.sh --upload     uploads beside Azure's own library, encrypt --upload beside its parts; Azurite and a WebDAV nginx
 #   … --mib 512 --rounds 3        a smaller file, fewer rounds (2048 MiB, 5 rounds)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,7 +17,7 @@ part=command
 pass=()
 for argument in "$@"; do
   case "$argument" in
-    --library | --deliver | --mount | --hydrate | --control-plane | --proxy) part="${argument#--}" ;;
+    --library | --deliver | --mount | --hydrate | --control-plane | --proxy | --upload) part="${argument#--}" ;;
     *) pass+=("$argument") ;;
   esac
 done
@@ -28,6 +29,7 @@ case "$part" in
   hydrate) tools=(nginx) targets=(hydrate_bench hydrate_memory trustbridge) ;;
   control-plane) tools=() targets=(control_plane_load trustbridge-control-plane) ;;
   proxy) tools=(nginx python3 pgrep taskset) targets=(proxy_load proxy_gate) ;;
+  upload) tools=(nginx npm python3) targets=(trustbridge) ;;
   mount) tools=(gocryptfs openssl python3) targets=(mount_bench trustbridge) ;;
 esac
 for tool in "${tools[@]}"; do
@@ -57,6 +59,17 @@ case "$part" in
   proxy)
     nginx -v
     bench/proxy_bench.py --load "$build/bin/proxy_load" --gate "$build/bin/proxy_gate" --directory "$directory" "${pass[@]}"
+    echo "load at the end: $(cut -d' ' -f1 /proc/loadavg)"
+    exit
+    ;;
+  upload)
+    # Azurite as the tests have it; the library is only compared with, so it is installed here.
+    scripts/engine.sh
+    scripts/test-tools.sh
+    mkdir -p build/storage_blob
+    cp bench/storage_blob/package.json bench/storage_blob/package-lock.json bench/storage_blob/.npmrc build/storage_blob/
+    (cd build/storage_blob && npm ci --omit=optional --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null)
+    bench/upload_compare.py --directory "$directory" --trustbridge "$build/bin/trustbridge" --storage-blob "$PWD/build/storage_blob" "${pass[@]}"
     echo "load at the end: $(cut -d' ' -f1 /proc/loadavg)"
     exit
     ;;

@@ -23,7 +23,7 @@ ACCOUNT, VERSION = "trustbridge", "2022-11-02"
 
 
 class Azurite:
-    def __init__(self, tls=None):
+    def __init__(self, tls=None, flags=()):
         if not os.access(NODE, os.X_OK) or not os.access(PROGRAM, os.R_OK):
             raise Failed("azurite is missing: run scripts/engine.sh and scripts/test-tools.sh")
         self.key = os.urandom(64)
@@ -32,6 +32,7 @@ class Azurite:
             self.port = free.getsockname()[1]
         self.log = tempfile.TemporaryFile()
         more = ["--oauth", "basic", "--cert", tls[0], "--key", tls[1]] if tls else []
+        more += flags
         self.process = subprocess.Popen(
             [NODE, PROGRAM, "--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--inMemoryPersistence",
              "--disableTelemetry", "--silent", *more],
@@ -55,7 +56,8 @@ class Azurite:
         return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/{{account}}"
 
     def connection_string(self):
-        return f"AccountName={ACCOUNT};AccountKey={self.key_base64()};BlobEndpoint={self.endpoint().format(account=ACCOUNT)}"
+        scheme = "https" if self.tls else "http"
+        return f"DefaultEndpointsProtocol={scheme};AccountName={ACCOUNT};AccountKey={self.key_base64()};BlobEndpoint={self.endpoint().format(account=ACCOUNT)}"
 
     def sas(self, container, permissions="rcw", seconds=3600):
         """Of a whole container."""
