@@ -72,7 +72,7 @@ fi
 apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get -qq -o DPkg::Lock::Timeout=300 "$@"; }
 
 # nginx (the tests' file server) would start a service on port 80, PostgreSQL one on 5432, Prometheus (whose promtool the
-# tests use) one on 9090; the tests start their own: refuse starts while we install, and disable them after.
+# tests use) one on 9090, the registry one on 5000; the tests start their own: refuse starts while we install, and disable them after.
 policy=/usr/sbin/policy-rc.d
 own_policy=false
 log=
@@ -81,7 +81,8 @@ cleanup() {
   rm -f "$log"
 }
 trap cleanup EXIT
-declare -A service_of=([nginx-light]=nginx [postgresql]=postgresql [prometheus]=prometheus)
+declare -A service_of=([nginx-light]=nginx [postgresql]=postgresql [prometheus]=prometheus
+  [docker-registry]=docker-registry)
 services=()
 for package in "${missing[@]}"; do
   if [[ -n ${service_of[$package]:-} ]]; then services+=("${service_of[$package]}"); fi
