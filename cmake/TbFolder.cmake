@@ -5,7 +5,7 @@
 #
 # The tests of floors 0 to 4 carry the label `sanitized` and hang on the target of that name: what the asan and tsan
 # presets build.
-set(TB_SANITIZED_FOLDERS base tbenc async obs api jose tlog sql asset http store blob attest meter azure hydrate deliver)
+set(TB_SANITIZED_FOLDERS base tbenc async obs api jose tlog sql asset http store blob attest meter oci azure hydrate deliver)
 add_custom_target(sanitized)
 
 function(tb_folder name)
@@ -35,6 +35,10 @@ function(tb_folder name)
     add_executable(${arg_PROGRAM} main.cc)
     target_link_libraries(${arg_PROGRAM} PRIVATE ${lib} tb_options)
     target_compile_definitions(${arg_PROGRAM} PRIVATE TB_VERSION="${PROJECT_VERSION}")
+    # Libraries of its own beside it, where an image or a package brings them (src/oci/program.h); the old tag holds for the
+    # libraries' own libraries, too.
+    set_target_properties(${arg_PROGRAM} PROPERTIES BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "$ORIGIN/../lib/trustbridge")
+    target_link_options(${arg_PROGRAM} PRIVATE LINKER:--disable-new-dtags)
   endif()
 
   if(TB_TESTS AND tests)

@@ -11,7 +11,7 @@ FLOORS = [
     {"base"},
     {"tbenc", "async", "obs", "api", "jose", "tlog", "sql"},
     {"asset", "http", "store"},
-    {"blob", "attest", "meter"},
+    {"blob", "attest", "meter", "oci"},
     {"azure", "hydrate", "deliver", "tpm"},
     {"cli", "controlplane", "sentinel"},
 ]
@@ -29,6 +29,7 @@ PLACES = [
     (r"#include <pugixml|\bpugi::", r"azure/", "pugixml"),
     (r"#include <jose/", r"jose/", "libjose"),
     (r"#include <tss2/|\b(Esys|Tss2)_\w+\(", r"tpm/", "tpm2-tss"),
+    (r"#include <zlib\.h>|\b(deflate|inflate)\w*\(", r"oci/layer", "zlib"),
     (r"#include <intel-ipsec-mb|\bIMB_\w+", r"base/crypto_gcm_vector", "ipsec-mb"),
     (r"\bEVP_\w+\(", r"base/crypto_\w+\.cc|jose/|http/tls|attest/(crypto_\w+\.cc|snp_certificate)", "EVP_ calls"),
     (r"\bgetenv\(", r"\w+/(settings|config)\w*\.cc|cli/console\.cc|http/transfer\.cc|base/test_scale\.h", "getenv"),

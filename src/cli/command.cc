@@ -49,6 +49,7 @@ void add_commands(CLI::App& root, Context& context) {
   add_register(root, context);
   add_asset(root, context);
   add_contract(root, context);
+  add_build(root, context);
   add_usage(root, context);
   add_events(root, context);
   add_audit(root, context);

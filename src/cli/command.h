@@ -32,6 +32,7 @@ void add_upload(CLI::App& root, Context& context);
 void add_register(CLI::App& root, Context& context);
 void add_asset(CLI::App& root, Context& context);
 void add_contract(CLI::App& root, Context& context);
+void add_build(CLI::App& root, Context& context);
 void add_usage(CLI::App& root, Context& context);
 void add_events(CLI::App& root, Context& context);
 void add_audit(CLI::App& root, Context& context);

@@ -61,6 +61,8 @@ CommandLineOutcome parse_command_line(int argc, char** argv, const std::string& 
       ->required();
   command(&app, "doctor", "say what is wrong, or soon will be, with keys, database, disk and clock", Command::kDoctor)
       ->add_flag("--json", line.json, "as JSON");
+  command(&app, "healthcheck", "exit with 0 if the service that these settings start is ready, else with 1",
+          Command::kHealthcheck);
   CLI::App* events = app.add_subcommand("events", "the event log");
   events->require_subcommand(1)->fallthrough();
   command(events, "verify", "check the hash chain and the Merkle tree of the whole log", Command::kEventsVerify)

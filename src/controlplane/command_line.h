@@ -24,7 +24,8 @@ enum class Command {
   kWrappingKeysList,
   kWrappingKeyRotate,
   kWrappingKeyRetire,
-  kDoctor
+  kDoctor,
+  kHealthcheck
 };
 
 struct CommandLine {

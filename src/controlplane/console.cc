@@ -7,6 +7,7 @@
 #include "controlplane/admin.h"
 #include "controlplane/backup.h"
 #include "controlplane/doctor.h"
+#include "http/readiness.h"
 
 namespace tb::controlplane {
 namespace {
@@ -16,6 +17,21 @@ int restore(Config& config, const CommandLine& line) {
   fmt::print("{}\n", report.line);
   for (const auto& text : report.warnings) fmt::print(stderr, "trustbridge-control-plane: warning: {}\n", text);
   return 0;
+}
+
+// The name that its certificate has is that of its public URL.
+int healthcheck(const Config& config) {
+  http::OwnServer server{.address = config.address, .tls_cert_path = {}, .tls_name = {}};
+  if (config.tls) {
+    server.tls_cert_path = config.tls->cert_path;
+    const std::size_t host = config.public_url.find("://");
+    if (host != std::string::npos) server.tls_name = config.public_url.substr(host + 3);
+    server.tls_name = server.tls_name.substr(0, server.tls_name.find_first_of(":/"));
+  }
+  const http::OwnAnswer answer = http::ask_own(server, "/readyz");
+  if (answer.status == 200) return 0;
+  fmt::print(stderr, "trustbridge-control-plane: not ready: {} answered {}\n", http::own_url(server), answer.status);
+  return 1;
 }
 
 int doctor(const Config& config, bool json) {
@@ -73,6 +89,8 @@ int run_console(const CommandLine& line) {
       return 0;
     case Command::kRestore:
       return restore(config, line);
+    case Command::kHealthcheck:
+      return healthcheck(config);
     case Command::kDoctor:
       return doctor(config, line.json);
     default:

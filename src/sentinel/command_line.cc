@@ -6,6 +6,7 @@
 
 #include "obs/finding.h"
 #include "sentinel/evidence.h"
+#include "sentinel/healthcheck.h"
 #include "sentinel/isolation_state.h"
 #include "sentinel/keys_command.h"
 #include "sentinel/proxy/allowed_paths.h"
@@ -23,10 +24,13 @@ int dispatch(const std::vector<std::string>& arguments, std::string_view version
   if (first == "--print-config-doc" || first == "--help") return fmt::print("{}", config_document()), 0;
   std::vector<std::string> faults;
   const bool is_keys = first == "keys";
+  const bool is_healthcheck = first == "healthcheck";
+  const bool is_verb = is_keys || is_healthcheck;  // settings come by the environment then
   const Settings settings =
-      resolve_settings(is_keys ? std::vector<std::string>{} : arguments, process_environment(), faults);
+      resolve_settings(is_verb ? std::vector<std::string>{} : arguments, process_environment(), faults);
   const Config config = make_config(settings, faults);
   if (is_keys) return keys_command({arguments.begin() + 1, arguments.end()}, config.api_keys_file);
+  if (is_healthcheck) return healthcheck({arguments.begin() + 1, arguments.end()}, config.health_address);
   if (settings.isolation_report) {
     const auto findings = isolation_findings(examine_isolation(config));
     fmt::print("{}", settings.json ? obs::to_json(findings).pretty() + "\n" : obs::to_text(findings));
