@@ -28,7 +28,13 @@ int healthcheck(const Config& config) {
     if (host != std::string::npos) server.tls_name = config.public_url.substr(host + 3);
     server.tls_name = server.tls_name.substr(0, server.tls_name.find_first_of(":/"));
   }
-  const http::OwnAnswer answer = http::ask_own(server, "/readyz");
+  http::OwnAnswer answer;
+  try {
+    answer = http::ask_own(server, "/readyz");
+  } catch (const Error& error) {
+    fmt::print(stderr, "trustbridge-control-plane: not ready: {}\n", error.story());
+    return 1;  // orchestrators know 0 and 1 only
+  }
   if (answer.status == 200) return 0;
   fmt::print(stderr, "trustbridge-control-plane: not ready: {} answered {}\n", http::own_url(server), answer.status);
   return 1;

@@ -22,7 +22,7 @@ struct RegistryOptions {
   bool insecure = false;  ///< plain http to a registry that is not loopback
   std::string user_agent = "trustbridge";
   std::uint64_t piece_bytes = std::uint64_t{16} << 20;  ///< blobs above are sent in pieces of this
-  async::BackoffPolicy retry{.first_ms = 500, .max_ms = 20'000, .attempts = 6};
+  async::BackoffPolicy retry{.first_ms = 300, .max_ms = 20'000, .attempts = 5};
   std::function<std::optional<RegistryLogin>()> login;  ///< asked once, at the first challenge; may be empty
   std::function<void(std::int64_t ms)> sleep;           ///< between attempts
   std::function<void(std::uint64_t bytes)> progress;    ///< bytes that have gone or come; may throw, as "cancelled"

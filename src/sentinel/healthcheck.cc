@@ -46,7 +46,13 @@ int healthcheck(const std::vector<std::string>& arguments, const http::ListenAdd
   const http::OwnServer server{.address = progress && arguments.size() == 2 ? address_of(arguments[1]) : health_address,
                                .tls_cert_path = {},
                                .tls_name = {}};
-  const http::OwnAnswer answer = http::ask_own(server, progress ? "/status" : "/readyz");
+  http::OwnAnswer answer;
+  try {
+    answer = http::ask_own(server, progress ? "/status" : "/readyz");
+  } catch (const Error& error) {
+    fmt::print(stderr, "trustbridge-sentinel: not ready: {}\n", error.story());
+    return kNotReady;  // orchestrators know 0 and 1 only
+  }
   if (progress) {
     const std::string text = answer.status == kOk ? progress_of(answer.body) : "";
     if (!text.empty()) fmt::print("{}\n", text);
