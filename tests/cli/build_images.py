@@ -105,7 +105,7 @@ def story(s):
     s.fails("image_malformed", 4, "build", "--sentinel-binary", "/bin/true", "--archive", "x.tar")
     s.fails("image_not_found", 5, "build", *flags, "--base-image", "oci:one:other", "--archive", "x.tar")
     s.fails("file_not_found", 5, "build", *flags, "--base-image", "oci:nowhere", "--archive", "x.tar")
-    layer = s.folder / "one/blobs/sha256" / once["layer_digests"][0].removeprefix("sha256:")
+    layer = s.folder / "one/blobs/sha256" / once["layer_digests"][2].removeprefix("sha256:")
     content = bytearray(layer.read_bytes())
     content[100] ^= 1
     layer.write_bytes(content)
