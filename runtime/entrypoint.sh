@@ -282,14 +282,17 @@ esac
 if [ "$mode" = beside ]; then
   # The sentinel cannot end what it has not started: this watcher does, when the delivery is withdrawn or another has
   # taken its place. $$ is the server's own number, as the server takes this shell's place.
+  alive() { # false for a server that has ended and whose parent has not looked yet
+    case $(cat "/proc/$$/stat" 2>/dev/null) in '' | *') Z '* | *') X '*) return 1 ;; esac
+  }
   (
     trap '' HUP INT
-    while same_signal && kill -0 $$ 2>/dev/null; do sleep 1; done
-    if kill -0 $$ 2>/dev/null; then
+    while same_signal && alive; do sleep 1; done
+    if alive; then
       say "the delivery was withdrawn: ending the server"
       kill -TERM $$ 2>/dev/null || :
       left_s=${shutdown_s:-30}
-      while [ "$left_s" -gt 0 ] && kill -0 $$ 2>/dev/null; do sleep 1; left_s=$((left_s - 1)); done
+      while [ "$left_s" -gt 0 ] && alive; do sleep 1; left_s=$((left_s - 1)); done
       kill -KILL $$ 2>/dev/null || :
     fi
   ) </dev/null >/dev/null &
