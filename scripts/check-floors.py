@@ -22,7 +22,7 @@ PLACES = [
     (r"#include <boost/|\bboost::(asio|beast)\b|\bnet::io_context\b", r"async/|http/", "Asio and Beast"),
     (r"#include <curl/|\bcurl_easy_\w+\(", r"http/", "libcurl"),
     (r"#include <rapidjson/|\brapidjson::", r"base/json", "RapidJSON"),
-    (r"#include <archive|\barchive_(read|write|entry)_\w+\(", r"asset/", "libarchive"),
+    (r"#include <archive|\barchive_(read|write|entry)_\w+\(", r"asset/|azure/app/archive", "libarchive"),
     (r"#include <sqlite3\.h>|\bsqlite3_\w+\(", r"sql/sqlite", "SQLite"),
     (r"#include <libpq-fe\.h>|\bPQ[a-z]\w+\(", r"sql/postgres", "libpq"),
     (r"#include <fuse|\bfuse_(session|reply|req|lowlevel)_\w+\(", r"deliver/fuse_session", "libfuse"),
