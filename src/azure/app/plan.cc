@@ -141,6 +141,7 @@ AppPlan checked(AppPlan plan) {
   constexpr std::string_view kImageForm =
       "write REGISTRY/NAME@sha256:DIGEST, so that it cannot change after it was looked at";
   if (!is_image(plan.runtime_image)) refuse("--image", plan.runtime_image, kImageForm);
+  if (plan.sentinel_image.empty()) plan.sentinel_image = plan.runtime_image;
   if (!is_image(plan.sentinel_image)) refuse("--sentinel-image", plan.sentinel_image, kImageForm);
   if (!is_https_url(plan.control_plane_url))
     refuse("--edc-endpoint", plan.control_plane_url, "an https URL without user, query or fragment");
