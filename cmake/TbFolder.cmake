@@ -5,7 +5,7 @@
 #
 # The tests of floors 0 to 4 carry the label `sanitized` and hang on the target of that name: what the asan and tsan
 # presets build.
-set(TB_SANITIZED_FOLDERS base tbenc async obs api jose tlog sql asset http store blob attest meter oci azure hydrate deliver)
+set(TB_SANITIZED_FOLDERS base tbenc async obs api jose tlog sql asset http store blob attest meter oci oms azure hydrate deliver)
 add_custom_target(sanitized)
 
 function(tb_folder name)

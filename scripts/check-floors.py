@@ -11,7 +11,7 @@ FLOORS = [
     {"base"},
     {"tbenc", "async", "obs", "api", "jose", "tlog", "sql"},
     {"asset", "http", "store"},
-    {"blob", "attest", "meter", "oci"},
+    {"blob", "attest", "meter", "oci", "oms"},
     {"azure", "hydrate", "deliver", "tpm"},
     {"cli", "controlplane", "sentinel"},
 ]
@@ -31,7 +31,7 @@ PLACES = [
     (r"#include <tss2/|\b(Esys|Tss2)_\w+\(", r"tpm/", "tpm2-tss"),
     (r"#include <zlib\.h>|\b(deflate|inflate)\w*\(", r"oci/layer", "zlib"),
     (r"#include <intel-ipsec-mb|\bIMB_\w+", r"base/crypto_gcm_vector", "ipsec-mb"),
-    (r"\bEVP_\w+\(", r"base/crypto_\w+\.cc|jose/|http/tls|attest/(crypto_\w+\.cc|snp_certificate)", "EVP_ calls"),
+    (r"\bEVP_\w+\(", r"base/crypto_\w+\.cc|jose/|http/tls|attest/(crypto_\w+\.cc|snp_certificate)|oms/crypto_keys", "EVP_ calls"),
     (r"\bgetenv\(", r"\w+/(settings|config)\w*\.cc|cli/console\.cc|http/transfer\.cc|base/test_scale\.h", "getenv"),
 ]
 # The format library that others embed: no sockets, clocks, logs; threads in the one file that uses all cores.
