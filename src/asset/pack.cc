@@ -118,6 +118,7 @@ Result<> PackSource::walk(const std::string& real_path, const std::string& prefi
     std::string real = real_path + "/" + name;
     struct stat st = TRY(stat_of(real, false));
     if (S_ISLNK(st.st_mode)) {
+      followed_link_ = true;
       real = TRY(real_path_of(real));
       if (real != real_root_ && !real.starts_with(real_root_ == "/" ? "/" : real_root_ + "/")) {
         return fail("link_outside", fmt::format("the link '{}' leaves the directory", path));

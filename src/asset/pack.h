@@ -38,6 +38,8 @@ class PackSource final : public tbenc::PullSource {
   /// The index; its SHA-256s are there after the end was read.
   const Content& content() const { return content_; }
   std::uint64_t plaintext_bytes() const { return total_; }
+  /// True if a link within the directory stood for a file or directory.
+  bool followed_link() const { return followed_link_; }
   /// Relative paths of files in pickle-based formats: loading one runs whatever code is in it. See is_pickle_path().
   std::vector<std::string> pickle_files() const;
 
@@ -71,6 +73,7 @@ class PackSource final : public tbenc::PullSource {
   Fd open_;
   std::uint64_t left_ = 0;  ///< of the open file
   bool hashing_ = false;
+  bool followed_link_ = false;
   Sha256 hash_;
 };
 

@@ -55,7 +55,10 @@ void encrypt(Flags& flags, const CLI::App& command, const Console& console) {
   if (!uploaded.is_null()) {
     for (const char* member : {"blob_urls", "blobs"}) result.set(member, *uploaded.find(member));
   }
-  console.result(result, fmt::format("{}\n{}\n{}\n", asset.ciphertext, asset.manifest_file, asset.key_file));
+  if (!asset.oms_bundle.empty()) result.set("oms_bundle", asset.oms_bundle);
+  std::string files = fmt::format("{}\n{}\n{}\n", asset.ciphertext, asset.manifest_file, asset.key_file);
+  if (!asset.oms_bundle.empty()) files += asset.oms_bundle + "\n";
+  console.result(result, files);
   console.note(fmt::format("encrypted {} of {} as {}", human_bytes(asset.manifest.plaintext_bytes()), flags.options.in,
                            flags.options.asset_id));
   if (asset.key_is_new) console.note(fmt::format("made the key {}: keep it apart from the ciphertext", asset.key_file));
@@ -78,6 +81,13 @@ void add_encrypt(CLI::App& root, Context& context) {
   command.add_option("--key-file", o.key_file, "file key, made if absent [<out>.key]; one key serves one encryption")
       ->type_name("FILE");
   command.add_option("--sign-key", o.sign_key, "sign the manifest with this key of keygen --signing")
+      ->type_name("FILE");
+  command.add_option("--oms-key", o.oms.key, "sign the model's files too, as OpenSSF Model Signing: EC key, PEM, 0600")
+      ->type_name("FILE");
+  command
+      .add_option("--oms-certificates", o.oms.certificates, "name the signer by this chain, PEM, the key's own first")
+      ->type_name("FILE");
+  command.add_option("--oms-bundle", o.oms.bundle, "where the signature goes [beside the ciphertext, .sig]")
       ->type_name("FILE");
   command.add_option("--chunk-bytes", o.chunk_bytes, "plaintext bytes of a chunk, 1024 to 67108864")
       ->type_name("N")

@@ -34,10 +34,19 @@ void verify(Flags& flags, const Console& console) {
   if (!verified.asset_id.empty()) result.set("asset_id", verified.asset_id);
   result.set("proofs", std::move(proofs));
   result.set("end_authenticated", verified.end_authenticated);
-  result.set("ciphertext_bytes", verified.ciphertext_bytes);
+  if (verified.ciphertext_bytes != 0) result.set("ciphertext_bytes", verified.ciphertext_bytes);
   result.set("plaintext_bytes", verified.plaintext_bytes);
-  result.set("chunks", verified.chunks);
-  console.result(result, fmt::format("ok: {} ({} chunks, {})", fmt::join(verified.proofs, ", "), verified.chunks,
+  if (verified.ciphertext_bytes != 0) result.set("chunks", verified.chunks);
+  if (verified.oms) {
+    Json oms = Json::object();
+    oms.set("subject", verified.oms->subject);
+    oms.set("files", static_cast<std::uint64_t>(verified.oms->files));
+    result.set("oms", std::move(oms));
+  }
+  const std::string parts = verified.oms && verified.ciphertext_bytes == 0
+                                ? fmt::format("{} files", verified.oms->files)
+                                : fmt::format("{} chunks", verified.chunks);
+  console.result(result, fmt::format("ok: {} ({}, {})", fmt::join(verified.proofs, ", "), parts,
                                      human_bytes(verified.plaintext_bytes)));
 }
 
@@ -49,11 +58,20 @@ void add_verify(CLI::App& root, Context& context) {
   CLI::App& command =
       add_command(root, context, "verify", "prove an asset whole and unchanged, with or without its key",
                   "trustbridge verify model.tbenc --key-file model.tbenc.key");
-  command.add_option("file", flags->positional, "ciphertext")->type_name("FILE");
+  command.add_option("file", flags->positional, "ciphertext, or a model directory with --oms-key")->type_name("FILE");
   command.add_option("--in", flags->in, "the same, as a flag")->type_name("FILE");
   command.add_option("--key-file", o.key_file, "file key, or - for standard input: every tag, the mac and the content")
       ->type_name("FILE");
   add_manifest_flags(command, o.manifest);
+  command
+      .add_option("--oms-key", o.oms.key,
+                  "hold the plaintext against its OpenSSF Model Signing bundle, of this EC public key")
+      ->type_name("FILE");
+  command.add_option("--oms-ca", o.oms.ca, "the same for a bundle by certificate: authorities that are trusted, PEM")
+      ->type_name("FILE");
+  command.add_option("--oms-bundle", o.oms.bundle, "the bundle [.sig beside the file, model.sig in a directory]")
+      ->type_name("FILE");
+  command.add_flag("--plaintext", o.plaintext, "the file is the model itself and not a ciphertext");
   command.add_flag("--no-manifest", o.manifest.no_manifest, "check the tags alone: the end is then not authenticated");
   command.add_option("-j,--jobs", o.jobs, "threads [all cores]")
       ->type_name("N")

@@ -55,7 +55,7 @@ class UnderwayNote {
 
 EncryptedAsset encrypted(const AssetPaths& paths, const Uploaded& uploaded, bool key_is_new, std::size_t files,
                          asset::Manifest manifest) {
-  return {uploaded.ciphertext.url, paths.manifest, paths.key, key_is_new, files, std::move(manifest)};
+  return {uploaded.ciphertext.url, paths.manifest, paths.key, paths.oms_bundle, key_is_new, files, std::move(manifest)};
 }
 
 bool is_of(const asset::Manifest& manifest, const UnderwayNote::Found& found) {
@@ -119,6 +119,9 @@ SentAsset encrypt_and_upload(const EncryptOptions& options, AssetStore& store, c
     const std::string text = manifest.text();
     value_or_throw(write_full(manifest_file.fd(), as_bytes(text), paths.manifest));
     throw_if_interrupted();
+    if (!paths.oms_bundle.empty()) {
+      value_or_throw(write_file_atomically(paths.oms_bundle, sealing.oms_bundle(), 0644, options.force));
+    }
     value_or_throw(manifest_file.commit());
     appears = true;
     Uploaded uploaded{.asset_id = options.asset_id, .ciphertext = stream->commit(manifest.sha256_ciphertext())};

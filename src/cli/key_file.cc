@@ -147,15 +147,28 @@ void EncryptionKey::commit() {
   if (new_file_) value_or_throw(new_file_->commit());
 }
 
-Ed25519PublicKey make_signing_pair(const std::string& path) {
-  const Ed25519PrivateKey key = Ed25519PrivateKey::generate();
-  const SecretString seed(to_base64url(key.seed().reveal()) + "\n");
-  value_or_throw(write_file_atomically(path, seed.reveal(), 0600, false));
-  Result<> published = write_file_atomically(path + ".pub", to_base64url(key.public_key()) + "\n", 0644, false);
+namespace {
+
+void write_pair(const std::string& path, const SecretString& private_key, std::string_view public_key) {
+  value_or_throw(write_file_atomically(path, private_key.reveal(), 0600, false));
+  Result<> published = write_file_atomically(path + ".pub", public_key, 0644, false);
   if (!published) {
     unlink(path.c_str());
     throw std::move(published.error());
   }
+}
+
+}  // namespace
+
+Ed25519PublicKey make_signing_pair(const std::string& path) {
+  const Ed25519PrivateKey key = Ed25519PrivateKey::generate();
+  write_pair(path, SecretString(to_base64url(key.seed().reveal()) + "\n"), to_base64url(key.public_key()) + "\n");
+  return key.public_key();
+}
+
+oms::PublicKey make_oms_pair(const std::string& path) {
+  const oms::SigningKey key = oms::SigningKey::generate();
+  write_pair(path, key.pem(), key.public_key().pem());
   return key.public_key();
 }
 

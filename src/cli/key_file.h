@@ -11,6 +11,7 @@
 #include "base/crypto.h"
 #include "base/fs.h"
 #include "base/secret.h"
+#include "oms/crypto_keys.h"
 #include "tbenc/header.h"
 
 namespace tb::cli {
@@ -49,6 +50,8 @@ class EncryptionKey {
 /// Writes an Ed25519 pair: `path` 0600 with the private seed and `path`.pub 0644 with the raw public key, base64url,
 /// a line each. Throws "output_exists" if either is there.
 Ed25519PublicKey make_signing_pair(const std::string& path);
+/// Writes an EC P-256 pair as PEM: `path` 0600 and `path`.pub 0644. Throws "output_exists" if either is there.
+oms::PublicKey make_oms_pair(const std::string& path);
 /// Throws "signing_key_malformed", "file_mode_unsafe".
 Ed25519PrivateKey read_signing_key(const std::string& path);
 /// A public key file as make_signing_pair writes it. Throws "public_key_malformed".

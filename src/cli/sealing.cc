@@ -18,7 +18,9 @@ void check(const EncryptOptions& options, const AssetPaths& paths) {
   if (!asset::is_weights_filename(base_name(paths.ciphertext))) {
     throw Error("usage", fmt::format("{} is not a file name that a manifest can carry", base_name(paths.ciphertext)));
   }
-  require_apart({options.in, options.sign_key}, {paths.ciphertext, paths.manifest, paths.key});
+  std::vector<std::string> outputs = {paths.ciphertext, paths.manifest, paths.key};
+  if (!paths.oms_bundle.empty()) outputs.push_back(paths.oms_bundle);
+  require_apart({options.in, options.sign_key, options.oms.key, options.oms.certificates}, outputs);
 }
 
 asset::PackSource scanned(const EncryptOptions& options) {
@@ -40,13 +42,17 @@ std::optional<Ed25519PrivateKey> signer_of(const EncryptOptions& options) {
 AssetPaths::AssetPaths(const EncryptOptions& options)
     : ciphertext(ciphertext_path(options.out)),
       manifest(options.manifest.empty() ? manifest_path_of(ciphertext) : options.manifest),
-      key(options.key_file.empty() ? key_path_of(ciphertext) : options.key_file) {}
+      key(options.key_file.empty() ? key_path_of(ciphertext) : options.key_file),
+      oms_bundle(options.oms.key.empty()      ? ""
+                 : options.oms.bundle.empty() ? oms_bundle_path_of(ciphertext)
+                                              : options.oms.bundle) {}
 
 Sealing::Sealing(const EncryptOptions& options, const AssetPaths& paths)
     : options_(options),
       weights_filename_((check(options, paths), base_name(paths.ciphertext))),
       signer_(signer_of(options)),
       source_(scanned(options)),
+      signing_(OmsSigning::begin(options.oms, source_)),
       header_(value_or_throw(tbenc::new_header(options.chunk_bytes))),
       layout_(value_or_throw(tbenc::Layout::from_plaintext(source_.plaintext_bytes(), options.chunk_bytes))) {}
 
@@ -60,6 +66,7 @@ tbenc::EncryptResult Sealing::seal(const FileKey& key, tbenc::Sink& sink, Progre
   parallel.jobs = options_.jobs;
   parallel.cancel = &interrupt_flag();
   parallel.progress = [&progress](std::uint64_t done) { progress.update(done); };
+  if (signing_) parallel.on_plaintext = [this](ByteView plain) { signing_->update(plain); };
   if (source_.content().is_tar() || options_.plaintext_hashes) {
     return value_or_throw(tbenc::encrypt(key, header_, source_, sink, parallel));
   }

@@ -16,12 +16,13 @@ namespace tb::cli {
 struct AssetPaths {
   explicit AssetPaths(const EncryptOptions& options);
   std::string ciphertext, manifest, key;
+  std::string oms_bundle;  ///< empty: none was asked for
 };
 
 class Sealing {
  public:
-  /// Checks, reads the signing key, scans. Throws "usage", "output_is_input", "pickle_refused", the errors of
-  /// PackSource.
+  /// Checks, reads the signing keys, scans. Throws "usage", "output_is_input", "pickle_refused", the errors of
+  /// PackSource and OmsSigning.
   Sealing(const EncryptOptions& options, const AssetPaths& paths);
 
   const tbenc::Header& header() const { return header_; }
@@ -30,6 +31,8 @@ class Sealing {
   std::size_t files() const;
   /// Once. The manifest is signed if that was asked for. Throws the errors of tbenc::encrypt.
   asset::Manifest run(const FileKey& key, tbenc::Sink& sink, const Console& console);
+  /// Once, after run(): the text of the bundle that was asked for.
+  std::string oms_bundle() { return signing_->finish(); }
 
  private:
   tbenc::EncryptResult seal(const FileKey& key, tbenc::Sink& sink, Progress& progress);
@@ -38,6 +41,7 @@ class Sealing {
   const std::string weights_filename_;
   std::optional<Ed25519PrivateKey> signer_;
   asset::PackSource source_;
+  std::optional<OmsSigning> signing_;
   tbenc::Header header_;
   tbenc::Layout layout_;
 };

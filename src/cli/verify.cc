@@ -5,6 +5,7 @@
 #include "asset/unpack.h"
 #include "cli/interrupt.h"
 #include "cli/key_file.h"
+#include "cli/paths.h"
 #include "tbenc/parallel.h"
 
 namespace tb::cli {
@@ -18,12 +19,20 @@ tbenc::Header header_of(const tbenc::FileSource& source) {
 
 void prove_with_key(const VerifyOptions& options, const FileKey& key, const tbenc::FileSource& source,
                     const std::optional<LoadedManifest>& loaded, const Console& console, Verified& verified) {
+  std::optional<oms::Statement> signed_by;
+  std::optional<oms::ModelDigests> digests;
+  if (options.oms.asked()) {
+    signed_by = read_signed_statement(options.oms, oms_bundle_path_of(options.in));
+    const std::optional<asset::Content>& content = loaded->manifest.content();
+    digests.emplace(content ? &*content : nullptr, loaded->manifest.plaintext_bytes(), signed_by->shard_bytes);
+  }
   Progress progress(console, "verify", source.size());
   tbenc::DecryptOptions decryption;
   decryption.known = known_from(loaded);
   decryption.jobs = options.jobs;
   decryption.cancel = &interrupt_flag();
   decryption.progress = [&progress](std::uint64_t done) { progress.update(done); };
+  if (digests) decryption.on_plaintext = [&digests](ByteView plain) { digests->update(plain); };
   decryption.hash_ciphertext = loaded && loaded->proof.needs_ciphertext_sha256();
   tbenc::DecryptResult result;
   if (loaded && loaded->manifest.content()) {
@@ -41,6 +50,11 @@ void prove_with_key(const VerifyOptions& options, const FileKey& key, const tben
       throw Error("ciphertext_digest_mismatch", options.in + " has another SHA-256 than its manifest says");
     }
     verified.proofs.emplace_back("sha256");
+  }
+  if (digests) {
+    oms::require_same(*signed_by, digests->finish());
+    verified.proofs.emplace_back("oms");
+    verified.oms = proof_of(*signed_by);
   }
   verified.plaintext_bytes = result.plaintext_bytes;
   verified.end_authenticated = result.end_authenticated && loaded && loaded->proof.authenticated();
@@ -62,9 +76,35 @@ void prove_without_key(const VerifyOptions& options, const tbenc::FileSource& so
   verified.end_authenticated = loaded.proof.authenticated();
 }
 
+Verified verify_plaintext(const VerifyOptions& options, const Console& console) {
+  if (!options.key_file.empty() || options.manifest.no_manifest || !options.manifest.manifest.empty() ||
+      !options.manifest.asset_id.empty() || !options.manifest.provider_key.empty()) {
+    throw Error("usage", "a model that lies open has no manifest and no file key: --oms-key or --oms-ca proves it");
+  }
+  const VerifiedModel model = verify_open_model(options.in, options.oms, console);
+  Verified verified;
+  verified.plaintext_bytes = model.plaintext_bytes;
+  verified.proofs.emplace_back("oms");
+  verified.end_authenticated = true;
+  verified.oms = model.proof;
+  return verified;
+}
+
+void check_oms(const VerifyOptions& options) {
+  if (!options.oms.asked()) return;
+  if (options.key_file.empty()) {
+    throw Error("usage", "the model's signature is over its plaintext: --key-file is required")
+        .with_hint("for a model that lies open, say --plaintext");
+  }
+  if (options.manifest.no_manifest)
+    throw Error("usage", "--no-manifest contradicts --oms-key: files have no names then");
+}
+
 }  // namespace
 
 Verified verify_asset(const VerifyOptions& options, const Console& console) {
+  if (options.plaintext || is_directory(options.in)) return verify_plaintext(options, console);
+  check_oms(options);
   std::optional<FileKey> key;
   if (!options.key_file.empty()) key = read_key_file(options.key_file);
   if (!key && options.manifest.no_manifest) {

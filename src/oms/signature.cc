@@ -31,12 +31,18 @@ std::string pre_authentication(std::string_view payload_type, std::string_view p
   return fmt::format("DSSEv1 {} {} {} {}", payload_type.size(), payload_type, payload.size(), payload);
 }
 
+void require_certified(const SigningKey& key, const std::vector<Bytes>& chain) {
+  if (chain.empty() || chain.size() > kMaxCertificates || !(key_of_certificate(chain.front()) == key.public_key())) {
+    throw Error("oms_certificate_refused", "the first certificate is not of the signing key");
+  }
+}
+
 Bundle sign(const Statement& statement, const SigningKey& key, const std::vector<Bytes>& chain) {
   Bundle bundle;
   if (chain.empty()) {
     bundle.hint = key.public_key().hint();
-  } else if (chain.size() > kMaxCertificates || !(key_of_certificate(chain.front()) == key.public_key())) {
-    throw Error("oms_certificate_refused", "the first certificate is not of the signing key");
+  } else {
+    require_certified(key, chain);
   }
   bundle.certificates = chain;
   bundle.payload = statement.text();

@@ -18,8 +18,11 @@ namespace tb::oms {
 /// DSSE's pre-authentication encoding: what is signed.
 std::string pre_authentication(std::string_view payload_type, std::string_view payload);
 
-/// With `chain` (DER, the signer's certificate first, which must be of this key: "oms_certificate_refused") the bundle
-/// names the signer by certificate, else by the key's hint.
+/// Throws "oms_certificate_refused" unless chain[0] is of `key` and the chain fits into a bundle.
+void require_certified(const SigningKey& key, const std::vector<Bytes>& chain);
+
+/// With `chain` (DER, the signer's certificate first, which must be of this key: require_certified) the bundle names
+/// the signer by certificate, else by the key's hint.
 Bundle sign(const Statement& statement, const SigningKey& key, const std::vector<Bytes>& chain = {});
 
 /// Whom the verifier believes. A bundle signed with a key needs `key`, one with a certificate needs `anchors`.
