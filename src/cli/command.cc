@@ -48,6 +48,7 @@ void add_commands(CLI::App& root, Context& context) {
   add_upload(root, context);
   add_register(root, context);
   add_package(root, context);
+  add_publish(root, context);
   add_asset(root, context);
   add_contract(root, context);
   add_build(root, context);

@@ -31,6 +31,7 @@ void add_mount(CLI::App& root, Context& context);
 void add_upload(CLI::App& root, Context& context);
 void add_register(CLI::App& root, Context& context);
 void add_package(CLI::App& root, Context& context);
+void add_publish(CLI::App& root, Context& context);
 void add_asset(CLI::App& root, Context& context);
 void add_contract(CLI::App& root, Context& context);
 void add_build(CLI::App& root, Context& context);

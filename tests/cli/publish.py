@@ -1,0 +1,172 @@
+"""publish with the real control plane: the plan, one run, the same command again, changed inputs, refusals, no secrets."""
+import fcntl
+import json
+import os
+import pty
+import signal
+import subprocess
+import time
+
+from control_plane_process import ControlPlane
+from scenario import check, equal, play
+
+ALL = ["encrypt", "verify", "upload", "register", "contract"]
+
+
+def statuses(outcome):
+    return {step["name"]: step["status"] for step in outcome.json()["steps"]}
+
+
+def files_under(s, folder):
+    return sorted(p.relative_to(s.folder / folder).as_posix() for p in (s.folder / folder).rglob("*") if p.is_file())
+
+
+def plans(s, common):
+    text = s.tb("publish", "m", *common, "--dry-run").out
+    s.absent("m-1.publish")
+    commands = [line for line in text.splitlines() if not line.startswith("#")]
+    equal([line.split()[1] for line in commands], ALL, "commands of the plan")
+    # Each line of the plan is a command that a person can run.
+    told = s.tb("publish", "m", "--asset-id", "m-1", "--store", "file:b", "--skip-register", "--out", "it's here", "--dry-run").out
+    (s.folder / "it's here").mkdir()
+    done = subprocess.run(["sh", "-e"], input=f"trustbridge() {{ '{s.binary}' \"$@\"; }}\n{told}", text=True, cwd=s.folder, check=False,
+                          capture_output=True, env=s.environment)
+    equal(done.returncode, 0, f"the printed commands: {done.stderr}")
+    equal(files_under(s, "b"), ["models/m-1/model.manifest.json", "models/m-1/model.tbenc"], "what the printed commands uploaded")
+
+
+def refusals(s, common):
+    s.fails("usage", 2, "publish", "m", *common)  # nobody to ask
+    s.fails("usage", 2, "publish", "m", "--asset-id", "bad/id", "--yes")
+    s.fails("usage", 2, "publish", "--asset-id", "m-1", "--yes")
+    s.fails("usage", 2, "publish", "m", "--asset-id", "m-1", "--store", "file:b", "--yes")
+    s.fails("usage", 2, "publish", "m", "--asset-id", "m-1", "--consumer", "acme", "--yes")
+    signed = s.fails("usage", 2, "publish", "m", "--asset-id", "m-1", "--blob-url", "https://x.example/m?sig=SECRET", "--yes")
+    check("SECRET" not in signed.out + signed.err, "a signed URL in an error")
+    skipped = [f"--skip-{name}" for name in ("encrypt", "verify")]
+    s.fails("usage", 2, "publish", "m", "--asset-id", "m-1", *skipped, "--yes")
+    s.file("odd/state.json", '{"version": 2, "asset_id": "m-1", "steps": []}')
+    s.fails("publish_state_malformed", 4, "publish", "m", "--asset-id", "m-1", "--out", "odd", "--yes")
+    s.file("other/state.json", '{"version": 1, "asset_id": "m-0", "steps": []}')
+    s.fails("publish_input_changed", 7, "publish", "m", "--asset-id", "m-1", "--out", "other", "--yes")
+    equal(files_under(s, "odd") + files_under(s, "other"), ["state.json", "state.json"], "what refusals left")
+
+
+def asked(s, answer):
+    """Runs publish on a terminal of its own and types `answer`; gives the exit status."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.chdir(s.folder)
+        os.execve(s.binary, ["trustbridge", "publish", "m", "--asset-id", "asked", "--skip-verify"], s.environment)
+    seen, end = b"", time.monotonic() + 60
+    while b"[y/N]" not in seen and time.monotonic() < end:
+        seen += os.read(fd, 4096)
+    os.write(fd, answer)
+    try:
+        while os.read(fd, 4096):
+            pass
+    except OSError:
+        pass
+    os.close(fd)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def no_secrets(s, where):
+    key = (s.folder / where / "model.tbenc.key").read_text().split()[0]
+    token = (s.folder / where / "activation.token").read_text().split()[0]
+    bearer = (s.folder / "provider.token").read_text().strip()
+    for name in ("state.json", "summary.json"):
+        text = (s.folder / where / name).read_text()
+        for secret in (key, token, bearer):
+            check(secret not in text, f"a secret in {name}")
+    equal((s.folder / where / "state.json").stat().st_mode & 0o777, 0o600, "mode of the state")
+
+
+def one_run(s, common, at):
+    first = s.tb("publish", "m", *common, "--yes", "--json")
+    equal(statuses(first), {name: "done now" for name in ALL}, "first run")
+    equal(json.loads((s.folder / "m-1.publish/summary.json").read_text()), first.json(), "the summary's file")
+    no_secrets(s, "m-1.publish")
+    again = s.tb("publish", "m", *common, "--yes", "--json")
+    equal(statuses(again), {name: "done before" for name in ALL}, "second run")
+    equal(len(s.tb("contract", "list", *at, "--json").json()["items"]), 1, "contracts")
+    check("register (done)" in s.tb("publish", "m", *common, "--dry-run").out, "the plan does not say what is done")
+
+
+def changed(s, common, at):
+    os.utime(s.folder / "m/w.gguf", ns=(1, 1))
+    told = s.fails("publish_input_changed", 7, "publish", "m", *common, "--yes")
+    check("encrypt was done with other inputs: model" in told.err, told.err)
+    check("# encrypt (changed: model)" in s.tb("publish", "m", *common, "--dry-run").out, "the plan does not name what changed")
+    more = [*common[:-1], "60d"]
+    s.fails("publish_input_changed", 7, "publish", "m", *more, "--skip-encrypt", "--yes")
+    # What can be done again is: another directory of a file: store.
+    s.tb("publish", "m", "--asset-id", "m-1", "--skip-encrypt", "--skip-register", "--store", "file:again", "--yes")
+    equal(files_under(s, "again"), ["models/m-1/model.manifest.json", "models/m-1/model.tbenc"], "the other store")
+    equal(len(s.tb("contract", "list", *at, "--json").json()["items"]), 1, "contracts")
+
+
+def failures(s, common):
+    """A step that fails leaves a state from which the same command goes on."""
+    at = common.index("--asset-id")
+    other = [*common[:at + 1], "m-2", *common[at + 2:]]
+    other[other.index("c-1")] = "c-2"
+    right = (s.folder / "provider.token").read_text()
+    s.file("provider.token", "tbp_nonsense\n").chmod(0o600)
+    stopped = s.tb("publish", "m", *other, "--yes", "--json", rc=3)
+    summary = stopped.json()
+    equal((summary["ok"], summary["steps"][-1]["name"], summary["steps"][-1]["exit_status"]), (False, "upload", 3), "where it stopped")
+    s.file("provider.token", right).chmod(0o600)
+    went_on = s.tb("publish", "m", *other, "--yes", "--json")
+    equal(statuses(went_on), {"encrypt": "done before", "verify": "done before", "upload": "done now", "register": "done now",
+                              "contract": "done now"}, "the same command goes on")
+    # A contract that somebody else has made under the id is never taken for ours.
+    third = [*common[:at + 1], "m-3", *common[at + 2:]]
+    s.tb("publish", "m", *third, "--yes", rc=7)
+    s.absent("m-3.publish/activation.token")
+    # Of a claimed key nothing is encrypted again, whoever asks.
+    s.fails_in_step("encrypt", 7, "publish", "m", "--asset-id", "m-4", "--key-file", "m-1.publish/model.tbenc.key", "--yes")
+
+
+def interrupted(s):
+    s.sparse("big/w.gguf", 600 << 20)
+    process = s.start("publish", "big", "--asset-id", "big", "--yes", stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    end = time.monotonic() + 60
+    while not list((s.folder).glob("big.publish/.model.tbenc.*")) and time.monotonic() < end:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    equal(process.wait(timeout=60), 130, "exit status after an interrupt")
+    check(not list(s.folder.glob("big.publish/.*.partial")), "the step did not clean up")
+    process.stderr.close()
+
+
+def story(s):
+    s.file("m/config.json", "{}")
+    s.model("m/w.gguf", 400_000)
+    s.fails_in_step = lambda step, rc, *args: equal(s.tb(*args, "--json", rc=rc).json()["steps"][-1]["name"], step, "the step that fails")
+    held = os.open(s.file("locked/state.lock"), os.O_RDWR)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    locked = s.start("publish", "m", "--asset-id", "locked", "--out", "locked", "--yes", "--json", stdout=subprocess.PIPE,
+                     stderr=subprocess.DEVNULL)
+    with ControlPlane(s) as control_plane:
+        token = control_plane.token_file("provider", "--tenant", "acme-ai")
+        s.file("cp.pub", control_plane.run("identity"))
+        at = ["--edc-endpoint", control_plane.url, "--token-file", token]
+        common = ["--asset-id", "m-1", "--store", "cp:", *at, "--control-plane-key", "cp.pub", "--contract-id", "c-1",
+                  "--consumer", "acme", "--not-after", "30d"]
+        plans(s, common)
+        refusals(s, common)
+        one_run(s, common, at)
+        changed(s, common, at)
+        failures(s, common)
+    equal(asked(s, b"n\n"), 130, "after a no")
+    s.absent("asked.publish")
+    equal(asked(s, b"y\n"), 0, "after a yes")
+    interrupted(s)
+    out = locked.communicate(timeout=60)[0]
+    equal((locked.returncode, json.loads(out)["error"]["reason"]), (7, "publish_running"), "beside another publish")
+    os.close(held)
+    s.tb("publish", "m", "--asset-id", "locked", "--out", "locked", "--yes")
+
+
+play(story)
