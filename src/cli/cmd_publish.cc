@@ -167,9 +167,10 @@ void publish(Flags& flags, const CLI::App& root, Context& context) {
     const Json json = marketplace_draft(flags.plan, plan, state, file_sha256(draft.inputs.front().path));
     value_or_throw(write_file_atomically(draft.outputs.front(), json.pretty() + "\n", 0644, true));
   });
+  const std::string path = flags.summary.empty() ? plan.out + "/summary.json" : flags.summary;
+  remove_partials(path);
   const PublishOutcome outcome = publisher.run();
   const Json summary = summary_json(plan, outcome);
-  const std::string path = flags.summary.empty() ? plan.out + "/summary.json" : flags.summary;
   value_or_throw(write_file_atomically(path, summary.pretty() + "\n", 0644, true));
   console.result(summary, summary_text(summary));
   if (outcome.exit_status != 0) {

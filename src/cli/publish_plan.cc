@@ -208,6 +208,51 @@ std::vector<std::string> chosen(const PublishFlags& f) {
   return names;
 }
 
+bool begins_with_dash(const PublishFlags& f) {
+  const auto dash = [](const std::string& value) { return value.starts_with('-'); };
+  const std::string* const values[] = {&f.in,
+                                       &f.out,
+                                       &f.key_file,
+                                       &f.sign_key,
+                                       &f.oms_key,
+                                       &f.oms_certificates,
+                                       &f.chunk_bytes,
+                                       &f.model_version,
+                                       &f.store,
+                                       &f.storage_account,
+                                       &f.container,
+                                       &f.prefix,
+                                       &f.endpoint,
+                                       &f.blob_url,
+                                       &f.manifest_url,
+                                       &f.edc_endpoint,
+                                       &f.token_file,
+                                       &f.ca_path,
+                                       &f.control_plane_key,
+                                       &f.tenant,
+                                       &f.profile,
+                                       &f.contract_id,
+                                       &f.consumer,
+                                       &f.not_before,
+                                       &f.not_after,
+                                       &f.max_seats,
+                                       &f.attestation,
+                                       &f.attestation_policy,
+                                       &f.quotas,
+                                       &f.metering,
+                                       &f.activation_token_file,
+                                       &f.registry,
+                                       &f.image_name,
+                                       &f.tag,
+                                       &f.sentinel_binary,
+                                       &f.base_image,
+                                       &f.oci_layout,
+                                       &f.image,
+                                       &f.output_zip};
+  return std::ranges::any_of(values, [&](const std::string* value) { return dash(*value); }) ||
+         std::ranges::any_of(f.hardware, dash);
+}
+
 void check(const PublishFlags& f, const std::vector<std::string>& names) {
   std::vector<std::string> faults;
   const auto has = [&](const char* name) { return std::ranges::find(names, name) != names.end(); };
@@ -235,6 +280,8 @@ void check(const PublishFlags& f, const std::vector<std::string>& names) {
     need(url->find('?') == std::string::npos, "--blob-url and --manifest-url take no query: it may be a signature");
   }
   need(!names.empty(), "every step is skipped");
+  // It would be read as a flag by the step's command.
+  need(!begins_with_dash(f), "a value begins with a dash: write a path as ./-name");
   if (!faults.empty()) throw Error("usage", fmt::format("{}", fmt::join(faults, "; ")));
 }
 

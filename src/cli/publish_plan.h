@@ -15,7 +15,7 @@ struct PublishFlags {
   std::string in, asset_id;
   std::string out;       ///< directory; empty: `<asset_id>.publish`
   std::string key_file;  ///< empty: in `out`
-  std::string sign_key, oms_key, oms_certificates, chunk_bytes, model_version, jobs;
+  std::string sign_key, oms_key, oms_certificates, chunk_bytes, model_version;
   bool allow_pickle = false, no_allow_finetune = false, one_pass = false;
   // Where the ciphertext goes, and how sentinels find it.
   std::string store, storage_account, container, prefix, endpoint, blob_url, manifest_url;

@@ -44,18 +44,6 @@ Fd take_lock(const std::string& directory, const Console& console) {
   return lock;
 }
 
-/// What a kill left of files that would have become `output` (AtomicFile's `.NAME.RANDOM.partial`).
-void remove_partials(const std::string& output) {
-  const fs::path path(output);
-  const std::string start = "." + path.filename().string() + ".";
-  std::error_code fault;
-  const fs::path parent = path.parent_path().empty() ? fs::path(".") : path.parent_path();
-  for (const auto& entry : fs::directory_iterator(parent, fault)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(start) && name.ends_with(".partial")) unlink(entry.path().c_str());
-  }
-}
-
 std::string absolute(const std::string& path) {
   return fs::absolute(path).lexically_normal().string();
 }
@@ -138,6 +126,17 @@ bool ended_without_effect(int exit_status) {
 }
 
 }  // namespace
+
+void remove_partials(const std::string& output) {
+  const fs::path path(output);
+  const std::string start = "." + path.filename().string() + ".";
+  std::error_code fault;
+  const fs::path parent = path.parent_path().empty() ? fs::path(".") : path.parent_path();
+  for (const auto& entry : fs::directory_iterator(parent, fault)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(start) && name.ends_with(".partial")) unlink(entry.path().c_str());
+  }
+}
 
 std::string state_path(const PublishPlan& plan) {
   return plan.out + "/state.json";

@@ -38,6 +38,10 @@ PublishState read_state(const PublishPlan& plan);
 /// How each step stands by the state and the inputs as they are now.
 std::vector<StepStanding> standings(const PublishPlan& plan, const PublishState& state);
 
+/// Removes what a kill left of a file that would have become `output` (AtomicFile's `.NAME.RANDOM.partial`). Only for
+/// one who holds the lock: nobody else is writing it.
+void remove_partials(const std::string& output);
+
 class Publisher {
  public:
   /// Writes what `draft` is: the plan's last step, which is no command.

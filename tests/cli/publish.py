@@ -128,6 +128,40 @@ def failures(s, common):
     s.fails_in_step("encrypt", 7, "publish", "m", "--asset-id", "m-4", "--key-file", "m-1.publish/model.tbenc.key", "--yes")
 
 
+def begun(s, asset, **more):
+    """The directory as a kill leaves it in the midst of encrypt: the state says that it began."""
+    folder = s.folder / f"{asset}.publish"
+    folder.mkdir()
+    out = [f"{asset}.publish/{name}" for name in ("model.tbenc.key", "model.manifest.json", "model.tbenc")]
+    absent = [str(s.folder / path) for path in out if path not in more.get("there", [])]
+    (folder / "state.json").write_text(json.dumps({"version": 1, "asset_id": asset, "steps": [
+        {"name": "encrypt", "status": "begun", "inputs": {"arguments": "", "model": ""}, "absent": absent, "result": {}}]}))
+    return folder
+
+
+def half_encrypted(s):
+    """Killed when key and manifest had their names and the ciphertext had not: the key has sealed nothing that is kept."""
+    folder = begun(s, "half")
+    s.tb("encrypt", "m", "--asset-id", "half", "--out", folder / "model.tbenc")
+    old_key = (folder / "model.tbenc.key").read_text()
+    os.rename(folder / "model.tbenc", folder / ".model.tbenc.AbCd1234.partial")
+    s.tb("publish", "m", "--asset-id", "half", "--yes")
+    equal(sorted(p.name for p in folder.iterdir()), ["model.manifest.json", "model.tbenc", "model.tbenc.key", "state.json",
+                                                     "state.lock", "summary.json"], "files")
+    check((folder / "model.tbenc.key").read_text() != old_key, "the key has served twice")
+    # A key that was there before is never removed, and never used again.
+    folder = begun(s, "mine", there=["mine.publish/model.tbenc.key"])
+    s.tb("encrypt", "m", "--asset-id", "mine", "--out", folder / "model.tbenc")
+    os.unlink(folder / "model.tbenc")
+    key = (folder / "model.tbenc.key").read_text()
+    s.fails_in_step("encrypt", 7, "publish", "m", "--asset-id", "mine", "--yes")
+    equal((folder / "model.tbenc.key").read_text(), key, "the key that was there before")
+    # Killed after all was done and before that was noted, with the model changed since.
+    folder = begun(s, "late")
+    s.tb("encrypt", "m", "--asset-id", "late", "--out", folder / "model.tbenc")
+    s.fails("publish_input_changed", 7, "publish", "m", "--asset-id", "late", "--yes")
+
+
 def interrupted(s):
     s.sparse("big/w.gguf", 600 << 20)
     process = s.start("publish", "big", "--asset-id", "big", "--yes", stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
@@ -162,6 +196,7 @@ def story(s):
     equal(asked(s, b"n\n"), 130, "after a no")
     s.absent("asked.publish")
     equal(asked(s, b"y\n"), 0, "after a yes")
+    half_encrypted(s)
     interrupted(s)
     out = locked.communicate(timeout=60)[0]
     equal((locked.returncode, json.loads(out)["error"]["reason"]), (7, "publish_running"), "beside another publish")

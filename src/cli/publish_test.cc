@@ -1,0 +1,190 @@
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "cli/publish_draft.h"
+#include "cli/publish_plan.h"
+#include "cli/publish_state.h"
+
+namespace tb::cli {
+namespace {
+
+PublishFlags model() {
+  PublishFlags flags;
+  flags.in = "m";
+  flags.asset_id = "a";
+  return flags;
+}
+
+std::vector<std::string> names(const PublishFlags& flags) {
+  std::vector<std::string> out;
+  for (const Step& step : plan_publish(flags).steps) out.push_back(step.name);
+  return out;
+}
+
+std::string refusal(const PublishFlags& flags) {
+  try {
+    plan_publish(flags);
+    return "";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.reason, "usage");
+    return error.message;
+  }
+}
+
+std::string line(const PublishFlags& flags, std::string_view step) {
+  return command_line(plan_publish(flags).find(step)->arguments);
+}
+
+using Names = std::vector<std::string>;
+
+TEST(PublishPlan, HasTheStepsForWhichSomethingWasGiven) {
+  PublishFlags flags = model();
+  EXPECT_EQ(names(flags), (Names{"encrypt", "verify"}));
+  flags.store = "cp:";
+  EXPECT_EQ(names(flags), (Names{"encrypt", "verify", "upload", "register"}));
+  flags.contract_id = "c";
+  flags.consumer = "acme";
+  flags.not_after = "30d";
+  EXPECT_EQ(names(flags), (Names{"encrypt", "verify", "upload", "register", "contract"}));
+  flags.oci_layout = "image";
+  flags.edc_endpoint = "https://cp.example";
+  EXPECT_EQ(names(flags), publish_step_names());
+  flags.skipped = {"verify", "build", "draft"};
+  EXPECT_EQ(names(flags), (Names{"encrypt", "upload", "register", "contract", "package"}));
+  flags.one_pass = true;
+  EXPECT_EQ(names(flags), (Names{"encrypt", "register", "contract", "package"}));
+}
+
+TEST(PublishPlan, ReadsAsCommandsOfWireSection3) {
+  PublishFlags flags = model();
+  flags.in = "my model's";
+  flags.storage_account = "acct";
+  flags.container = "models";
+  flags.registry = "r.example:5000";
+  flags.tag = "v1";
+  flags.base_image = "vllm:1";
+  flags.edc_endpoint = "https://cp.example";
+  EXPECT_EQ(line(flags, "encrypt"),
+            "trustbridge encrypt --in 'my model'\\''s' --asset-id a --out a.publish/model.tbenc --manifest "
+            "a.publish/model.manifest.json --key-file a.publish/model.tbenc.key");
+  EXPECT_EQ(line(flags, "upload"),
+            "trustbridge upload --encrypted-file a.publish/model.tbenc --manifest a.publish/model.manifest.json "
+            "--asset-id a --storage-account acct --container models");
+  EXPECT_EQ(line(flags, "register"),
+            "trustbridge register --manifest a.publish/model.manifest.json --asset-id a --key-file "
+            "a.publish/model.tbenc.key --storage-account acct --container models --edc-endpoint https://cp.example");
+  EXPECT_EQ(
+      line(flags, "build"),
+      "trustbridge build --registry r.example:5000 --image-name trustbridge-runtime --tag v1 --base-image vllm:1");
+  EXPECT_EQ(line(flags, "package"),
+            "trustbridge package --asset-id a --image r.example:5000/trustbridge-runtime:v1 --edc-endpoint "
+            "https://cp.example --output-zip a.publish/trustbridge-app.zip");
+  flags.one_pass = true;
+  EXPECT_TRUE(line(flags, "encrypt").ends_with("--upload --storage-account acct --container models"));
+}
+
+TEST(PublishPlan, NamesEverythingThatIsMissing) {
+  PublishFlags flags = model();
+  flags.in.clear();
+  flags.all_steps = true;
+  const std::string told = refusal(flags);
+  for (const char* part : {"the model", "--store", "--blob-url", "--contract-id", "--consumer", "--not-after",
+                           "--registry", "--edc-endpoint"}) {
+    EXPECT_NE(told.find(part), std::string::npos) << part << ": " << told;
+  }
+  flags = model();
+  flags.store = "cp:";
+  flags.storage_account = "acct";
+  EXPECT_NE(refusal(flags).find("one of --store and --storage-account"), std::string::npos);
+  flags = model();
+  flags.blob_url = "https://x.example/m?sig=abc";
+  EXPECT_NE(refusal(flags).find("no query"), std::string::npos);
+  EXPECT_EQ(refusal(flags).find("abc"), std::string::npos);
+  flags = model();
+  flags.in = "-rf";
+  EXPECT_NE(refusal(flags).find("begins with a dash"), std::string::npos);
+  flags = model();
+  flags.skipped = {"encrypt", "verify"};
+  EXPECT_NE(refusal(flags).find("every step is skipped"), std::string::npos);
+  flags = model();
+  flags.image = "i";
+  flags.edc_endpoint = "https://cp.example";
+  flags.skipped = {"package"};
+  EXPECT_NE(refusal(flags).find("draft needs the package"), std::string::npos);
+}
+
+TEST(PublishPlan, NoHostileNameLeavesItsArgument) {
+  for (const char* name : {"$(reboot)", "a;b", "`x`", "a\nb", "-rf", "--", "", "ü"}) {
+    const std::string printed = command_line({name});
+    EXPECT_TRUE(printed == std::string("trustbridge '") + name + "'" || printed == std::string("trustbridge ") + name)
+        << printed;
+    if (std::string_view(name).find_first_of("$;`\n") != std::string_view::npos) {
+      EXPECT_TRUE(printed.ends_with('\'')) << printed;
+    }
+  }
+}
+
+PublishState some_state() {
+  return {"a",
+          {{"encrypt", true, {{"arguments", "1"}, {"model", "2"}}, {"/w/k"}, {{"sha256_ciphertext", "ab"}}},
+           {"contract", false, {{"arguments", "3"}}, {}, {}}}};
+}
+
+TEST(PublishStateFile, IsReadAsItIsWritten) {
+  EXPECT_EQ(PublishState::parse(some_state().text()), some_state());
+}
+
+TEST(PublishStateFile, RefusesEveryOtherForm) {
+  const auto replaced = [](std::string_view from, std::string_view to) {
+    std::string text = some_state().text();
+    EXPECT_NE(text.find(from), std::string::npos) << from;
+    text.replace(text.find(from), from.size(), to);
+    try {
+      PublishState::parse(text);
+      return std::string("ok");
+    } catch (const Error& error) {
+      return error.reason;
+    }
+  };
+  const std::string refused = "publish_state_malformed";
+  EXPECT_EQ(replaced("\"version\": 1", "\"version\": 2"), refused);
+  EXPECT_EQ(replaced("\"version\": 1,", ""), refused);
+  EXPECT_EQ(replaced("\"version\": 1", "\"version\": 1, \"more\": 1"), refused);
+  EXPECT_EQ(replaced("\"done\"", "\"half\""), refused);
+  EXPECT_EQ(replaced("\"contract\"", "\"encrypt\""), refused) << "twice";
+  EXPECT_EQ(replaced("\"arguments\": \"3\"", "\"model\": \"3\""), refused);
+  EXPECT_EQ(replaced("\"arguments\": \"3\"", "\"arguments\": 3"), refused);
+  EXPECT_EQ(replaced("\"/w/k\"", "7"), refused);
+  EXPECT_EQ(replaced("}\n", "} x"), refused);
+}
+
+TEST(PublishStanding, SaysWhichInputsAreOthers) {
+  const PublishState state = some_state();
+  const StepRecord* encrypt = state.find("encrypt");
+  EXPECT_EQ(standing_of(nullptr, {{"arguments", "1"}}).standing, Standing::kToDo);
+  EXPECT_EQ(standing_of(encrypt, {{"arguments", "1"}, {"model", "2"}}).standing, Standing::kDone);
+  const StepStanding changed = standing_of(encrypt, {{"arguments", "1"}, {"model", "x"}, {"policy", "y"}});
+  EXPECT_EQ(changed.standing, Standing::kStale);
+  EXPECT_EQ(changed.changed, (Names{"model", "policy"}));
+  EXPECT_EQ(standing_of(encrypt, {{"arguments", "1"}}).changed, (Names{"model"}));
+  EXPECT_EQ(standing_of(state.find("contract"), {{"arguments", "3"}}).standing, Standing::kInterrupted);
+}
+
+TEST(PublishDraft, SaysWhatIsKnownAndWhatAPersonEnters) {
+  PublishFlags flags = model();
+  flags.image = "i";
+  flags.edc_endpoint = "https://cp.example";
+  flags.offer_id = "offer";
+  flags.dimensions = {"tokens"};
+  const Json draft = marketplace_draft(flags, plan_publish(flags), some_state(), "abcd");
+  EXPECT_EQ(draft.find("offer")->find("offer_id")->as_string(), "offer");
+  EXPECT_TRUE(draft.find("plan")->find("plan_id")->is_null());
+  EXPECT_EQ(draft.find("plan")->find("package")->find("sha256")->as_string(), "abcd");
+  EXPECT_EQ(draft.find("plan")->find("dimensions")->as_array().size(), 1U);
+  EXPECT_GE(draft.find("entered_by_a_person")->as_array().size(), 8U);
+  EXPECT_EQ(draft.find("published")->find("encrypt")->find("sha256_ciphertext")->as_string(), "ab");
+  EXPECT_EQ(draft.find("published")->find("contract"), nullptr) << "it is not done";
+}
+
+}  // namespace
+}  // namespace tb::cli
