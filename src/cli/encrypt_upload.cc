@@ -79,12 +79,14 @@ std::optional<SentAsset> finished_before(const AssetPaths& paths, const Underway
   return SentAsset{std::move(asset), std::move(uploaded)};
 }
 
-// Only what is of the unfinished encryption, told by its nonces' prefix.
+// Only what is of the unfinished encryption, told by its nonces' prefix; a bundle was not there when that began, or was
+// to be replaced.
 void discard(const AssetPaths& paths, const UnderwayNote::Found& found) {
   if (exists(paths.manifest) && is_of(read_manifest_file(paths.manifest), found)) {
     unlink(paths.manifest.c_str());
   }
   if (found.key_was_made && key_file_serves(paths.key, found.prefix)) unlink(paths.key.c_str());
+  if (!paths.oms_bundle.empty()) unlink(paths.oms_bundle.c_str());
 }
 
 }  // namespace
@@ -105,11 +107,16 @@ SentAsset encrypt_and_upload(const EncryptOptions& options, AssetStore& store, c
 
   Sealing sealing(options, paths);
   AtomicFile manifest_file = value_or_throw(AtomicFile::create(paths.manifest, 0644, options.force));
+  std::optional<AtomicFile> bundle_file;
+  if (!paths.oms_bundle.empty()) {
+    bundle_file.emplace(value_or_throw(AtomicFile::create(paths.oms_bundle, 0644, options.force)));
+  }
   const std::unique_ptr<CiphertextStream> stream = store.stream(options.asset_id, sealing.ciphertext_bytes());
   const bool key_is_new = !exists(paths.key);
   note.write(sealing.header().nonce_prefix, key_is_new);
   bool appears = false;
   bool has_key = false;
+  bool has_bundle = false;
   try {
     EncryptionKey key = EncryptionKey::take(paths.key, options.asset_id, sealing.header().nonce_prefix);
     key.commit();  // from here on bytes leave that only this key opens
@@ -119,8 +126,10 @@ SentAsset encrypt_and_upload(const EncryptOptions& options, AssetStore& store, c
     const std::string text = manifest.text();
     value_or_throw(write_full(manifest_file.fd(), as_bytes(text), paths.manifest));
     throw_if_interrupted();
-    if (!paths.oms_bundle.empty()) {
-      value_or_throw(write_file_atomically(paths.oms_bundle, sealing.oms_bundle(), 0644, options.force));
+    if (bundle_file) {
+      value_or_throw(write_full(bundle_file->fd(), as_bytes(sealing.oms_bundle()), paths.oms_bundle));
+      value_or_throw(bundle_file->commit());
+      has_bundle = true;
     }
     value_or_throw(manifest_file.commit());
     appears = true;
@@ -133,6 +142,7 @@ SentAsset encrypt_and_upload(const EncryptOptions& options, AssetStore& store, c
     // Whether the ciphertext has appeared may not be known once it was asked to: the note then says what to look for.
     if (!appears) {
       if (has_key && key_is_new) unlink(paths.key.c_str());
+      if (has_bundle) unlink(paths.oms_bundle.c_str());
       note.remove();
     }
     throw;
