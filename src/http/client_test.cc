@@ -311,6 +311,34 @@ TEST_F(ClientTest, VerifiesTheServersCertificate) {
   EXPECT_EQ(error_of([&] { ask(test::certificates().cert("ca"), other); }).reason, "tls_failed");
 }
 
+TEST_F(ClientTest, CertificatesAreReadAgainForNewConnections) {
+  const test::TempDir dir;
+  const auto& known = test::certificates();
+  const auto put = [&](const std::string& from) {
+    std::filesystem::copy_file(known.cert(from), dir.file("crt"), std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::copy_file(known.key(from), dir.file("key"), std::filesystem::copy_options::overwrite_existing);
+  };
+  put("server");
+  start({.tls = TlsConfig{dir.file("crt"), dir.file("key"), "", false}});
+  ClientConfig config;
+  config.ca_path = known.cert("ca");
+  Client kept(config);
+  const auto port_of = [&](Client& client) { return client.send(request_to(https("/port"))).body; };
+  const std::string connection = port_of(kept);
+  put("client");  // of the same authority, without the name of this host
+  EXPECT_EQ(port_of(kept), connection);
+  server_->read_tls_again();
+  EXPECT_EQ(port_of(kept), connection) << "what was begun goes on";
+  Client fresh(config);
+  EXPECT_EQ(error_of([&] { port_of(fresh); }).reason, "tls_failed");
+  ASSERT_TRUE(write_file_atomically(dir.file("key"), "no key\n", 0600, true));
+  EXPECT_EQ(error_of([&] { server_->read_tls_again(); }).reason, "tls_config_invalid");
+  EXPECT_EQ(error_of([&] { port_of(fresh); }).reason, "tls_failed") << "those of before stay in force";
+  put("server");
+  server_->read_tls_again();
+  EXPECT_NE(port_of(fresh), connection);
+}
+
 TEST_F(ClientTest, TlsCarriesLargeFilesBothWays) {
   start({.tls = TlsConfig{test::certificates().cert("server"), test::certificates().key("server"), "", false}});
   const std::string content = make_file(5'000'000);

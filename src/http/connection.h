@@ -26,7 +26,7 @@ struct ServerShared {
   Router router;
   obs::Log log;
   obs::Metrics* metrics = nullptr;
-  std::optional<boost::asio::ssl::context> tls;
+  std::atomic<std::shared_ptr<boost::asio::ssl::context>> tls;  ///< null: plain; replaced when files are read again
   std::unique_ptr<async::Workers> workers;
   std::atomic<bool> draining{false};
 };

@@ -29,6 +29,8 @@ struct Server::Impl {
   Impl(const ServerConfig& config, Router router, obs::Log log, obs::Metrics* metrics);
   ~Impl() { stop(); }
 
+  void read_tls();
+  bool turns_within(std::int64_t ms);
   void listen();
   asio::awaitable<void> accept_loop();
   void adopt(Home& home, tcp::socket socket);
@@ -54,17 +56,39 @@ Server::Impl::Impl(const ServerConfig& config, Router router, obs::Log log, obs:
   shared.router = std::move(router);
   shared.log = std::move(log);
   shared.metrics = metrics;
-  if (config.tls) {
-    const auto context = make_server_tls(*config.tls);
-    SSL_CTX_up_ref(context.get());  // Asio's wrapper takes one reference over
-    shared.tls.emplace(context.get());
-  }
+  read_tls();
   const auto on_fault = [this](std::exception_ptr) { shared.log.error("a callback of the server failed"); };
   shared.workers = std::make_unique<async::Workers>("tb-handler", config.workers, config.queue, on_fault);
   for (std::size_t i = 0; i < std::max<std::size_t>(config.loops, 1); ++i) {
     homes.push_back(std::make_unique<Home>(on_fault));
   }
   listen();
+}
+
+void Server::Impl::read_tls() {
+  if (!shared.config.tls) return;
+  const auto context = make_server_tls(*shared.config.tls);
+  SSL_CTX_up_ref(context.get());  // Asio's wrapper takes one reference over
+  shared.tls.store(std::make_shared<asio::ssl::context>(context.get()));
+}
+
+bool Server::Impl::turns_within(std::int64_t ms) {
+  struct Round {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::size_t missing;
+  };
+  const auto round = std::make_shared<Round>();  // a loop that answers too late still finds it
+  round->missing = homes.size();
+  for (const auto& home : homes) {
+    home->loop.post([round] {
+      const std::lock_guard lock(round->mutex);
+      --round->missing;
+      round->changed.notify_all();
+    });
+  }
+  std::unique_lock lock(round->mutex);
+  return round->changed.wait_for(lock, std::chrono::milliseconds(ms), [&] { return round->missing == 0; });
 }
 
 void Server::Impl::listen() {
@@ -188,6 +212,14 @@ Server::~Server() = default;
 
 std::uint16_t Server::port() const {
   return impl_->port;
+}
+
+bool Server::turns_within(std::int64_t ms) {
+  return impl_->turns_within(ms);
+}
+
+void Server::read_tls_again() {
+  impl_->read_tls();
 }
 
 void Server::stop() {

@@ -44,6 +44,11 @@ class Server {
 
   /// The port in use.
   std::uint16_t port() const;
+  /// True if every event loop does a piece of work within `ms`: none hangs. For a watchdog.
+  bool turns_within(std::int64_t ms);
+  /// Reads certificate, key and authority again, for connections that begin from now on. Throws what make_server_tls
+  /// throws, and then those of before stay in force. Nothing happens without TLS.
+  void read_tls_again();
   /// Stops accepting, closes idle connections, lets requests under way finish for drain_ms, then closes them too; joins
   /// all threads. Handlers are not interrupted: a handler that never ends never lets this return. Idempotent.
   void stop();

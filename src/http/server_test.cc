@@ -310,6 +310,37 @@ TEST_F(ServerTest, WhoKeepsSilentGivesWayToWhoDoesNot) {
   EXPECT_EQ(half_a_body.read_to_end(), "");
 }
 
+TEST_F(ServerTest, TurnsWhileHandlersWait) {
+  start({.loops = 2, .workers = 1});
+  RawClient waiting(server_->port());
+  waiting.write("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
+  entered_.wait();
+  EXPECT_TRUE(server_->turns_within(60'000));
+  gate_.set_value();
+  server_->stop();
+  EXPECT_FALSE(server_->turns_within(20)) << "a loop that has ended";
+}
+
+TEST_F(ServerTest, ALoopThatHangsDoesNotTurn) {
+  std::latch hung(1), let_go(1);
+  const obs::Log log = obs::Log::to_sink(
+      [&](std::string_view line) {
+        if (line.find("handshake failed") == std::string_view::npos) return;
+        hung.count_down();
+        let_go.wait();
+      },
+      obs::Level::kDebug);
+  const auto& certificates = test::certificates();
+  const TlsConfig tls{certificates.cert("server"), certificates.key("server"), "", false};
+  Server server({.tls = tls}, Router(std::vector<Route>()), log);
+  RawClient client(server.port());
+  client.write("this is no TLS\r\n\r\n");
+  hung.wait();
+  EXPECT_FALSE(server.turns_within(50));
+  let_go.count_down();
+  EXPECT_TRUE(server.turns_within(60'000));
+}
+
 TEST_F(ServerTest, StopLetsARequestUnderWayFinishAndClosesIdleConnections) {
   start();
   RawClient idle(server_->port()), busy(server_->port());
