@@ -4,17 +4,19 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "azure/attestation_profile.h"
 #include "azure/tenant_stores.h"
+#include "base/clock.h"
 #include "controlplane/admin.h"
 #include "controlplane/command_line.h"
 #include "controlplane/console.h"
 #include "controlplane/housekeeping.h"
 #include "controlplane/routes.h"
-#include "controlplane/systemd_notify.h"
 #include "http/server.h"
+#include "obs/notify_socket.h"
 
 namespace tb::controlplane {
 namespace {
@@ -26,12 +28,13 @@ void harden() {
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
-/// Blocked before any thread starts, so that all inherit it and sigwait gets them.
-sigset_t block_end_signals() {
+/// Blocked before any thread starts, so that all inherit it and sigtimedwait gets them.
+sigset_t block_signals() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
   return signals;
@@ -50,8 +53,55 @@ std::size_t connections_within(std::size_t wanted, const obs::Log& log) {
   return fewer;
 }
 
+obs::NotifySocket notify_socket(const Environment& environment) {
+  const auto text = [&](const char* name) { return environment(name).value_or(""); };
+  return {text("NOTIFY_SOCKET"), text("WATCHDOG_USEC"), text("WATCHDOG_PID")};
+}
+
+/// The next of `signals`, or 0 after `most_ms`.
+int next_signal(const sigset_t& signals, std::int64_t most_ms) {
+  const timespec most{.tv_sec = most_ms / 1000, .tv_nsec = most_ms % 1000 * 1'000'000};
+  return std::max(sigtimedwait(&signals, nullptr, &most), 0);
+}
+
+/// How often the watchdog wants to be fed; nothing: there is none.
+std::optional<std::int64_t> feeding_ms(const obs::NotifySocket& manager) {
+  if (manager.watchdog_ms() == 0) return std::nullopt;
+  return std::max<std::int64_t>(manager.watchdog_ms() / 4, 1);
+}
+
+/// Only while the server's loop turns: one that hangs is ended and started again by the service manager.
+void feed_watchdog(http::Server& server, const obs::NotifySocket& manager) {
+  if (const auto within_ms = feeding_ms(manager); within_ms && server.turns_within(*within_ms))
+    manager.tell("WATCHDOG=1");
+}
+
+/// What SIGHUP asks for: a certificate that was renewed is used from now on. One that cannot be used changes nothing.
+void reload(http::Server& server, const obs::NotifySocket& manager, const obs::Log& log) {
+  manager.tell(obs::reloading_now());
+  try {
+    server.read_tls_again();
+    log.info("certificate and key were read again");
+  } catch (const Error& error) {
+    log.error("certificate and key cannot be used: those of before stay in force", error);
+  }
+  manager.tell("READY=1");
+}
+
+/// Until SIGTERM or SIGINT.
+void wait_for_end(const sigset_t& signals, http::Server& server, const obs::NotifySocket& manager,
+                  const obs::Log& log) {
+  constexpr std::int64_t kLongMs = 3'600'000;
+  while (true) {
+    feed_watchdog(server, manager);
+    const int signal_number = next_signal(signals, feeding_ms(manager).value_or(kLongMs));
+    if (signal_number == SIGHUP) reload(server, manager, log);
+    if (signal_number == SIGTERM || signal_number == SIGINT) return;
+  }
+}
+
 void serve(Config config, const Environment& environment) {
-  const sigset_t signals = block_end_signals();
+  const sigset_t signals = block_signals();
   const obs::Log log = obs::Log::to_stderr(config.log_level).named("control-plane");
   const auto store = open_store(config);
   const Keyring keyring = open_keyring(config, *store);
@@ -94,16 +144,20 @@ void serve(Config config, const Environment& environment) {
   if (config.public_url.empty()) public_url.set(base);
   if (config.allow_unauthenticated_sentinels) log.warn("contracts with authentication none are allowed");
   log.info("listening", {{"url", base}, {"public_url", public_url.get()}, {"version", TB_VERSION}});
-  const std::string notify_socket = environment("NOTIFY_SOCKET").value_or("");
-  notify_systemd(notify_socket, "READY=1");
-  int signal_number = 0;
-  sigwait(&signals, &signal_number);
+  const obs::NotifySocket manager = notify_socket(environment);
+  manager.tell("READY=1\n" + obs::status_line("listening on " + base));
+  wait_for_end(signals, server, manager, log);
   log.info("stopping");
   deps.stopping = true;
-  notify_systemd(notify_socket, "STOPPING=1");
+  manager.tell("STOPPING=1\n" + obs::status_line("stopping"));
   // Load balancers look at /readyz now and then; a second signal cuts this short.
-  const timespec delay{.tv_sec = config.stop_delay_seconds, .tv_nsec = 0};
-  sigtimedwait(&signals, nullptr, &delay);
+  for (std::int64_t left_ms = config.stop_delay_seconds * 1000; left_ms > 0;) {
+    const std::int64_t began = boot_ms_now();
+    const int signal_number = next_signal(signals, std::min(left_ms, feeding_ms(manager).value_or(left_ms)));
+    if (signal_number == SIGTERM || signal_number == SIGINT) break;
+    feed_watchdog(server, manager);
+    left_ms -= boot_ms_now() - began;
+  }
   server.stop();
 }
 

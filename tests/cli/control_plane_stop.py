@@ -2,6 +2,7 @@
 what it does is seen by the running service, and nothing is lost.
 """
 import json
+import signal
 import socket
 import urllib.error
 import urllib.request
@@ -43,10 +44,10 @@ def graceful(s):
     token = plane.run("token", "create", "--role", "provider", "--tenant", "acme-ai").strip()
     try:
         url = plane.start()
-        equal(manager.recv(100), b"READY=1", "what the service manager is told first")
+        equal(manager.recv(500), f"READY=1\nSTATUS=listening on {url}".encode(), "what the service manager is told first")
         equal([status_of(url + path) for path in ("/healthz", "/readyz")], [200, 200], "health")
         plane.process.terminate()
-        equal(manager.recv(100), b"STOPPING=1", "what it is told then")
+        equal(manager.recv(500), b"STOPPING=1\nSTATUS=stopping", "what it is told then")
         equal([status_of(url + path) for path in ("/healthz", "/readyz")], [200, 503], "health after SIGTERM")
         equal(status_of(url + "/api/v1/contracts", token), 200, "others are served on")
         peer = begin_upload(url, token, b"half of ", 16)
@@ -63,6 +64,37 @@ def graceful(s):
         answer = peer.recv(65536)
         check(answer.startswith(b"HTTP/1.1 201 "), f"the request under way: {answer!r}")
         check(b"connection: close" in answer.lower(), f"it says that it ends: {answer!r}")
+        equal(plane.process.wait(timeout=60), 0, "exit status")
+        plane.process = None
+    finally:
+        plane.stop()
+
+
+def watched(s):
+    """With a watchdog: it is fed, a reload is told of as one, and it is fed while a stop is delayed, too."""
+    (s.folder / "notify").unlink()
+    manager = service_manager(s)
+    plane = ControlPlane(s, NOTIFY_SOCKET=str(s.folder / "notify"), WATCHDOG_USEC="400000", TB_CP_STOP_DELAY_SECONDS="300")
+
+    def next_but_food():
+        while (said := manager.recv(500)) == b"WATCHDOG=1":
+            pass
+        return said
+
+    try:
+        url = plane.start()
+        check(manager.recv(500).startswith(b"READY=1\n"), "ready")
+        equal([manager.recv(500) for _ in range(3)], [b"WATCHDOG=1"] * 3, "it is fed")
+        plane.process.send_signal(signal.SIGHUP)
+        check(next_but_food().startswith(b"RELOADING=1\nMONOTONIC_USEC="), "a reload begins")
+        equal(next_but_food(), b"READY=1", "and ends")
+        equal(status_of(url + "/readyz"), 200, "it serves on")
+        plane.process.terminate()
+        equal(next_but_food(), b"STOPPING=1\nSTATUS=stopping", "the stop")
+        equal([manager.recv(500) for _ in range(3)], [b"WATCHDOG=1"] * 3, "it is fed while it stops")
+        plane.process.send_signal(signal.SIGHUP)  # does not cut the delay short
+        equal(manager.recv(500), b"WATCHDOG=1", "still there")
+        plane.process.terminate()
         equal(plane.process.wait(timeout=60), 0, "exit status")
         plane.process = None
     finally:
@@ -108,6 +140,7 @@ def console(s):
 
 def story(s):
     graceful(s)
+    watched(s)
     console(s)
 
 
