@@ -63,6 +63,7 @@ void Lifecycle::move(Event event) {
     const std::scoped_lock lock(mutex_);
     status_.state = *to;
   }
+  came_round_boot_ms_ = boot_ms_now();
   parts_.log.info("state", {{"from", state_name(from)}, {"to", state_name(*to)}, {"event", event_name(event)}});
 }
 
@@ -87,6 +88,12 @@ Status Lifecycle::status() const {
   out.runtime = parts_.supervisor.view();
   if (lease) out.lease = lease->view();
   return out;
+}
+
+std::int64_t Lifecycle::silent_ms() const {
+  const State now = state();
+  if (now != State::kDecrypt && now != State::kReady) return 0;
+  return std::max<std::int64_t>(boot_ms_now() - came_round_boot_ms_, 0);
 }
 
 void Lifecycle::boot() {
@@ -411,6 +418,7 @@ void Lifecycle::watch_ready(const std::stop_token& stop) {
   std::int64_t loading_since = boot_ms_now();
   while (true) {
     if (stop.stop_requested()) throw Error("cancelled", "stopped");
+    came_round_boot_ms_ = boot_ms_now();
     lease_->check();
     if (parts_.check) parts_.check();
     provision_->check();

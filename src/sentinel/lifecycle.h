@@ -2,6 +2,7 @@
 // starts, opens, ends and wipes. Everybody else sees status().
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -61,6 +62,9 @@ class Lifecycle {
   int run(std::stop_token stop);
   /// Any thread.
   Status status() const;
+  /// How long the routine has not come round while the model is loaded or served, when it looks after lease, runtime
+  /// and delivery many times a second; 0 in other states, where it may wait. Any thread; for a watchdog.
+  std::int64_t silent_ms() const;
 
  private:
   void boot();
@@ -97,6 +101,7 @@ class Lifecycle {
   IsolationState isolation_;
   std::int64_t reach_seen_boot_ms_ = 0;
   std::int64_t started_boot_ms_ = 0;
+  std::atomic<std::int64_t> came_round_boot_ms_ = 0;
   std::int64_t ask_again_ms_ = 60'000;
   std::int64_t closed_boot_ms_ = 0;             ///< when the gate was shut for the suspension that is under way
   std::optional<std::int64_t> drain_since_ms_;  ///< boot clock; the grade is drain and requests may still be under way

@@ -23,6 +23,7 @@
 #include "sentinel/runtime/confined_init.h"
 #include "sentinel/runtime/counters.h"
 #include "sentinel/sentinel_key.h"
+#include "sentinel/service_report.h"
 #include "sentinel/signals.h"
 #include "sentinel/usage_sources.h"
 
@@ -32,6 +33,12 @@ using namespace tb::sentinel;
 namespace {
 
 constexpr std::int64_t kLastReportsMs = 5'000;
+
+obs::NotifySocket notify_socket() {
+  const Environment variable = process_environment();
+  const auto text = [&](std::string_view name) { return variable(name).value_or(""); };
+  return {text("NOTIFY_SOCKET"), text("WATCHDOG_USEC"), text("WATCHDOG_PID")};
+}
 
 int serve(const Config& config) {
   const obs::Log log = obs::Log::to_stderr(config.log_level).named("sentinel");
@@ -131,6 +138,12 @@ int serve(const Config& config) {
     log.info("listening", {{"addresses", addresses.dump()}});
   };
   announce();
+  const auto turns = [&](std::int64_t ms) {
+    return lifecycle.silent_ms() <= ms && proxy.turns_within(ms) && health.turns_within(ms);
+  };
+  const ServiceReport report(notify_socket(), {.status = [&] { return lifecycle.status(); },
+                                               .turns = turns,
+                                               .starts_runtime = !config.runtime_command.empty()});
   const std::stop_source stop;
   stop_on_signals(stop);
   const int exit_status = lifecycle.run(stop.get_token());

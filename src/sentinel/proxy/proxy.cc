@@ -218,6 +218,13 @@ void Proxy::narrow(const std::vector<std::string>& patterns) {
   });
 }
 
+bool Proxy::turns_within(std::int64_t ms) {
+  if (impl_->stopped) return true;
+  const auto turned = std::make_shared<std::promise<void>>();  // a loop that answers too late still finds it
+  impl_->engine.poller.post([turned] { turned->set_value(); });
+  return turned->get_future().wait_for(std::chrono::milliseconds(ms)) == std::future_status::ready || impl_->stopped;
+}
+
 void Proxy::cut(const Refusal& reason) {
   impl_->on_loop([&] { impl_->engine.cut(reason); });
   impl_->wait_until(kCutMostMs, [this] { return impl_->engine.left_of_cut() == 0; });

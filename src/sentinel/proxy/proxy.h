@@ -59,6 +59,8 @@ class Proxy {
                     std::shared_ptr<const SecretString> bearer = nullptr);
   /// Leaves only these patterns of the configured allow-list from now on; empty: all of it again.
   void narrow(const std::vector<std::string>& patterns);
+  /// True if the loop does a piece of work within `ms`, or has ended: it does not hang. For a watchdog.
+  bool turns_within(std::int64_t ms);
   /// Ends every request under way and every connection. A stream of events ends between two of them, with an event that
   /// tells `reason` as the official clients understand it; an answer that has not begun is `reason`; others are cut so
   /// that no part is taken for the whole. Returns when that is done, after a quarter of a second for slow clients.

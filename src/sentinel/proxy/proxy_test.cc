@@ -12,6 +12,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <latch>
 #include <thread>
 
 #include "base/clock.h"
@@ -80,12 +81,13 @@ class ProxyTest : public testing::Test {
     proxy_ = std::make_unique<Proxy>(std::move(options), std::move(filters), obs::Log());
     proxy_->open();
   }
-  Fd connect_to_proxy() {
+  Fd connect_to_proxy() { return connect_to(proxy_->port()); }
+  static Fd connect_to(std::uint16_t port) {
     Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in target{};
     target.sin_family = AF_INET;
     target.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    target.sin_port = htons(proxy_->port());
+    target.sin_port = htons(port);
     EXPECT_EQ(connect(fd.get(), reinterpret_cast<sockaddr*>(&target), sizeof target), 0);
     const timeval limit{20, 0};
     setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -206,6 +208,44 @@ TEST_F(ProxyTest, CutEndsWhatIsUnderWayAndStopEndsAll) {
   proxy_->stop(60'000);
   EXPECT_LT(boot_ms_now() - began, 30'000) << "an idle connection must not hold the end up";
   EXPECT_EQ(hear(idle), "");
+}
+
+/// Holds the loop up in a request until it is let go, which no filter may do.
+class HangingFilter final : public Filter {
+ public:
+  std::unique_ptr<Visit> visit(const Exchange&) override { return std::make_unique<HangingVisit>(*this); }
+  std::latch hung{1}, let_go{1};
+
+ private:
+  struct HangingVisit final : Visit {
+    explicit HangingVisit(HangingFilter& filter) : filter_(filter) {}
+    std::optional<Refusal> on_request(Exchange&) override {
+      filter_.hung.count_down();
+      filter_.let_go.wait();
+      return std::nullopt;
+    }
+    HangingFilter& filter_;
+  };
+};
+
+TEST_F(ProxyTest, ALoopThatHangsDoesNotTurn) {
+  auto hanging = std::make_unique<HangingFilter>();
+  HangingFilter& filter = *hanging;
+  std::vector<std::unique_ptr<Filter>> filters;
+  filters.push_back(std::move(hanging));
+  Upstream upstream(kOk);
+  Proxy proxy({.address = {.host = "127.0.0.1", .port = 0, .is_loopback = true}, .upstream = upstream.address},
+              std::move(filters), obs::Log());
+  EXPECT_TRUE(proxy.turns_within(60'000)) << "before it is open, too";
+  proxy.open();
+  const Fd client = connect_to(proxy.port());
+  say(client, "GET /v1/models HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  filter.hung.wait();
+  EXPECT_FALSE(proxy.turns_within(50));
+  filter.let_go.count_down();
+  EXPECT_TRUE(proxy.turns_within(60'000));
+  proxy.stop(0);
+  EXPECT_TRUE(proxy.turns_within(0)) << "what has ended does not hang";
 }
 
 TEST_F(ProxyTest, TooManyConnectionsAreClosedAtOnce) {

@@ -27,6 +27,12 @@ constexpr std::array<std::string_view, 10> kCredentialWords = {
     "TOKEN",   "SECRET",     "PASSWORD",    "PASSWD", "CREDENTIAL",
     "API_KEY", "ACCESS_KEY", "PRIVATE_KEY", "_SAS",   "CONNECTION_STRING"};
 
+/// What systemd gives to a service is the sentinel's: whom it tells, and the directories that are its own.
+constexpr std::array<std::string_view, 14> kServiceVariables = {
+    "NOTIFY_SOCKET",   "WATCHDOG_PID",    "WATCHDOG_USEC",     "LISTEN_PID",     "LISTEN_FDS",
+    "LISTEN_FDNAMES",  "MAINPID",         "INVOCATION_ID",     "JOURNAL_STREAM", "SYSTEMD_EXEC_PID",
+    "STATE_DIRECTORY", "CACHE_DIRECTORY", "RUNTIME_DIRECTORY", "LOGS_DIRECTORY"};
+
 }  // namespace
 
 std::vector<std::string> expand_command(const std::vector<std::string>& command, const std::string& model_path,
@@ -64,6 +70,7 @@ std::vector<std::string> runtime_environment(const std::vector<std::string>& own
     std::ranges::transform(name, name.begin(),
                            [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
     if (name.starts_with("TB_") || name.starts_with("LD_")) continue;
+    if (std::ranges::find(kServiceVariables, name) != kServiceVariables.end()) continue;
     const bool credential = std::ranges::any_of(
         kCredentialWords, [&](std::string_view word) { return name.find(word) != std::string::npos; });
     if (!credential) out.push_back(entry);

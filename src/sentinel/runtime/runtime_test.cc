@@ -71,7 +71,9 @@ TEST(RuntimeCommand, ReplacedTextIsNotReplacedAgain) {
 TEST(RuntimeCommand, SecretsStayOutOfTheEnvironment) {
   const auto kept = runtime_environment(
       {"PATH=/bin", "TB_ACTIVATION_TOKEN_FILE=/x", "HF_TOKEN=a", "aws_secret_access_key=b", "LD_PRELOAD=/x.so",
-       "AZURE_STORAGE_CONNECTION_STRING=c", "DB_PASSWORD=d", "OPENAI_API_KEY=e", "LANG=C", "CUDA_VISIBLE_DEVICES=0"});
+       "AZURE_STORAGE_CONNECTION_STRING=c", "DB_PASSWORD=d", "OPENAI_API_KEY=e", "LANG=C",
+       "NOTIFY_SOCKET=/run/systemd/notify", "WATCHDOG_USEC=60000000", "CREDENTIALS_DIRECTORY=/run/credentials/x",
+       "STATE_DIRECTORY=/var/lib/x", "CUDA_VISIBLE_DEVICES=0"});
   EXPECT_EQ(kept, (std::vector<std::string>{"PATH=/bin", "LANG=C", "CUDA_VISIBLE_DEVICES=0"}));
 }
 
