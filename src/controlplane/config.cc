@@ -2,6 +2,7 @@
 #include "controlplane/config.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <toml++/toml.h>
 #include <algorithm>
@@ -48,6 +49,32 @@ constexpr std::array<Setting, 28> kSettings = {{
     {"url_seconds", "3600", "longest life of a signed URL, in seconds, at most 3600"},
     {"workers", "64", "requests that are worked on at a time; those that wait for the disk are committed together"},
 }};
+
+/// Settings that can be handed over by a service manager as a credential: the file's name there, the setting, and what
+/// stands before the path in it.
+struct Credential {
+  std::string_view file, setting, scheme;
+};
+constexpr std::array<Credential, 8> kCredentials = {{
+    {"client-ca", "client_ca_path", ""},
+    {"kek", "kek", "file:"},
+    {"kek-ca", "kek_ca_path", ""},
+    {"kek-token", "kek_token_file", ""},
+    {"store-ca", "store_ca_path", ""},
+    {"store-key", "store_credential", "key-file:"},
+    {"tls-cert", "tls_cert_path", ""},
+    {"tls-key", "tls_key_path", ""},
+}};
+
+/// What a credential gives `setting`, where the service manager has handed one over.
+std::optional<std::string> credential_for(std::string_view setting, const Environment& environment) {
+  const auto it = std::ranges::find(kCredentials, setting, &Credential::setting);
+  const auto directory = environment("CREDENTIALS_DIRECTORY");
+  if (it == kCredentials.end() || !directory || !directory->starts_with('/')) return std::nullopt;
+  const std::string path = fmt::format("{}/{}", *directory, it->file);
+  if (access(path.c_str(), F_OK) != 0) return std::nullopt;
+  return std::string(it->scheme) + path;
+}
 
 constexpr std::size_t kMaxConfigBytes = 65536;
 
@@ -118,6 +145,8 @@ class Values {
         taken_[name] = *variable;
       } else if (const auto entry = from_file.find(name); entry != from_file.end()) {
         taken_[name] = entry->second;
+      } else if (auto credential = credential_for(name, environment)) {
+        taken_[name] = std::move(*credential);
       } else {
         taken_[name] = setting.fallback;
       }
@@ -348,6 +377,15 @@ std::string config_document() {
     std::ranges::replace(flag, '_', '-');
     out += fmt::format("| `TB_CP_{}` | `--{}` | `{}` | {} | {} |\n", upper(setting.name), flag, setting.name,
                        setting.fallback.empty() ? std::string() : fmt::format("`{}`", setting.fallback), setting.help);
+  }
+  out +=
+      "\nWhere a service manager hands over credentials (`LoadCredential=`, `LoadCredentialEncrypted=`), a file of "
+      "this "
+      "name in\n`$CREDENTIALS_DIRECTORY` is used for a setting that is given in no other way. The console's commands "
+      "run "
+      "outside of the\nservice and do not see it: give them the setting.\n\n| credential | setting |\n|---|---|\n";
+  for (const Credential& credential : kCredentials) {
+    out += fmt::format("| `{}` | `{}` |\n", credential.file, credential.setting);
   }
   out +=
       "\nThe file may have one table beside these, `[stores]`: places of single tenants, as\n"

@@ -1,5 +1,6 @@
 // The control plane's configuration: one struct, filled once. For every setting: flag, then TB_CP_* environment, then
-// the --config file (TOML), then the default. All faults are reported together.
+// the --config file (TOML), then a credential of the service manager, then the default. All faults are reported
+// together.
 #pragma once
 
 #include <functional>
@@ -50,7 +51,7 @@ struct Config {
   std::int64_t url_seconds = 3600;
   RateLimit rate_limit;
   std::size_t max_connections = 4096;
-  std::size_t workers = 64;  ///< threads of handlers
+  std::size_t workers = 64;             ///< threads of handlers
   std::int64_t stop_delay_seconds = 0;  ///< from the signal to end until connections are refused
   obs::Level log_level = obs::Level::kInfo;
 };

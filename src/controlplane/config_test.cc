@@ -52,6 +52,23 @@ TEST(Config, DefaultsAreThoseOfTheSpec) {
   EXPECT_FALSE(config.tls.has_value());
 }
 
+TEST_F(ConfigFile, ACredentialIsUsedWhereNothingElseIsGiven) {
+  std::string pattern = testing::TempDir() + "/credentials-XXXXXX";
+  const std::string dir = mkdtemp(pattern.data());
+  for (const char* name : {"kek", "tls-cert", "tls-key", "addr"}) std::ofstream(dir + "/" + name) << "x";
+  const Texts variables = {{"CREDENTIALS_DIRECTORY", dir}};
+  const Config config = load_config({}, env(variables), "");
+  EXPECT_EQ(config.kek.path, dir + "/kek");
+  ASSERT_TRUE(config.tls);
+  EXPECT_EQ(config.tls->key_path, dir + "/tls-key");
+  EXPECT_EQ(config.address.to_text(), "127.0.0.1:8080") << "only what is on the list";
+  write("kek = \"file:/elsewhere/kek\"\n");
+  EXPECT_EQ(load_config({}, env(variables), path_).kek.path, "/elsewhere/kek");
+  EXPECT_EQ(load_config({}, env({{"CREDENTIALS_DIRECTORY", "credentials"}}), "").kek.path,
+            "/var/lib/trustbridge/keys/kek");
+  std::filesystem::remove_all(dir);
+}
+
 TEST_F(ConfigFile, FlagBeforeEnvironmentBeforeFileBeforeDefault) {
   write("addr = \"127.0.0.1:3\"\nurl_seconds = 30\nallow_unauthenticated_sentinels = true\n");
   const Texts variables = {{"TB_CP_ADDR", "127.0.0.1:2"}};

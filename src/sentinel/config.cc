@@ -1,6 +1,7 @@
 #include "sentinel/config.h"
 
 #include <fmt/format.h>
+#include <pwd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -229,6 +230,22 @@ void read_delivery(Reader& reader, const Settings& settings, Config& config) {
   config.allow_swap = reader.truth("TB_ALLOW_SWAP") || config.dev;
 }
 
+/// A number, or a name of /etc/passwd: packages make users whose numbers differ from machine to machine. Read as a
+/// file: the name service switch would load libraries, and a user of a directory service is not one to keep a runtime
+/// in.
+uid_t read_user(Reader& reader, std::string_view name) {
+  const std::string& text = reader.text(name);
+  if (text.find_first_not_of("0123456789") == std::string::npos) {
+    return static_cast<uid_t>(reader.number(name, 0, 4294967294));
+  }
+  const std::unique_ptr<FILE, int (*)(FILE*)> users(fopen("/etc/passwd", "re"), &fclose);
+  while (const passwd* user = users ? fgetpwent(users.get()) : nullptr) {
+    if (text == user->pw_name) return user->pw_uid;
+  }
+  reader.fault(name, "must be a user's number, or a name of /etc/passwd");
+  return 0;
+}
+
 RuntimeAddress read_runtime_url(Reader& reader, const std::string& url) {
   RuntimeAddress out;
   if (url.starts_with("unix:")) {
@@ -339,7 +356,7 @@ void read_runtime(Reader& reader, const Settings& settings, Config& config) {
   config.shared_user_allowed = may_share;
   read_isolation(reader, settings, config);
   if (settings.is_given("TB_RUNTIME_UID")) {
-    config.runtime_uid = static_cast<uid_t>(reader.number("TB_RUNTIME_UID", 0, 4294967294));
+    config.runtime_uid = read_user(reader, "TB_RUNTIME_UID");
     if (config.runtime_uid == geteuid() && !may_share) {
       reader.fault("TB_RUNTIME_UID", "must differ from the sentinel's own user, or set TB_ALLOW_SHARED_UID=true");
     }

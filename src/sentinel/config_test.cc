@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "base/fs.h"
 #include "sentinel/config_digest.h"
@@ -230,6 +231,35 @@ TEST(Config, RefusedValues) {
            {"TB_PROVIDER_KEY", "/no/such/file"}}) {
     EXPECT_TRUE(load(with(name, value)).names(name)) << name << "=" << value;
   }
+}
+
+TEST(Config, TheRuntimesUserHasANumberOrAName) {
+  EXPECT_EQ(load(with("TB_RUNTIME_UID", "4711")).config.runtime_uid, 4711U);
+  const Outcome named = load(with("TB_RUNTIME_UID", "nobody"));
+  EXPECT_TRUE(named.faults.empty());
+  EXPECT_EQ(named.config.runtime_uid, 65534U);
+  for (const char* odd : {"no-such-user", "nobody:", "-1", "4294967295", "99999999999999999999", "0x10", "65534 "}) {
+    EXPECT_TRUE(load(with("TB_RUNTIME_UID", odd)).names("TB_RUNTIME_UID must be a")) << odd;
+  }
+}
+
+TEST(Config, ACredentialIsUsedWhereNothingElseIsGiven) {
+  std::string pattern = testing::TempDir() + "/credentials-XXXXXX";
+  const std::string dir = mkdtemp(pattern.data());
+  ASSERT_TRUE(write_file_atomically(dir + "/activation-token", "t", 0400, true));
+  ASSERT_TRUE(write_file_atomically(dir + "/contract-id", "not one of the list", 0400, true));
+  Variables variables = with("CREDENTIALS_DIRECTORY", dir);
+  Outcome out = load(variables);
+  EXPECT_TRUE(out.faults.empty());
+  EXPECT_EQ(out.config.activation_token_file, dir + "/activation-token");
+  EXPECT_NE(print_config(out.settings).find("activation-token  # credential"), std::string::npos);
+  EXPECT_EQ(out.config.contract_id, "c1");
+  EXPECT_EQ(out.config.tls_key_path, "") << "none of that name was handed over";
+  variables["TB_ACTIVATION_TOKEN_FILE"] = "/elsewhere";
+  EXPECT_EQ(load(variables).config.activation_token_file, "/elsewhere");
+  variables = with("CREDENTIALS_DIRECTORY", "relative");
+  EXPECT_EQ(load(variables).config.activation_token_file, "");
+  std::filesystem::remove_all(dir);
 }
 
 TEST(Config, BillingNeedsAResourceAndAPlan) {

@@ -79,7 +79,8 @@ constexpr std::array kSettings = {
     Setting{"TB_ALLOW_REACHABLE_RUNTIME", kSwitch, "false",
             "serve although the runtime's port can be reached past the sentinel, from other machines"},
     Setting{"TB_RUNTIME_HEALTH_PATH", kText, "/health", "the runtime's own health path"},
-    Setting{"TB_RUNTIME_UID", kNumber, "", "user id that reads the model; required unless TB_ALLOW_SHARED_UID"},
+    Setting{"TB_RUNTIME_UID", kText, "",
+            "user that reads the model, by number or by its name in /etc/passwd; required unless TB_ALLOW_SHARED_UID"},
     Setting{"TB_ALLOW_SHARED_UID", kSwitch, "false", "let the runtime run as the sentinel's own user"},
     Setting{"TB_STARTUP_TIMEOUT", kNumber, "300", "seconds that a runtime may take to answer its health path"},
     Setting{"TB_PUBLIC_ADDR", kText, "0.0.0.0:8000", "where users' requests are taken, from the first Ready on"},
@@ -162,6 +163,32 @@ constexpr std::array kSettings = {
     Setting{"TB_RUNTIME_HOST", kText, "127.0.0.1", "of the runtime's entrypoint", kIgnored},
     Setting{"TB_RUNTIME_PORT", kNumber, "8081", "of the runtime's entrypoint", kIgnored},
 };
+
+/// Settings that name a file which a service manager can hand over as a credential: the file's name there, and the
+/// setting that is then its path.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 12> kCredentials = {{
+    {"activation-token", "TB_ACTIVATION_TOKEN_FILE"},
+    {"api-keys", "TB_API_KEYS_FILE"},
+    {"ca", "TB_CA_PATH"},
+    {"client-cert", "TB_CLIENT_CERT_PATH"},
+    {"client-key", "TB_CLIENT_KEY_PATH"},
+    {"control-plane-key", "TB_CONTROL_PLANE_KEY"},
+    {"hw-id", "TB_HW_ID_FILE"},
+    {"provider-key", "TB_PROVIDER_KEY"},
+    {"snp-certificates", "TB_SNP_CERTIFICATES"},
+    {"tls-cert", "TB_TLS_CERT_PATH"},
+    {"tls-client-ca", "TB_TLS_CLIENT_CA_PATH"},
+    {"tls-key", "TB_TLS_KEY_PATH"},
+}};
+
+/// The path of the credential that gives `setting`, where the service manager has handed one over.
+std::optional<std::string> credential_for(std::string_view setting, const Environment& environment) {
+  const auto it = std::ranges::find(kCredentials, setting, &std::pair<std::string_view, std::string_view>::second);
+  const auto directory = environment("CREDENTIALS_DIRECTORY");
+  if (it == kCredentials.end() || !directory || !directory->starts_with('/')) return std::nullopt;
+  std::string path = fmt::format("{}/{}", *directory, it->first);
+  return access(path.c_str(), F_OK) == 0 ? std::optional(std::move(path)) : std::nullopt;
+}
 
 const Setting* find_setting(std::string_view name) {
   const auto it = std::ranges::find(kSettings, name, &Setting::name);
@@ -341,6 +368,8 @@ Settings resolve_settings(const std::vector<std::string>& arguments, const Envir
       value = {std::move(*variable), "environment"};
     } else if (const auto entry = file.find(setting.name); entry != file.end()) {
       value = {entry->second, "file"};
+    } else if (auto credential = credential_for(setting.name, environment)) {
+      value = {std::move(*credential), "credential"};
     }
     if (value.source != "default" && setting.support == kIgnored && value.text != setting.fallback) {
       settings.notes.push_back(fmt::format("{} is not used by this version", setting.name));
@@ -372,6 +401,13 @@ std::string config_document() {
     out += fmt::format("| `{}` | `{}` | {} | {} |\n", setting.name, flag_of(setting.name),
                        setting.fallback.empty() ? std::string() : fmt::format("`{}`", setting.fallback), setting.help);
   }
+  out +=
+      "\n## Credentials of systemd\n\n"
+      "What these settings name can be handed over by a service manager instead (`LoadCredential=`, "
+      "`LoadCredentialEncrypted=`): a file\n"
+      "of this name in `$CREDENTIALS_DIRECTORY` is used where the setting is given in no other way.\n\n"
+      "| credential | setting |\n|---|---|\n";
+  for (const auto& [credential, setting] : kCredentials) out += fmt::format("| `{}` | `{}` |\n", credential, setting);
   out +=
       "\n## Delivery\n\n"
       "`TB_DELIVERY=auto` gives the runtime a read-only mount of the model's files where FUSE works and the runtime "

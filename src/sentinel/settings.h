@@ -1,5 +1,6 @@
-// Where settings come from: flag, then TB_* environment, then --config FILE (TOML), then the default. One table names
-// them all; docs/config.md is printed from it. What a value means is config.cc's business.
+// Where settings come from: flag, then TB_* environment, then --config FILE (TOML), then a credential of the service
+// manager, then the default. One table names them all; docs/config.md is printed from it. What a value means is
+// config.cc's business.
 #pragma once
 
 #include <functional>
@@ -54,7 +55,7 @@ std::vector<std::string> unknown_variables();
 
 struct Value {
   std::string text;
-  std::string source;  ///< "flag", "environment", "file", "default"
+  std::string source;  ///< "flag", "environment", "file", "credential", "default"
 };
 
 /// All settings, resolved but not yet understood.
