@@ -40,7 +40,7 @@ Result<Fd> open_file(const std::string& path, int flags, mode_t mode) {
 }
 
 Result<std::uint64_t> file_size(int fd, std::string_view what) {
-  struct stat st {};
+  struct stat st{};
   if (fstat(fd, &st) != 0) return errno_error(what);
   return static_cast<std::uint64_t>(st.st_size);
 }
@@ -120,11 +120,16 @@ Result<std::string> read_small_file(const std::string& path, std::size_t max_byt
   return read_bounded(fd.get(), path, max_bytes);
 }
 
+bool is_private(const struct stat& info) {
+  const bool handed_by_root = info.st_uid == 0 && geteuid() != 0;
+  return (info.st_mode & (handed_by_root ? 037U : 077U)) == 0;
+}
+
 Result<SecretString> read_secret_file(const std::string& path, std::size_t max_bytes) {
   const Fd fd = TRY(open_file(path, O_RDONLY));
-  struct stat st {};
+  struct stat st{};
   if (fstat(fd.get(), &st) != 0) return errno_error(path);
-  if (S_ISREG(st.st_mode) && (st.st_mode & 077) != 0)
+  if (S_ISREG(st.st_mode) && !is_private(st))
     return fail("file_mode_unsafe", fmt::format("{} can be read by others (mode {:04o})", path, st.st_mode & 07777));
   return SecretString(TRY(read_bounded(fd.get(), path, max_bytes)));
 }
@@ -143,7 +148,7 @@ AtomicFile::~AtomicFile() {
 }
 
 Result<AtomicFile> AtomicFile::create(std::string path, mode_t mode, bool replace) {
-  struct stat st {};
+  struct stat st{};
   if (!replace && lstat(path.c_str(), &st) == 0) return fail("output_exists", fmt::format("{} exists", path));
   const auto name = std::filesystem::path(path).filename().string();
   std::string partial = fmt::format("{}/.{}.{}.partial", parent_of(path), name, random_token(6));
@@ -183,7 +188,7 @@ Result<> make_directories(const std::string& path, mode_t mode) {
     return {};
   }
   if (errno != EEXIST) return errno_error(path);
-  struct stat st {};
+  struct stat st{};
   if (::stat(path.c_str(), &st) != 0) return errno_error(path);
   if (!S_ISDIR(st.st_mode)) return fail("output_exists", fmt::format("{} exists and is no directory", path));
   return {};

@@ -1,6 +1,7 @@
 // Files: owned descriptors, whole reads and writes, files that appear whole or not at all.
 #pragma once
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -48,11 +49,14 @@ Result<> write_full(int fd, ByteView bytes, std::string_view what);
 Result<> pwrite_full(int fd, ByteView bytes, std::uint64_t offset, std::string_view what);
 /// The whole of a small file; "file_too_large" above `max_bytes`.
 Result<std::string> read_small_file(const std::string& path, std::size_t max_bytes = std::size_t{1} << 20);
-/// As read_small_file, into a secret; refuses ("file_mode_unsafe") a file that others can read or write.
+/// Its owner's alone, or root's and readable by a group: so orchestrators and systemd hand secrets to a program that is
+/// not root (a volume of Kubernetes with fsGroup is root:group 0440). Root itself gets no such exception.
+bool is_private(const struct stat& info);
+/// As read_small_file, into a secret; refuses ("file_mode_unsafe") a file that is not private.
 Result<SecretString> read_secret_file(const std::string& path, std::size_t max_bytes = 65536);
 
-/// A file written aside (`.<name>.<random>.partial` in the same directory), fsynced, then renamed over `path` by commit().
-/// Dropped without commit it leaves nothing behind.
+/// A file written aside (`.<name>.<random>.partial` in the same directory), fsynced, then renamed over `path` by
+/// commit(). Dropped without commit it leaves nothing behind.
 class AtomicFile {
  public:
   /// Without `replace`, an existing `path` is refused ("output_exists"), both now and at commit.

@@ -1,10 +1,13 @@
 #include "base/fs.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 
 namespace tb {
@@ -28,7 +31,7 @@ TEST_F(Fs, AtomicWriteLeavesModeAndContent) {
   const auto path = dir_ + "/a";
   ASSERT_TRUE(write_file_atomically(path, "hello", 0600, false).has_value());
   EXPECT_EQ(read_small_file(path).value(), "hello");
-  struct stat st {};
+  struct stat st{};
   ASSERT_EQ(stat(path.c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 0777, 0600U);
   EXPECT_EQ(entries(), 1U);
@@ -55,7 +58,9 @@ TEST_F(Fs, OutputThatAppearsMeanwhileIsRefusedAtCommit) {
 }
 
 TEST_F(Fs, DroppedFileLeavesNothing) {
-  { auto file = AtomicFile::create(dir_ + "/a", 0600, false).value(); }
+  {
+    auto file = AtomicFile::create(dir_ + "/a", 0600, false).value();
+  }
   EXPECT_EQ(entries(), 0U);
 }
 
@@ -73,6 +78,46 @@ TEST_F(Fs, SecretFileMustBePrivate) {
   EXPECT_EQ(read_secret_file(path).error().reason, "file_mode_unsafe");
   ASSERT_EQ(chmod(path.c_str(), 0600), 0);
   EXPECT_EQ(read_secret_file(path).value().reveal(), "k");
+}
+
+/// What a process of another user says of the file; only root can ask.
+std::string refusal_as_user(const std::string& path, uid_t uid) {
+  std::array<int, 2> ends{};
+  if (pipe(ends.data()) != 0) return "no pipe";
+  const pid_t child = fork();
+  if (child == 0) {
+    if (setgroups(0, nullptr) != 0 || setresgid(uid, uid, uid) != 0 || setresuid(uid, uid, uid) != 0) _exit(1);
+    const auto content = read_secret_file(path);
+    const std::string said = content ? "" : content.error().reason;
+    _exit(write(ends[1], said.data(), said.size()) == static_cast<ssize_t>(said.size()) ? 0 : 1);
+  }
+  close(ends[1]);
+  std::string out(64, '\0');
+  const ssize_t got = read(ends[0], out.data(), out.size());
+  close(ends[0]);
+  int status = 0;
+  if (waitpid(child, &status, 0) != child || status != 0 || got < 0) return "the child failed";
+  out.resize(static_cast<std::size_t>(got));
+  return out;
+}
+
+TEST_F(Fs, ASecretThatRootHandsToOurGroupIsPrivate) {
+  if (geteuid() != 0) GTEST_SKIP() << "NOT PROVEN: only root can hand a file to another user";
+  constexpr uid_t kUser = 65532;
+  const auto path = dir_ + "/token";
+  ASSERT_TRUE(write_file_atomically(path, "t", 0440, false).has_value());
+  ASSERT_EQ(chown(path.c_str(), 0, kUser), 0);
+  ASSERT_EQ(chmod(dir_.c_str(), 0755), 0);
+  EXPECT_EQ(refusal_as_user(path, kUser), "");
+  EXPECT_EQ(read_secret_file(path).error().reason, "file_mode_unsafe");  // root's own is as strict as anybody's
+  for (const mode_t mode : {0460U, 0444U, 0442U, 0450U}) {
+    ASSERT_EQ(chmod(path.c_str(), mode), 0);
+    EXPECT_EQ(refusal_as_user(path, kUser), "file_mode_unsafe") << std::oct << mode;
+  }
+  // The same bits on a file of the user's own tell of a careless user.
+  ASSERT_EQ(chown(path.c_str(), kUser, kUser), 0);
+  ASSERT_EQ(chmod(path.c_str(), 0440), 0);
+  EXPECT_EQ(refusal_as_user(path, kUser), "file_mode_unsafe");
 }
 
 TEST_F(Fs, FullDiskIsItsOwnError) {

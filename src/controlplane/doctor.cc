@@ -34,7 +34,7 @@ std::optional<struct stat> stat_of(const std::string& path) {
 Finding mode(std::string name, const std::string& path) {
   const auto info = stat_of(path);
   if (!info) return {std::move(name), Health::kWarning, path + " is not there", "the first start makes it"};
-  if ((info->st_mode & 077) != 0) {
+  if (S_ISDIR(info->st_mode) ? (info->st_mode & 077) != 0 : !is_private(*info)) {
     return {std::move(name), Health::kFault, fmt::format("{} has mode {:o}", path, info->st_mode & 07777),
             fmt::format("chmod {} {}", S_ISDIR(info->st_mode) ? "700" : "600", path)};
   }
