@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs what only tests use from npm: Azurite, Azure's own emulator of its blob store (190 MB on disk), Redocly's linter
-# of OpenAPI documents (170 MB), and OpenAI's own client (20 MB), each into build/<name> at the versions and hashes that
-# tests/<name>/package-lock.json pins. No install script of any package is run. They run on the Node.js that
-# scripts/engine.sh installs: Debian's is too old. Quick when they are there. Prints nothing but errors.
+# of OpenAPI documents (170 MB), OpenAI's own client (20 MB) and the Kubernetes API's schemas (24 MB), each into
+# build/<name> at the versions and hashes that tests/<name>/package-lock.json pins. No install script of any package is run.
+# They run on the Node.js that scripts/engine.sh installs: Debian's is too old. Quick when they are there. Prints nothing
+# but errors.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-for name in azurite openapi clients; do
+for name in azurite openapi clients kubernetes; do
   from=tests/$name
   to=build/$name
   stamp=$to/.installed

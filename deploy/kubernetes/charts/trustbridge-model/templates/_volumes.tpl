@@ -1,0 +1,98 @@
+{{- /* Secrets are files of the pod's group (0440): the sentinel takes them so from root's hands, and not readable by others. */ -}}
+{{- define "tb.volumes" -}}
+- name: model
+  emptyDir:
+    {{- if eq .Values.model.delivery "memory" }}
+    medium: Memory
+    sizeLimit: {{ printf "%dMi" (int64 .Values.model.sizeMiB) }}
+    {{- else }}
+    sizeLimit: 16Mi
+    {{- end }}
+- name: scratch
+  emptyDir:
+    medium: Memory
+    sizeLimit: {{ printf "%dMi" (int64 .Values.runtime.scratchMiB) }}
+{{- if gt (int64 .Values.runtime.sharedMemoryMiB) 0 }}
+- name: shared-memory
+  emptyDir:
+    medium: Memory
+    sizeLimit: {{ printf "%dMi" (int64 .Values.runtime.sharedMemoryMiB) }}
+{{- end }}
+{{- if not .Values.state.persistent }}
+- name: state
+  emptyDir:
+    sizeLimit: {{ printf "%dMi" (int64 .Values.state.sizeMiB) }}
+{{- end }}
+{{- if eq .Values.cache.kind "node" }}
+- name: cache
+  emptyDir:
+    sizeLimit: {{ printf "%dMi" (int64 .Values.cache.sizeMiB) }}
+{{- end }}
+- name: activation
+  secret:
+    secretName: {{ required "contract.activationTokenSecret is required" .Values.contract.activationTokenSecret | quote }}
+    defaultMode: 0440
+    items:
+      - {key: {{ .Values.contract.activationTokenKey | quote }}, path: token}
+- name: identity
+  downwardAPI:
+    items:
+      - path: pod
+        fieldRef:
+          {{- /* With its state a pod keeps its name's identity; without it each is a new one. */}}
+          fieldPath: {{ if .Values.state.persistent }}metadata.name{{ else }}metadata.uid{{ end }}
+{{- if .Values.controlPlane.caConfigMap }}
+- name: ca
+  configMap:
+    name: {{ .Values.controlPlane.caConfigMap | quote }}
+    items:
+      - {key: ca.crt, path: ca.crt}
+{{- end }}
+{{- if .Values.controlPlane.clientCertificateSecret }}
+- name: client-certificate
+  secret:
+    secretName: {{ .Values.controlPlane.clientCertificateSecret | quote }}
+    defaultMode: 0440
+{{- end }}
+{{- if .Values.providerKeyConfigMap }}
+- name: provider-key
+  configMap:
+    name: {{ .Values.providerKeyConfigMap | quote }}
+    items:
+      - {key: provider.pub, path: provider.pub}
+{{- end }}
+{{- if .Values.access.apiKeysSecret }}
+- name: api-keys
+  secret:
+    secretName: {{ .Values.access.apiKeysSecret | quote }}
+    defaultMode: 0440
+    items:
+      - {key: api-keys, path: api-keys}
+{{- end }}
+{{- if .Values.tls.secretName }}
+- name: tls
+  secret:
+    secretName: {{ .Values.tls.secretName | quote }}
+    defaultMode: 0440
+{{- end }}
+{{- if .Values.tls.clientCaConfigMap }}
+- name: client-ca
+  configMap:
+    name: {{ .Values.tls.clientCaConfigMap | quote }}
+    items:
+      - {key: ca.crt, path: ca.crt}
+{{- end }}
+{{- end }}
+
+{{- define "tb.claim" -}}
+metadata:
+  name: {{ .name }}
+spec:
+  accessModes: [ReadWriteOnce]
+  {{- with .values.storageClassName }}
+  storageClassName: {{ . | quote }}
+  {{- end }}
+  resources:
+    requests:
+      storage: {{ printf "%dMi" (int64 .values.sizeMiB) }}
+{{- end }}
