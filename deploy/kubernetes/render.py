@@ -2,7 +2,7 @@
 """Renders a chart of this folder to plain manifests, as `helm template` would, without Helm.
 
     render.py charts/trustbridge-model --name llama --namespace models --values my.yaml [--set-file …]
-    render.py --examples            # manifests/ anew from examples/*.yaml; --check says whether they are up to date
+    render.py --examples            # manifests/ and kserve/ anew from examples/*.yaml; --check says whether they are up to date
 
 Values are merged as Helm merges them and held against the chart's values.schema.json. Needs python3-yaml and
 python3-jsonschema. What of Helm's templates it knows stands in gotemplate.py.
@@ -19,6 +19,7 @@ import yaml
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import gotemplate  # noqa: E402
+import kserve_manifests  # noqa: E402
 import yaml_text  # noqa: E402
 
 RELEASE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,50}[a-z0-9])?\Z")
@@ -124,13 +125,26 @@ def example_manifest(name, chart, values):
     return head + as_manifest(render(chart, name, "trustbridge", values)[0])
 
 
+def generated():
+    """Path below this folder to its text, of all that is made from examples/."""
+    out = {f"manifests/{name}.yaml": example_manifest(name, chart, values) for name, chart, values in examples()}
+    chart, values = HERE + "/charts/trustbridge-model", yaml_text.load(read(HERE + "/examples/trustbridge-model--llama.yaml"))
+    # A Deployment of KServe's keeps no volume for its pods, and its port is plain HTTP.
+    values = merged(values, {"state": {"persistent": False}, "tls": {"secretName": ""}})
+    documents = render(chart, "llama", "trustbridge", values)[0]
+    head = "# Made by deploy/kubernetes/render.py --examples from the model chart (kserve_manifests.py): change that, not this.\n"
+    for name, made in kserve_manifests.all_of(documents, "llama", values["model"]["sizeMiB"]).items():
+        out[f"kserve/{name}.yaml"] = head + as_manifest(made)
+    return out
+
+
 def run_examples(check):
     stale = []
-    for name, chart, values in examples():
-        path, text = f"{HERE}/manifests/{name}.yaml", example_manifest(name, chart, values)
+    for name, text in generated().items():
+        path = f"{HERE}/{name}"
         if check:
             if not os.path.exists(path) or read(path) != text:
-                stale.append(path)
+                stale.append(name)
             continue
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as file:
@@ -145,8 +159,8 @@ def main():
     parser.add_argument("--name", default="release", help="the release's name")
     parser.add_argument("--namespace", default="default")
     parser.add_argument("--values", action="append", default=[], help="YAML file; later ones win")
-    parser.add_argument("--examples", action="store_true", help="write manifests/ anew from examples/")
-    parser.add_argument("--check", action="store_true", help="with --examples: only say whether manifests/ are up to date")
+    parser.add_argument("--examples", action="store_true", help="write manifests/ and kserve/ anew from examples/")
+    parser.add_argument("--check", action="store_true", help="with --examples: only say whether they are up to date")
     parser.add_argument("--notes", action="store_true", help="print what NOTES.txt says instead")
     options = parser.parse_args()
     try:

@@ -23,8 +23,8 @@ def pods(documents):
         if one["kind"] in WORKLOADS:
             claims = [claim["metadata"]["name"] for claim in one["spec"].get("volumeClaimTemplates", [])]
             yield one["metadata"]["name"], one["spec"]["template"]["spec"], one["spec"]["template"]["metadata"]["labels"], claims
-        elif one["kind"] == "InferenceService":
-            yield one["metadata"]["name"], one["spec"]["predictor"], one["spec"]["predictor"].get("labels", {}), []
+        elif one["kind"] == "Pod":
+            yield one["metadata"]["name"], one["spec"], one["metadata"].get("labels", {}), []
 
 
 def containers(pod):
@@ -178,6 +178,14 @@ def probes_point_at_ports(documents):
             if container["name"] in ("sentinel", "control-plane") and not all(
                     kind in container for kind in ("startupProbe", "livenessProbe", "readinessProbe")):
                 out.append(f"{name}/{container['name']} lacks a probe")
+    return out
+
+
+def sentinel_comes_first(documents):
+    """As a native sidecar, whose startup probe holds the runtime back and which ends after it."""
+    out = []
+    for name, pod, _, _ in pods(documents):
+        for container in containers(pod):
             if container["name"] == "sentinel" and (container.get("restartPolicy") != "Always" or container not in pod.get("initContainers", [])):
                 out.append(f"{name}: the sentinel is no native sidecar")
     return out
@@ -198,7 +206,7 @@ def volumes_exist(documents):
             mounts = [mount["mountPath"] for mount in container.get("volumeMounts", [])]
             for variable in container.get("env", []):
                 value = variable.get("value", "")
-                if re.match(r"TB_.*(_PATH|_FILE|_DIR|_KEY|_SIGNAL)$", variable["name"]) and value.startswith("/") and variable["name"] != "TB_RUNTIME_HEALTH_PATH":
+                if re.match(r"TB_.*(_PATH|_FILE|_DIR|_KEY|_SIGNAL)$", variable["name"]) and value.startswith("/") and not value.startswith("/proc/") and variable["name"] != "TB_RUNTIME_HEALTH_PATH":
                     if not any(value.startswith(mount + "/") for mount in mounts):
                         if not (variable["name"] == "TB_TARGET_DIR" and {"name": "TB_CACHE", "value": "memory"} in container["env"]):
                             out.append(f"{name}/{container['name']}: {variable['name']} lies on no volume")
@@ -260,7 +268,7 @@ def stops_in_order(documents):
 
 
 RULES = [restricted, closed_to_the_host, secrets_by_reference, runtime_is_closed, network_is_held, selectors_fit, probes_point_at_ports,
-         volumes_exist, memory_suffices, private_files_stay_private, stops_in_order]
+         sentinel_comes_first, volumes_exist, memory_suffices, private_files_stay_private, stops_in_order]
 
 
 def violations(documents, rules=None):
