@@ -64,7 +64,7 @@ def fetched(documents, name, cache_mib):
     sentinel, runtime, pod = for_kserve(documents)
     uri = f"trustbridge://{variable(sentinel, 'TB_CONTRACT_ID')}/{variable(sentinel, 'TB_ASSET_ID')}"
     initializer = {
-        "name": "storage-initializer", "image": sentinel["image"], "command": ["/usr/bin/trustbridge-sentinel", "fetch"],
+        "name": "storage-initializer", "image": sentinel["image"], "command": ["trustbridge-sentinel", "fetch"],
         "env": [{"name": "TB_EDC_ENDPOINT", "value": variable(sentinel, "TB_EDC_ENDPOINT")},
                 {"name": "TB_ACTIVATION_TOKEN_FILE", "value": variable(sentinel, "TB_ACTIVATION_TOKEN_FILE")},
                 # The pod's own identity is no volume that every pod has; the node's boot is as good for a fetch.

@@ -136,6 +136,10 @@ Result<CacheFiles> nameless(int dir, const std::string& directory, const std::st
 
 }  // namespace
 
+std::string ciphertext_file_name(std::string_view manifest_sha256) {
+  return std::string(manifest_sha256.substr(0, 2 * kNameBytes)).append(kCiphertext);
+}
+
 Result<CacheFiles> open_cache_files(const std::string& directory, const Digest& manifest_sha256,
                                     const tbenc::Layout& layout) {
   const Fd dir = TRY(open_directory(directory));

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/crypto.h"
@@ -20,6 +21,9 @@ struct CacheFiles {
   Fd journal;                 ///< locked; none if another process has the files of this manifest: these have no name
   std::vector<bool> present;  ///< what the journal says; one bit a record
 };
+
+/// Of the first of them, for the manifest of this hex digest.
+std::string ciphertext_file_name(std::string_view manifest_sha256);
 
 /// Opens the files of this manifest in `directory` (made 0700 if it is not there), or makes them with all their space
 /// reserved. A journal or file that is not what it should be is made anew. Errors: "path_unsafe" for a directory that

@@ -6,6 +6,7 @@
 
 #include "obs/finding.h"
 #include "sentinel/evidence.h"
+#include "sentinel/fetch_command.h"
 #include "sentinel/healthcheck.h"
 #include "sentinel/isolation_state.h"
 #include "sentinel/keys_command.h"
@@ -21,6 +22,7 @@ int dispatch(const std::vector<std::string>& arguments, std::string_view version
   if (first == "--version") return fmt::print("trustbridge-sentinel {}\n", version), 0;
   if (first == "--print-allowed-paths") return fmt::print("{}", proxy::allowed_paths_document()), 0;
   if (first == "--print-states") return fmt::print("{}", states_document()), 0;
+  if (first == "fetch") return fetch_command({arguments.begin() + 1, arguments.end()}, version);
   if (first == "--print-config-doc" || first == "--help") return fmt::print("{}", config_document()), 0;
   std::vector<std::string> faults;
   const bool is_keys = first == "keys";

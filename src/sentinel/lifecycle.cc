@@ -11,6 +11,7 @@
 #include "blob/http_source.h"
 #include "deliver/guard.h"
 #include "hydrate/manifest_check.h"
+#include "sentinel/expectation.h"
 #include "sentinel/runtime/command.h"
 #include "sentinel/runtime/reach.h"
 
@@ -22,14 +23,6 @@ constexpr std::int64_t kRetryMs = 5'000;
 constexpr std::int64_t kSampleMs = 1'000;
 constexpr std::int64_t kDoubtMs = 15'000;  ///< for a renewal; then it is suspended
 constexpr std::int64_t kReachMs = 5'000;
-
-asset::Metadata metadata_of(const api::AssetMetadata& wire) {
-  return {.format = wire.format,
-          .algo = wire.algo,
-          .chunk_bytes = static_cast<std::uint32_t>(wire.chunk_bytes),
-          .plaintext_bytes = static_cast<std::uint64_t>(wire.plaintext_bytes),
-          .sha256_ciphertext = wire.sha256_ciphertext};
-}
 
 }  // namespace
 
@@ -219,11 +212,7 @@ FileKey Lifecycle::authorize(const std::stop_token& stop) {
   };
   auto keeper =
       std::make_shared<LeaseKeeper>(parts_.authorizer, granted.lease, on_url, parts_.log.named("lease"), on_terms);
-  expected_ = {.asset_id = parts_.config.asset_id,
-               .manifest_sha256 = granted.lease.manifest_sha256,
-               .metadata = granted.lease.metadata ? std::optional(metadata_of(*granted.lease.metadata)) : std::nullopt,
-               .provider_key = parts_.config.provider_key,
-               .allow_unauthenticated = parts_.config.allow_unauthenticated_manifest};
+  expected_ = expectation_of(parts_.config, granted.lease);
   manifest_url_ = {std::move(granted.lease.manifest_url), end};
   const std::scoped_lock lock(mutex_);
   lease_ = std::move(keeper);

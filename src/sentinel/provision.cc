@@ -22,20 +22,6 @@ std::string parent_of(const std::string& path) {
   return path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
 }
 
-hydrate::Options options_of(const Config& config) {
-  hydrate::Options options;
-  options.connections = config.download_connections;
-  options.request_bytes = config.download_request_bytes;
-  options.mode = config.hydrate == HydrateChoice::kStrict ? hydrate::Mode::kStrict : hydrate::Mode::kOverlap;
-  options.cache = config.cache_on_disk ? hydrate::CacheKind::kDisk : hydrate::CacheKind::kMemory;
-  options.cache_directory = config.target_dir;
-  if (config.download_bytes_per_second != 0) {
-    options.paced = [limit = std::make_shared<async::RateLimit>(config.download_bytes_per_second)](
-                        std::uint64_t bytes, std::stop_token stop) { limit->take(bytes, std::move(stop)); };
-  }
-  return options;
-}
-
 std::unique_ptr<deliver::Delivery> make_fifo(const Config& config) {
   value_or_throw(make_directories(parent_of(config.pipe_path), 0711));
   return deliver::make_fifo({config.pipe_path, config.runtime_uid, config.allow_swap});
@@ -59,6 +45,20 @@ std::unique_ptr<deliver::Delivery> make_delivery(const Config& config, const ass
 
 }  // namespace
 
+hydrate::Options hydrate_options(const Config& config) {
+  hydrate::Options options;
+  options.connections = config.download_connections;
+  options.request_bytes = config.download_request_bytes;
+  options.mode = config.hydrate == HydrateChoice::kStrict ? hydrate::Mode::kStrict : hydrate::Mode::kOverlap;
+  options.cache = config.cache_on_disk ? hydrate::CacheKind::kDisk : hydrate::CacheKind::kMemory;
+  options.cache_directory = config.target_dir;
+  if (config.download_bytes_per_second != 0) {
+    options.paced = [limit = std::make_shared<async::RateLimit>(config.download_bytes_per_second)](
+                        std::uint64_t bytes, std::stop_token stop) { limit->take(bytes, std::move(stop)); };
+  }
+  return options;
+}
+
 void Provision::clear_leftovers(const Config& config) {
   if (config.delivery == DeliveryChoice::kFifo) {
     make_fifo(config);
@@ -79,7 +79,7 @@ Provision::Provision(const Config& config, const hydrate::AuthenticatedManifest&
                      std::unique_ptr<blob::BlobSource> source, std::shared_ptr<hydrate::Cache> kept, obs::Log log)
     : config_(config), asset_(asset), source_(std::move(source)), log_(std::move(log)) {
   hydration_ =
-      std::make_shared<hydrate::Hydration>(options_of(config), asset_, std::move(key), *source_, std::move(kept));
+      std::make_shared<hydrate::Hydration>(hydrate_options(config), asset_, std::move(key), *source_, std::move(kept));
   delivery_ = make_delivery(config, asset_.manifest);
   serves_early_ = delivery_->kind() == "mount" && hydration_->may_serve_at_once();
   at_once_ = serves_early_ && config.hydrate == HydrateChoice::kLazy;

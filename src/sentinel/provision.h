@@ -18,6 +18,9 @@
 
 namespace tb::sentinel {
 
+/// How the configuration wants an asset fetched and kept.
+hydrate::Options hydrate_options(const Config& config);
+
 class Provision {
  public:
   /// Before anything is asked for: guards the places of the configured deliveries and wipes what a run that was killed

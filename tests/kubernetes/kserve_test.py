@@ -89,7 +89,7 @@ class KServe(unittest.TestCase):
         self.assertIn({"name": "TB_SOURCE", "value": "file:/mnt/models"}, sentinel["env"])
         [initializer] = pod["initContainers"]
         self.assertEqual(initializer["command"] + initializer["args"],
-                         ["/usr/bin/trustbridge-sentinel", "fetch", "trustbridge://acme-1/llama-8b", "/mnt/models"])
+                         ["trustbridge-sentinel", "fetch", "trustbridge://acme-1/llama-8b", "/mnt/models"])
         volumes = {one["name"]: one for one in pod["volumes"]}
         self.assertEqual(volumes["model"]["emptyDir"]["medium"], "Memory")
         self.assertNotIn("medium", volumes["kserve-provision-location"]["emptyDir"])
