@@ -1,0 +1,325 @@
+#!/usr/bin/python3
+"""Both charts' pods, as rendered, in podman: a control plane, and a model with the sentinel beside the real llama.cpp engine.
+
+What podman 4.3 lacks is done by this test, and only that: native sidecars (the sentinel becomes an ordinary container; the
+runtime waits for its signal as in the cluster), `medium: Memory` (a tmpfs of this test is bound: podman's own would be a
+disk), files of secrets (bound as fsGroup makes them: root's, mode 0440, of the pod's group), probes (this test asks what
+they ask, and restarts the runtime where the kubelet would). No NetworkPolicy is enforced here: what is closed, is closed by
+where it listens. Two network namespaces, one for each pod; the provider and the user stand in the control plane's.
+"""
+import atexit
+import copy
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path[:0] = [os.path.join(REPO, "deploy", "kubernetes"), os.path.join(REPO, "tests", "e2e"), os.path.join(REPO, "tests", "kubernetes")]
+import chain  # noqa: E402
+import policies  # noqa: E402
+import render  # noqa: E402
+import tls_files  # noqa: E402
+import yaml_text  # noqa: E402
+
+USER = 65532
+CP, MODEL = "10.213.7.1", "10.213.7.2"
+URL = f"https://{CP}:8443"
+PLACE = tempfile.mkdtemp(prefix="tb-kube-")
+SHM = tempfile.mkdtemp(prefix="tb-kube-", dir="/dev/shm")
+NETWORKS = {}  # name of a pod to the process that holds its network namespace
+STORAGE = ["--root", PLACE + "/storage", "--runroot", PLACE + "/run"]
+
+
+def run(*command, **options):
+    done = subprocess.run([str(word) for word in command], text=True, capture_output=True, check=False, timeout=options.pop("timeout", 240), **options)
+    if done.returncode:
+        raise AssertionError(f"{command[:6]} ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-3000:]}")
+    return done.stdout
+
+
+def podman(*arguments, **options):
+    return run("podman", *STORAGE, *arguments, **options)
+
+
+def clean():
+    for command in (["podman", *STORAGE, "pod", "rm", "--all", "--force", "--time", "5"], ["podman", *STORAGE, "system", "reset", "--force"]):
+        subprocess.run(command, capture_output=True, check=False, timeout=120)
+    shutil.rmtree(PLACE, ignore_errors=True)
+    shutil.rmtree(SHM, ignore_errors=True)
+
+
+def step(text):
+    print(f"play_kube: {text}", flush=True)
+
+
+# ---- images of nothing but a program and its libraries ---------------------------------------------------------------------
+
+def libraries_of(files):
+    found = set()
+    for file in files:
+        said = subprocess.run(["ldd", file], text=True, capture_output=True, check=False).stdout
+        found |= {path for path in re.findall(r"(/[^\s]+)", said) if os.path.isfile(path) and not path.startswith(REPO)}
+    return found
+
+
+def image(name, programs, trees=(), path="/opt/trustbridge/bin"):
+    """`programs`: file to its place inside; `trees`: the same of folders, with all that they load."""
+    root = f"{PLACE}/image-{name}"
+    loaded = [os.path.join(at, one) for tree, _ in trees for at, _, names in os.walk(tree) for one in names if one.endswith((".node", ".so"))]
+    for file, inside in [*programs, *((one, one) for one in libraries_of([file for file, _ in programs] + loaded))]:
+        os.makedirs(os.path.dirname(root + inside), exist_ok=True)
+        shutil.copy(file, root + inside)
+    for tree, inside in trees:
+        shutil.copytree(tree, root + inside, symlinks=True)
+    for folder in ("/tmp", "/etc", "/proc", "/sys", "/dev"):
+        os.makedirs(root + folder, exist_ok=True)
+    with open(root + "/etc/passwd", "w", encoding="ascii") as file:
+        file.write(f"root:x:0:0::/:/none\nuser:x:{USER}:{USER}::/tmp:/none\n")
+    buildah = ["buildah", *STORAGE]
+    container = run(*buildah, "from", "scratch").strip()
+    run(*buildah, "copy", "-q", container, root, "/")
+    run(*buildah, "config", "--env", "PATH=" + path, "--user", f"{USER}:{USER}", "--entrypoint", json.dumps([programs[0][1]]), container)
+    run(*buildah, "commit", "-q", container, f"localhost/{name}:test")
+    run(*buildah, "rm", container)
+    shutil.rmtree(root)
+
+
+def busybox():
+    """What the runtime's image needs of a system: a shell, sed and sleep."""
+    return [(shutil.which("busybox"), "/bin/" + name) for name in ("sh", "sed", "sleep")]
+
+
+# ---- from a rendered pod to what podman can play ---------------------------------------------------------------------------
+
+def handed(name, content):
+    """A file as a Secret's volume with fsGroup has it."""
+    path = f"{SHM}/{name}"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(content)
+    os.chown(path, 0, USER)
+    os.chmod(path, 0o440)
+    return path
+
+
+def folder(path, mode=0o2770):
+    """A volume as it comes with fsGroup: root's, and the group may write."""
+    os.makedirs(path)
+    os.chown(path, 0, USER)
+    os.chmod(path, mode)
+    return path
+
+
+def bound(volume, files, name):
+    kind = next(key for key in volume if key != "name")
+    if kind == "emptyDir":
+        in_memory = volume["emptyDir"].get("medium") == "Memory"
+        return folder(f"{SHM if in_memory else PLACE}/volumes/{name}-{volume['name']}", 0o2777)
+    return os.path.dirname(files[volume["name"]]) if volume["name"] in files else folder(f"{PLACE}/volumes/{name}-{volume['name']}")
+
+
+def playable(documents, files):
+    """A pod of the rendered workload. `files`: name of a volume to a file in the folder that is bound for it."""
+    workload = policies.workloads(documents)[0]
+    pod, name = copy.deepcopy(workload["spec"]["template"]["spec"]), workload["metadata"]["name"]
+    volumes = pod["volumes"] + [{"name": claim["metadata"]["name"], "persistentVolumeClaim": {}} for claim in workload["spec"].get("volumeClaimTemplates", [])]
+    containers = pod.pop("initContainers", []) + pod["containers"]
+    for container in containers:
+        for key in ("restartPolicy", "startupProbe", "livenessProbe", "readinessProbe", "lifecycle", "imagePullPolicy", "ports"):
+            container.pop(key, None)
+        container["securityContext"] |= {"runAsUser": USER, "runAsGroup": USER}
+        container["resources"] = {}
+    spec = {"containers": containers, "restartPolicy": "Never", "hostname": name,
+            "volumes": [{"name": one["name"], "hostPath": {"path": bound(one, files, name), "type": "Directory"}} for one in volumes]}
+    path = f"{PLACE}/{name}.yaml"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(yaml_text.dump({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}))
+    return path
+
+
+# ---- what provider and user do, from the control plane's side of the wire --------------------------------------------------
+
+def outside(*command, **options):
+    return run(*in_network("cp", *command), **options)
+
+
+def tb(*arguments):
+    return outside(chain.CLI, *arguments, "--quiet", env=chain.bare(HOME=PLACE))
+
+
+def curl(url, *flags):
+    """(status, body); status 0 where nothing answers."""
+    done = subprocess.run(in_network("cp", "curl", "-sS", "--max-time", "60", "-w", "\n%{http_code}", *flags, url), text=True, capture_output=True,
+                          check=False)
+    body, _, code = done.stdout.rpartition("\n")
+    return int(code or 0), body
+
+
+def ask(key):
+    body = {"messages": [{"role": "user", "content": "tell me a story"}], "max_tokens": 16, "temperature": 0}
+    return curl(f"http://{MODEL}:8000/v1/chat/completions", "-H", "Content-Type: application/json", "-H", "Authorization: Bearer " + key, "-d", json.dumps(body))
+
+
+def wait(what, check, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not check():
+        if time.monotonic() > deadline:
+            logs = "".join(subprocess.run(["podman", *STORAGE, "logs", "--tail", "20", one], text=True, capture_output=True, check=False).stderr
+                           for one in podman("ps", "-aq", "--filter", "status=running", "--filter", "status=exited").split())
+            raise AssertionError(f"waited in vain: {what}\n{logs}")
+        time.sleep(0.2)
+
+
+def health(path):
+    return curl(f"http://{MODEL}:8001{path}")[0]
+
+
+def in_network(pod, *command):
+    return ["nsenter", "-t", NETWORKS[pod], "-n", *command]
+
+
+def play(pod, documents, files):
+    """Starts it without a network, which its processes wait for."""
+    podman("play", "kube", "--network", "none", playable(documents, files))
+    infra = podman("pod", "inspect", "--format", "{{.InfraContainerID}}", pod).strip()
+    NETWORKS[pod] = podman("inspect", "--format", "{{.State.Pid}}", infra).strip()
+
+
+def connect():
+    """One cable between the two pods."""
+    ends = (f"tbk{os.getpid() % 100000}a", f"tbk{os.getpid() % 100000}b")
+    run("ip", "link", "add", ends[0], "type", "veth", "peer", "name", ends[1])
+    for end, pod, address in zip(ends, ("cp", "llama"), (CP, MODEL), strict=True):
+        run("ip", "link", "set", end, "netns", NETWORKS[pod])
+        run(*in_network(pod, "ip", "addr", "add", address + "/24", "dev", end))
+        run(*in_network(pod, "ip", "link", "set", end, "up"))
+
+
+def start_control_plane(tls):
+    certificate, key = tls.issue("cp", f"subjectAltName=IP:{CP}", "serverAuth")
+    with open(certificate, "rb") as one, open(key, "rb") as other:
+        files = {"tls": handed("cp-tls/tls.crt", one.read())}
+        handed("cp-tls/tls.key", other.read())
+    files["kek"] = handed("cp-kek/kek", os.urandom(32).hex().encode() + b"\n")
+    documents = render.render(render.HERE + "/charts/trustbridge-control-plane", "cp", "provider", {
+        "image": {"repository": "localhost/control-plane", "tag": "test"}, "publicUrl": URL, "tls": {"secretName": "tls"}, "kek": {"secretName": "kek"}})[0]
+    play("cp", documents, files)
+    run(*in_network("cp", "ip", "addr", "add", CP + "/32", "dev", "lo"))
+    wait("the control plane", lambda: curl(URL + "/readyz", "--cacert", tls.ca)[0] == 200)
+
+
+def publish(tls, plain):
+    """The activation token's text."""
+    console = ["exec", "cp-control-plane", "trustbridge-control-plane"]
+    for name, content in (("token", podman(*console, "token", "create", "--role", "provider", "--tenant", "acme")), ("cp.pub", podman(*console, "identity"))):
+        with open(os.open(f"{SHM}/{name}", os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
+            file.write(content)
+    at = ["--edc-endpoint", URL, "--token-file", SHM + "/token", "--ca-path", tls.ca]
+    sealed, manifest, key = PLACE + "/model.tbenc", PLACE + "/model.manifest.json", SHM + "/model.key"
+    tb("encrypt", "--in", plain, "--asset-id", "tiny", "--out", sealed, "--manifest", manifest, "--key-file", key)
+    tb("upload", "--store", "cp:", "--asset-id", "tiny", "--encrypted-file", sealed, "--manifest", manifest, *at)
+    tb("register", "--store", "cp:", "--asset-id", "tiny", "--manifest", manifest, "--key-file", key, "--control-plane-key", SHM + "/cp.pub", *at)
+    tb("contract", "create", "--contract-id", "acme-1", "--asset-id", "tiny", "--consumer", "acme", "--not-after", "1h", "--max-seats", 1,
+       "--lease-seconds", 10, "--activation-token-file", SHM + "/activation", *at)
+    with open(SHM + "/activation", "rb") as file:
+        return file.read(), at
+
+
+def start_model(tls, activation):
+    with open(tls.ca, "rb") as file:
+        files = {"ca": handed("ca/ca.crt", file.read())}
+    files["activation"] = handed("activation-volume/token", activation)
+    files["identity"] = handed("identity/pod", b"llama-0\n")
+    documents = render.render(render.HERE + "/charts/trustbridge-model", "llama", "models", {
+        "contract": {"id": "acme-1", "assetId": "tiny", "activationTokenSecret": "activation"},
+        "controlPlane": {"url": URL, "caConfigMap": "ca", "allowPrivateNetworks": True}, "model": {"sizeMiB": 64},
+        "sentinel": {"image": {"repository": "localhost/sentinel", "tag": "test"}},
+        "runtime": {"kind": "custom", "image": {"repository": "localhost/runtime", "tag": "test"},
+                    "command": ["/opt/engine/node", "/opt/engine/server.mjs", "--model", "{model_path}", "--port", "8081"]}})[0]
+    assert policies.violations(documents) == []
+    play("llama", documents, files)
+    run(*in_network("cp", "ip", "addr", "del", CP + "/32", "dev", "lo"))
+    connect()
+    wait("the model", lambda: health("/readyz") == 200)
+
+
+def inside(container):
+    """(user, capabilities, whether its root is read-only) of a container's first process."""
+    pid = podman("inspect", "--format", "{{.State.Pid}}", container).strip()
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        status = dict(line.rstrip().split(":\t", 1) for line in file if ":\t" in line)
+    with open(f"/proc/{pid}/mounts", encoding="utf-8") as file:
+        root = next(line.split() for line in file if line.split()[1] == "/")
+    return status["Uid"].split()[0], int(status["CapEff"], 16), "ro" in root[3].split(","), status["NoNewPrivs"]
+
+
+def main():
+    atexit.register(clean)
+    tls = tls_files.TlsFiles()
+    atexit.register(tls.close)
+    chain.engine_command()
+    bin_at = "/opt/trustbridge/bin/"
+    step("images")
+    for name, program in (("control-plane", chain.CONTROL_PLANE), ("sentinel", chain.PROGRAMS + "/trustbridge-sentinel")):
+        image(name, [(program, bin_at + os.path.basename(program))])
+    image("runtime", [*busybox(), (chain.ENGINE + "/node", "/opt/engine/node"), (chain.ENGINE + "/server.mjs", "/opt/engine/server.mjs")],
+          [(chain.ENGINE + "/node_modules", "/opt/engine/node_modules")], "/bin")
+    plain = SHM + "/model.gguf"
+    run(sys.executable, REPO + "/runtime/make_tiny_gguf.py", plain)
+    engine = chain.Engine(plain)
+    told = chain.ask(engine.url)
+    engine.close()
+
+    step("the control plane's pod")
+    start_control_plane(tls)
+    activation, at = publish(tls, plain)
+    step("the model's pod")
+    start_model(tls, activation)
+    for container in ("cp-control-plane", "llama-sentinel", "llama-runtime"):
+        assert inside(container) == (str(USER), 0, True, "1"), (container, inside(container))
+    key = podman("exec", "llama-sentinel", "trustbridge-sentinel", "keys", "add", "alice").strip()
+    wait("the key", lambda: ask(key)[0] == 200, 30)
+    assert json.loads(ask(key)[1])["choices"][0]["message"]["content"] == told, ask(key)
+    step("the text equals the engine's own on the plaintext")
+
+    assert curl(f"http://{MODEL}:8081/health")[0] == 0, "the runtime's port is open to other pods"
+    pod_side = [*in_network("llama", "curl"), "-sS", "-H", "Authorization: Bearer " + key]
+    assert run(*pod_side, "http://127.0.0.1:8081/health"), "the runtime does not listen where it should"
+    assert ask("tbk-wrong")[0] == 401
+    status = json.loads(run(*pod_side, "http://127.0.0.1:8001/status"))
+    assert (status["delivery"]["kind"], status["isolation"]["mode"]) == ("tmpfs", "external"), status
+    model = f"{SHM}/volumes/llama-model/model"
+    assert os.listdir(model), "the model is not where the chart says"
+    searched = subprocess.run([sys.executable, REPO + "/tests/e2e/find_plaintext.py", plain, "--in", PLACE], text=True, capture_output=True, check=False)
+    assert searched.returncode == 0, searched.stdout
+    step("closed from outside, nothing of the plaintext on a disk: " + searched.stdout.strip().splitlines()[-1])
+
+    tb("contract", "suspend", "acme-1", *at)
+    wait("the end of the traffic", lambda: ask(key)[0] == 403, 60)
+    wait("the end of the plaintext", lambda: [one for one in os.listdir(model) if not one.startswith(".")] == [], 60)
+    assert health("/startupz") == 503 and health("/livez") == 200, "the runtime's liveness probe would let it live"
+    podman("restart", "--time", "5", "llama-runtime")  # the kubelet, by that probe
+    tb("contract", "resume", "acme-1", *at)
+    wait("the model again", lambda: ask(key)[0] == 200, 120)
+    assert json.loads(ask(key)[1])["choices"][0]["message"]["content"] == told
+    step("suspended: no traffic, no plaintext, the runtime's probe fails; resumed: the same text")
+
+    podman("stop", "--time", "5", "llama-runtime")
+    podman("stop", "--time", "30", "llama-sentinel")
+    assert podman("inspect", "--format", "{{.State.ExitCode}}", "llama-sentinel").strip() == "0"
+    assert [one for one in os.listdir(model) if not one.startswith(".")] == []
+    podman("stop", "--time", "30", "cp-control-plane")
+    assert podman("inspect", "--format", "{{.State.ExitCode}}", "cp-control-plane").strip() == "0"
+    step("stopped in the cluster's order, with exit status 0")
+
+
+if __name__ == "__main__":
+    if os.geteuid() != 0:
+        print("SKIPPED: podman is run as root here")
+        sys.exit(77)
+    main()
