@@ -21,6 +21,10 @@ class Text(str):
     """Output that is YAML already: of `quote`, `toYaml`, `include` and what indents them."""
 
 
+class Int64(int):
+    """A number that went through int64: printed as digits by every version."""
+
+
 class Missing:
     """A key that is not there: false, printed by nothing."""
 
@@ -37,7 +41,10 @@ KEYWORDS = {"if", "else", "end", "range", "with", "define", "template", "block",
 
 
 def truth(value):
-    """As text/template: false, 0, nil and what is empty are false."""
+    """As text/template: false, 0, nil and what is empty are false. Of a number that did not go through int64 nobody can tell: to
+    newer versions of Helm it is a text of digits, and true."""
+    if isinstance(value, int) and not isinstance(value, (bool, Int64)):
+        raise TemplateError("whether a number is true needs int64")
     return not (value is None or value is MISSING or value is False or value == 0 or (isinstance(value, (str, list, dict)) and not value))
 
 
@@ -265,10 +272,6 @@ def quote(*values):
         else:
             out.append(go_quote(as_text(value, "quote")))
     return Text(" ".join(out))
-
-
-class Int64(int):
-    """A number that went through int64: printed as digits by every version."""
 
 
 def int64(value):

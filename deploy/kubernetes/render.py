@@ -78,8 +78,8 @@ def load_chart(folder):
             json.loads(read(folder + "/values.schema.json")), templates)
 
 
-def render(folder, name, namespace, values):
-    """(documents, notes) for the values given, which are merged over the chart's own."""
+def prepare(folder, name, namespace, values):
+    """(templates, data that they see) for the values given, which are merged over the chart's own, and checked."""
     if not RELEASE_NAME.match(name):
         raise ChartError(f"the release's name must be lower-case letters, digits and -, 52 at most: {name[:60]!r}")
     if not NAMESPACE.match(namespace):
@@ -90,6 +90,12 @@ def render(folder, name, namespace, values):
     root = {"Values": values,
             "Chart": {"Name": chart["name"], "Version": chart["version"], "AppVersion": chart["appVersion"]},
             "Release": {"Name": name, "Namespace": namespace, "Service": "Helm"}}
+    return templates, root
+
+
+def render(folder, name, namespace, values):
+    """(documents, notes) for the values given."""
+    templates, root = prepare(folder, name, namespace, values)
     documents, notes = [], ""
     try:
         engine = gotemplate.Engine(templates)

@@ -277,6 +277,9 @@ def main():
 
     step("the control plane's pod")
     start_control_plane(tls)
+    said = json.loads(podman("exec", "cp-control-plane", "trustbridge-control-plane", "doctor", "--json"))
+    [kek] = [one for one in said["findings"] if one["name"] == "kek"]
+    assert kek["health"] == "ok", kek
     activation, at = publish(tls, plain)
     step("the model's pod")
     start_model(tls, activation)

@@ -93,6 +93,22 @@ class Fetch(chain.Case):
                     return len(file.read().rstrip(b"\0"))
         return 0
 
+    def test_one_that_is_stopped_gives_its_seat_back(self):
+        self.chain.contract("stopped", "asset")
+        directory, uri = self.folder("stopped"), "trustbridge://stopped/asset"
+        slow = self.begin(directory, uri, "stopped", TB_MAX_DOWNLOAD_BYTES_PER_SECOND="1048576", TB_DOWNLOAD_CHUNK_BYTES="65536")
+        deadline = time.monotonic() + 60
+        while not self.held(directory):
+            self.assertIsNone(slow.poll(), "it did not wait to be stopped")
+            self.assertLess(time.monotonic(), deadline, "nothing comes")
+            time.sleep(0.02)
+        slow.terminate()
+        slow.communicate(timeout=60)
+        self.assertEqual(slow.returncode, 130)
+        code, err = self.fetch(directory, uri, "stopped")  # the contract has one seat
+        self.assertEqual(code, 0, err)
+        self.same(directory)
+
     def test_a_contract_that_is_not_in_force_brings_nothing(self):
         self.chain.contract("suspended", "asset")
         self.chain.tb("contract", "suspend", "suspended", *self.chain.at)

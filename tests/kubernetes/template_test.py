@@ -25,9 +25,10 @@ class Semantics(unittest.TestCase):
         self.assertEqual(go("{{-3}}"), "-3")  # no blank after it: a number, no trimming
 
     def test_what_is_empty_is_false(self):
-        for value, said in ((0, "no"), ("", "no"), ([], "no"), ({}, "no"), (False, "no"), (None, "no"), (1, "yes"), ("0", "yes"), ([0], "yes"),
+        for value, said in (("", "no"), ([], "no"), ({}, "no"), (False, "no"), (None, "no"), ("0", "yes"), ([0], "yes"),
                             ({"a": 0}, "yes"), (True, "yes")):
             self.assertEqual(go("{{ if .Values.v }}yes{{ else }}no{{ end }}", v=value), said, value)
+        self.assertEqual(go("{{ if int64 .Values.v }}yes{{ else }}no{{ end }}{{ if int64 .Values.w }}yes{{ end }}", v=0, w=1), "noyes")
         self.assertEqual(go("{{ if .Values.absent }}yes{{ else }}no{{ end }}"), "no")
 
     def test_and_or_give_the_deciding_argument_and_stop_there(self):
@@ -101,7 +102,8 @@ class Refusals(unittest.TestCase):
                 self.refused(source, "", l=[])
 
     def test_numbers_that_versions_of_helm_print_differently(self):
-        for source in ("{{ .Values.n }}", "{{ .Values.n | quote }}", "{{ if eq .Values.n 1000000 }}{{ end }}", "{{ if gt .Values.n 1 }}{{ end }}"):
+        for source in ("{{ .Values.n }}", "{{ .Values.n | quote }}", "{{ if eq .Values.n 1000000 }}{{ end }}", "{{ if gt .Values.n 1 }}{{ end }}", "{{ if .Values.n }}{{ end }}",
+                       "{{ .Values.n | default `x` }}", "{{ not .Values.n }}"):
             with self.subTest(source):
                 self.refused(source, "number|int64|needs a text", n=1000000)
 
