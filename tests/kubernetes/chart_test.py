@@ -66,7 +66,7 @@ def combinations():
         imagePullSecrets=[{"name": "pull"}])
     for monitor in (False, True):
         yield f"control plane, sqlite, monitor={monitor}", control_plane(serviceMonitor={"enabled": monitor, "tokenSecret": "auditor"})
-    nodes = {"replicas": 3, "database": {"kind": "postgresql", "urlSecret": "db"}, "networkPolicy": {"egressPeers": [{"podSelector": {"matchLabels": {"app": "db"}}}]}}
+    nodes = {"replicas": 3, "database": {"kind": "postgresql", "urlSecret": "db", "caConfigMap": "db-ca"}, "networkPolicy": {"egressPeers": [{"podSelector": {"matchLabels": {"app": "db"}}}]}}
     yield "control plane, nodes on a shared volume", control_plane(volume={"existingClaim": "shared"}, **nodes)
     for credential in ("workload-identity", "managed-identity", "key-file"):
         yield f"control plane, azure by {credential}", control_plane(

@@ -16,7 +16,8 @@
 - {name: TB_CP_KEK_CA_PATH, value: /etc/trustbridge/kek-ca/ca.crt}
 {{- end }}
 {{- else }}
-- {name: TB_CP_KEK, value: "file:/etc/trustbridge/kek/kek"}
+- name: TB_CP_KEK
+  value: {{ printf "file:/etc/trustbridge/kek/%s" .Values.kek.key | quote }}
 {{- end }}
 {{- if eq .Values.database.kind "postgresql" }}
 - name: TB_CP_DATABASE
@@ -99,6 +100,9 @@ containers:
       {{- if .Values.tls.clientCaConfigMap }}
       - {name: client-ca, mountPath: /etc/trustbridge/client-ca, readOnly: true}
       {{- end }}
+      {{- if .Values.database.caConfigMap }}
+      - {name: database-ca, mountPath: /etc/trustbridge/database-ca, readOnly: true}
+      {{- end }}
       {{- if eq .Values.blobs.azureCredential "key-file" }}
       - {name: store, mountPath: /etc/trustbridge/store, readOnly: true}
       {{- end }}
@@ -114,9 +118,8 @@ volumes:
       items:
         - {key: token, path: token}
       {{- else }}
+      {{- /* All of its keys: while the KEK is changed there are two. */}}
       secretName: {{ required "kek.secretName is required" .Values.kek.secretName | quote }}
-      items:
-        - {key: {{ .Values.kek.key | quote }}, path: kek}
       {{- end }}
       defaultMode: 0440
   {{- if .Values.kek.transit.caConfigMap }}
@@ -130,6 +133,13 @@ volumes:
   - name: client-ca
     configMap:
       name: {{ .Values.tls.clientCaConfigMap | quote }}
+      items:
+        - {key: ca.crt, path: ca.crt}
+  {{- end }}
+  {{- if .Values.database.caConfigMap }}
+  - name: database-ca
+    configMap:
+      name: {{ .Values.database.caConfigMap | quote }}
       items:
         - {key: ca.crt, path: ca.crt}
   {{- end }}
