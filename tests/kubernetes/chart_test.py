@@ -205,6 +205,12 @@ MUTATIONS = [
     (lambda d: next(v for v in pod_of(d)["volumes"] if "secret" in v)["secret"].pop("defaultMode"), "can be read by others"),
     (lambda d: runtime_of(d).pop("lifecycle"), "stopped under its requests"),
     (lambda d: pod_of(d).update(terminationGracePeriodSeconds=30), "too short"),
+    (lambda d: kind_of(d, "Service")["metadata"].update(name="A_b"), "has the name A_b"),
+    (lambda d: kind_of(d, "StatefulSet")["spec"]["template"]["metadata"]["labels"].update(a="b c"), "has the label a="),
+    (lambda d: kind_of(d, "Service")["metadata"]["labels"].update(a="x" * 64), "has the label a="),
+    (lambda d: sentinel_of(d)["env"].append({"name": "TB_CACHE", "value": "disk"}), "sentinel's variables have one twice"),
+    (lambda d: runtime_of(d)["volumeMounts"].append({"name": "model", "mountPath": "/tmp"}), "runtime's mounts have one twice"),
+    (lambda d: sentinel_of(d)["ports"][0].update(name="a-name-that-is-too-long"), "has the port name"),
 ]
 
 
@@ -251,7 +257,7 @@ class Refused(unittest.TestCase):
                      {"model": {"hydrate": "lazy"}}, {"tls": {"clientCaConfigMap": "ca"}}, {"controlPlane": {"url": "http://cp.example"}},
                      {"controlPlane": {"url": "https://user@cp.example"}}, {"userId": 0}, {"replicas": "2"}, {"networkPolicy": {"egress": []}},
                      {"sentinel": {"settings": {"TB_STATE_DIR": "/x"}}}, {"sentinel": {"settings": {"PATH": "/x"}}}, {"runtime": {"env": {"TB_X": "y"}}},
-                     {"runtime": {"env": {"VLLM_SERVER_DEV_MODE": "1"}}}, {"podLabels": {"app.kubernetes.io/name": "x"}},
+                     {"runtime": {"env": {"VLLM_SERVER_DEV_MODE": "1"}}}, {"podLabels": {"app.kubernetes.io/name": "x"}}, {"podLabels": {"a": "b c"}},
                      {"sentinel": {"image": {"repository": "x", "tag": "", "digest": ""}}}, {"sentinel": {"memoryMiB": 16}}):
             with self.subTest(over=over):
                 self.refused(MODEL, render.merged(VALUES, over), "values do not fit")

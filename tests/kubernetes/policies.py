@@ -267,8 +267,35 @@ def stops_in_order(documents):
     return out
 
 
+LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?\Z")
+LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?\Z")
+DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z")
+
+
+def names_are_valid(documents):
+    """What an API server checks beyond types: names, labels, and that nothing stands twice."""
+    out = []
+    for one in documents:
+        metadata = [one["metadata"]] + ([one["spec"]["template"]["metadata"]] if one["kind"] in WORKLOADS else [])
+        if not DNS_LABEL.match(one["metadata"]["name"]):
+            out.append(f"{one['kind']} has the name {one['metadata']['name']}")
+        for key, value in [pair for about in metadata for pair in about.get("labels", {}).items()]:
+            if not LABEL_KEY.match(key) or not LABEL.match(value):
+                out.append(f"{one['kind']} has the label {key}={value[:80]!r}")
+    for name, pod, _, claims in pods(documents):
+        lists = {"volumes": [one["name"] for one in pod.get("volumes", [])] + claims, "containers": [one["name"] for one in containers(pod)]}
+        for container in containers(pod):
+            where = container["name"]
+            lists |= {f"{where}'s variables": [one["name"] for one in container.get("env", [])],
+                      f"{where}'s mounts": [one["mountPath"] for one in container.get("volumeMounts", [])]}
+            out += [f"{name}/{where} has the port name {one['name']}" for one in container.get("ports", []) if len(one.get("name", "")) > 15]
+        out += [f"{name}: {what} have one twice" for what, names in lists.items() if len(names) != len(set(names))]
+        out += [f"{name} has a part of the name {one}" for one in lists["volumes"] + lists["containers"] if not DNS_LABEL.match(one)]
+    return out
+
+
 RULES = [restricted, closed_to_the_host, secrets_by_reference, runtime_is_closed, network_is_held, selectors_fit, probes_point_at_ports,
-         sentinel_comes_first, volumes_exist, memory_suffices, private_files_stay_private, stops_in_order]
+         sentinel_comes_first, volumes_exist, memory_suffices, private_files_stay_private, stops_in_order, names_are_valid]
 
 
 def violations(documents, rules=None):
