@@ -14,6 +14,8 @@
 #include "base/result.h"
 #include "base/secret.h"
 
+struct evp_md_ctx_st;  // OpenSSL's EVP_MD_CTX
+
 namespace tb {
 
 // ---- random ----
@@ -53,15 +55,12 @@ std::string sha256_hex(std::string_view text);
 class Md5 {
  public:
   Md5();
-  ~Md5();
-  Md5(const Md5&) = delete;
-  Md5& operator=(const Md5&) = delete;
   void update(ByteView bytes);
   /// Digest of everything so far; the object starts anew.
   std::array<std::uint8_t, 16> finish();
 
  private:
-  evp_md_ctx_st* ctx_;
+  std::unique_ptr<evp_md_ctx_st, void (*)(evp_md_ctx_st*)> ctx_;
 };
 std::array<std::uint8_t, 16> md5(ByteView bytes);
 

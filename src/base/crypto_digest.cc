@@ -75,22 +75,18 @@ std::string sha256_hex(std::string_view text) {
   return to_hex(sha256(text));
 }
 
-Md5::Md5() : ctx_(SpareContexts::take()) {
-  require(EVP_DigestInit_ex2(ctx_, EVP_md5(), nullptr) == 1);
-}
-
-Md5::~Md5() {
-  SpareContexts::give(ctx_);
+Md5::Md5() : ctx_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
+  require(ctx_ && EVP_DigestInit_ex2(ctx_.get(), EVP_md5(), nullptr) == 1);
 }
 
 void Md5::update(ByteView bytes) {
-  require(EVP_DigestUpdate(ctx_, bytes.data(), bytes.size()) == 1);
+  require(EVP_DigestUpdate(ctx_.get(), bytes.data(), bytes.size()) == 1);
 }
 
 std::array<std::uint8_t, 16> Md5::finish() {
   std::array<std::uint8_t, 16> out{};
-  require(EVP_DigestFinal_ex(ctx_, out.data(), nullptr) == 1);
-  require(EVP_DigestInit_ex2(ctx_, nullptr, nullptr) == 1);
+  require(EVP_DigestFinal_ex(ctx_.get(), out.data(), nullptr) == 1);
+  require(EVP_DigestInit_ex2(ctx_.get(), nullptr, nullptr) == 1);
   return out;
 }
 

@@ -10,9 +10,8 @@ namespace tb::http {
 namespace {
 
 Router router() {
-  Router out;
-  out.add({.method = "GET", .pattern = "/readyz", .handler = [](const Request&) { return text(503, "not yet"); }});
-  return out;
+  return Router(
+      {{.method = "GET", .pattern = "/readyz", .handler = [](const Request&) { return text(503, "not yet"); }}});
 }
 
 TEST(Readiness, EveryAddressStandsForLoopback) {
