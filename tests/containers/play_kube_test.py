@@ -4,8 +4,9 @@
 What podman 4.3 lacks is done by this test, and only that: native sidecars (the sentinel becomes an ordinary container; the
 runtime waits for its signal as in the cluster), `medium: Memory` (a tmpfs of this test is bound: podman's own would be a
 disk), files of secrets (bound as fsGroup makes them: root's, mode 0440, of the pod's group), probes (this test asks what
-they ask, and restarts the runtime where the kubelet would). No NetworkPolicy is enforced here: what is closed, is closed by
-where it listens. Two network namespaces, one for each pod; the provider and the user stand in the control plane's.
+they ask, and restarts the runtime where the kubelet would). KServe's pod is put together by kserve_test.py as its source
+does it. No NetworkPolicy is enforced here: what is closed, is closed by where it listens. Two network namespaces, one for
+the pods of each side; the provider and the user stand in the control plane's.
 """
 import atexit
 import copy
@@ -21,6 +22,8 @@ import time
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path[:0] = [os.path.join(REPO, "deploy", "kubernetes"), os.path.join(REPO, "tests", "e2e"), os.path.join(REPO, "tests", "kubernetes")]
 import chain  # noqa: E402
+import kserve_manifests  # noqa: E402
+import kserve_test  # noqa: E402
 import policies  # noqa: E402
 import render  # noqa: E402
 import tls_files  # noqa: E402
@@ -31,7 +34,7 @@ CP, MODEL = "10.213.7.1", "10.213.7.2"
 URL = f"https://{CP}:8443"
 PLACE = tempfile.mkdtemp(prefix="tb-kube-")
 SHM = tempfile.mkdtemp(prefix="tb-kube-", dir="/dev/shm")
-NETWORKS = {}  # name of a pod to the process that holds its network namespace
+NETWORKS = {side: f"tbk-{os.getpid()}-{side}" for side in ("provider", "consumer")}
 STORAGE = ["--root", PLACE + "/storage", "--runroot", PLACE + "/run"]
 
 
@@ -47,7 +50,8 @@ def podman(*arguments, **options):
 
 
 def clean():
-    for command in (["podman", *STORAGE, "pod", "rm", "--all", "--force", "--time", "5"], ["podman", *STORAGE, "system", "reset", "--force"]):
+    for command in (["podman", *STORAGE, "pod", "rm", "--all", "--force", "--time", "5"], ["podman", *STORAGE, "system", "reset", "--force"],
+                    *(["ip", "netns", "del", name] for name in NETWORKS.values())):
         subprocess.run(command, capture_output=True, check=False, timeout=120)
     shutil.rmtree(PLACE, ignore_errors=True)
     shutil.rmtree(SHM, ignore_errors=True)
@@ -123,29 +127,37 @@ def bound(volume, files, name):
     return os.path.dirname(files[volume["name"]]) if volume["name"] in files else folder(f"{PLACE}/volumes/{name}-{volume['name']}")
 
 
-def playable(documents, files):
-    """A pod of the rendered workload. `files`: name of a volume to a file in the folder that is bound for it."""
-    workload = policies.workloads(documents)[0]
-    pod, name = copy.deepcopy(workload["spec"]["template"]["spec"]), workload["metadata"]["name"]
-    volumes = pod["volumes"] + [{"name": claim["metadata"]["name"], "persistentVolumeClaim": {}} for claim in workload["spec"].get("volumeClaimTemplates", [])]
-    containers = pod.pop("initContainers", []) + pod["containers"]
-    for container in containers:
+def playable(name, pod, claims, files):
+    """A rendered pod. `files`: name of a volume to a file in the folder that is bound for it. Sidecars become containers, init
+    containers stay."""
+    pod = copy.deepcopy(pod)
+    initializers = [one for one in pod.get("initContainers", []) if one.get("restartPolicy") != "Always"]
+    containers = [one for one in pod.get("initContainers", []) if one not in initializers] + pod["containers"]
+    for container in initializers + containers:
         for key in ("restartPolicy", "startupProbe", "livenessProbe", "readinessProbe", "lifecycle", "imagePullPolicy", "ports"):
             container.pop(key, None)
         container["securityContext"] |= {"runAsUser": USER, "runAsGroup": USER}
         container["resources"] = {}
+    volumes = pod["volumes"] + [{"name": claim, "persistentVolumeClaim": {}} for claim in claims]
     spec = {"containers": containers, "restartPolicy": "Never", "hostname": name,
             "volumes": [{"name": one["name"], "hostPath": {"path": bound(one, files, name), "type": "Directory"}} for one in volumes]}
+    if initializers:
+        spec["initContainers"] = initializers
     path = f"{PLACE}/{name}.yaml"
     with open(path, "w", encoding="utf-8") as file:
         file.write(yaml_text.dump({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}))
     return path
 
 
+def rendered_pod(documents, files):
+    [(name, pod, _, claims)] = policies.pods(documents)
+    return playable(name, pod, claims, files)
+
+
 # ---- what provider and user do, from the control plane's side of the wire --------------------------------------------------
 
 def outside(*command, **options):
-    return run(*in_network("cp", *command), **options)
+    return run(*in_network("provider", *command), **options)
 
 
 def tb(*arguments):
@@ -154,15 +166,15 @@ def tb(*arguments):
 
 def curl(url, *flags):
     """(status, body); status 0 where nothing answers."""
-    done = subprocess.run(in_network("cp", "curl", "-sS", "--max-time", "60", "-w", "\n%{http_code}", *flags, url), text=True, capture_output=True,
+    done = subprocess.run(in_network("provider", "curl", "-sS", "--max-time", "60", "-w", "\n%{http_code}", *flags, url), text=True, capture_output=True,
                           check=False)
     body, _, code = done.stdout.rpartition("\n")
     return int(code or 0), body
 
 
-def ask(key):
+def ask(key, port=8000):
     body = {"messages": [{"role": "user", "content": "tell me a story"}], "max_tokens": 16, "temperature": 0}
-    return curl(f"http://{MODEL}:8000/v1/chat/completions", "-H", "Content-Type: application/json", "-H", "Authorization: Bearer " + key, "-d", json.dumps(body))
+    return curl(f"http://{MODEL}:{port}/v1/chat/completions", "-H", "Content-Type: application/json", "-H", "Authorization: Bearer " + key, "-d", json.dumps(body))
 
 
 def wait(what, check, seconds=90):
@@ -179,25 +191,25 @@ def health(path):
     return curl(f"http://{MODEL}:8001{path}")[0]
 
 
-def in_network(pod, *command):
-    return ["nsenter", "-t", NETWORKS[pod], "-n", *command]
-
-
-def play(pod, documents, files):
-    """Starts it without a network, which its processes wait for."""
-    podman("play", "kube", "--network", "none", playable(documents, files))
-    infra = podman("pod", "inspect", "--format", "{{.InfraContainerID}}", pod).strip()
-    NETWORKS[pod] = podman("inspect", "--format", "{{.State.Pid}}", infra).strip()
+def in_network(side, *command):
+    return ["nsenter", "--net=/run/netns/" + NETWORKS[side], *command]
 
 
 def connect():
-    """One cable between the two pods."""
+    """Two networks, one for each side's pods, and a cable between them."""
     ends = (f"tbk{os.getpid() % 100000}a", f"tbk{os.getpid() % 100000}b")
+    for name in NETWORKS.values():
+        run("ip", "netns", "add", name)
     run("ip", "link", "add", ends[0], "type", "veth", "peer", "name", ends[1])
-    for end, pod, address in zip(ends, ("cp", "llama"), (CP, MODEL), strict=True):
-        run("ip", "link", "set", end, "netns", NETWORKS[pod])
-        run(*in_network(pod, "ip", "addr", "add", address + "/24", "dev", end))
-        run(*in_network(pod, "ip", "link", "set", end, "up"))
+    for end, (side, name), address in zip(ends, NETWORKS.items(), (CP, MODEL), strict=True):
+        run("ip", "link", "set", end, "netns", name)
+        for words in (["addr", "add", address + "/24", "dev", end], ["link", "set", end, "up"], ["link", "set", "lo", "up"]):
+            run(*in_network(side, "ip", *words))
+
+
+def play(side, path):
+    """podman's pods cannot be given a network namespace: podman itself is put into it, and calls it the host's."""
+    run(*in_network(side, "podman", *STORAGE, "play", "kube", "--network", "host", path))
 
 
 def start_control_plane(tls):
@@ -208,8 +220,7 @@ def start_control_plane(tls):
     files["kek"] = handed("cp-kek/kek", os.urandom(32).hex().encode() + b"\n")
     documents = render.render(render.HERE + "/charts/trustbridge-control-plane", "cp", "provider", {
         "image": {"repository": "localhost/control-plane", "tag": "test"}, "publicUrl": URL, "tls": {"secretName": "tls"}, "kek": {"secretName": "kek"}})[0]
-    play("cp", documents, files)
-    run(*in_network("cp", "ip", "addr", "add", CP + "/32", "dev", "lo"))
+    play("provider", rendered_pod(documents, files))
     wait("the control plane", lambda: curl(URL + "/readyz", "--cacert", tls.ca)[0] == 200)
 
 
@@ -230,22 +241,38 @@ def publish(tls, plain):
         return file.read(), at
 
 
-def start_model(tls, activation):
-    with open(tls.ca, "rb") as file:
-        files = {"ca": handed("ca/ca.crt", file.read())}
-    files["activation"] = handed("activation-volume/token", activation)
-    files["identity"] = handed("identity/pod", b"llama-0\n")
-    documents = render.render(render.HERE + "/charts/trustbridge-model", "llama", "models", {
+def model_documents(**over):
+    return render.render(render.HERE + "/charts/trustbridge-model", "llama", "models", render.merged({
         "contract": {"id": "acme-1", "assetId": "tiny", "activationTokenSecret": "activation"},
         "controlPlane": {"url": URL, "caConfigMap": "ca", "allowPrivateNetworks": True}, "model": {"sizeMiB": 64},
         "sentinel": {"image": {"repository": "localhost/sentinel", "tag": "test"}},
         "runtime": {"kind": "custom", "image": {"repository": "localhost/runtime", "tag": "test"},
-                    "command": ["/opt/engine/node", "/opt/engine/server.mjs", "--model", "{model_path}", "--port", "8081"]}})[0]
+                    "command": ["/opt/engine/node", "/opt/engine/server.mjs", "--model", "{model_path}", "--port", "8081"]}}, over))[0]
+
+
+def model_files(tls, activation, name):
+    with open(tls.ca, "rb") as file:
+        return {"ca": handed(f"{name}/ca/ca.crt", file.read()), "activation": handed(f"{name}/activation/token", activation),
+                "identity": handed(f"{name}/identity/pod", name.encode() + b"\n")}
+
+
+def start_model(tls, activation):
+    documents, files = model_documents(), model_files(tls, activation, "llama-0")
     assert policies.violations(documents) == []
-    play("llama", documents, files)
-    run(*in_network("cp", "ip", "addr", "del", CP + "/32", "dev", "lo"))
-    connect()
+    play("consumer", rendered_pod(documents, files))
     wait("the model", lambda: health("/readyz") == 200)
+
+
+def start_served(tls, activation):
+    """The pod that KServe composes: its storage initializer is a real init container here."""
+    made = kserve_manifests.fetched(model_documents(state={"persistent": False}), "served", 64)
+    initializer = made[0]["spec"]["container"]
+    # In the house of the example the image has the CA; here it is this test's own.
+    initializer["env"] += [{"name": "TB_CA_PATH", "value": "/etc/trustbridge/ca/ca.crt"}, {"name": "TB_ALLOW_PRIVATE_NETWORKS", "value": "true"}]
+    initializer["volumeMounts"].append({"name": "ca", "mountPath": "/etc/trustbridge/ca", "readOnly": True})
+    pod = kserve_test.composed(made)["spec"]
+    play("consumer", playable("served", pod, [], model_files(tls, activation, "served")))
+    wait("KServe's pod", lambda: health("/readyz") == 200)
 
 
 def inside(container):
@@ -275,6 +302,7 @@ def main():
     told = chain.ask(engine.url)
     engine.close()
 
+    connect()
     step("the control plane's pod")
     start_control_plane(tls)
     said = json.loads(podman("exec", "cp-control-plane", "trustbridge-control-plane", "doctor", "--json"))
@@ -291,7 +319,7 @@ def main():
     step("the text equals the engine's own on the plaintext")
 
     assert curl(f"http://{MODEL}:8081/health")[0] == 0, "the runtime's port is open to other pods"
-    pod_side = [*in_network("llama", "curl"), "-sS", "-H", "Authorization: Bearer " + key]
+    pod_side = [*in_network("consumer", "curl"), "-sS", "-H", "Authorization: Bearer " + key]
     assert run(*pod_side, "http://127.0.0.1:8081/health"), "the runtime does not listen where it should"
     assert ask("tbk-wrong")[0] == 401
     status = json.loads(run(*pod_side, "http://127.0.0.1:8001/status"))
@@ -306,7 +334,8 @@ def main():
     wait("the end of the traffic", lambda: ask(key)[0] == 403, 60)
     wait("the end of the plaintext", lambda: [one for one in os.listdir(model) if not one.startswith(".")] == [], 60)
     assert health("/startupz") == 503 and health("/livez") == 200, "the runtime's liveness probe would let it live"
-    podman("restart", "--time", "5", "llama-runtime")  # the kubelet, by that probe
+    # What the kubelet does, by that probe; in the pod's network, as that is podman's own here.
+    run(*in_network("consumer", "podman", *STORAGE, "restart", "--time", "5", "llama-runtime"))
     tb("contract", "resume", "acme-1", *at)
     wait("the model again", lambda: ask(key)[0] == 200, 120)
     assert json.loads(ask(key)[1])["choices"][0]["message"]["content"] == told
@@ -316,9 +345,21 @@ def main():
     podman("stop", "--time", "30", "llama-sentinel")
     assert podman("inspect", "--format", "{{.State.ExitCode}}", "llama-sentinel").strip() == "0"
     assert [one for one in os.listdir(model) if not one.startswith(".")] == []
+    step("stopped in the cluster's order, with exit status 0")
+
+    step("KServe's pod, its ciphertext by the storage initializer")
+    start_served(tls, activation)
+    provisioned = f"{PLACE}/volumes/served-kserve-provision-location"
+    assert chain.sha256_of_file(provisioned + "/model.tbenc") == chain.sha256_of_file(PLACE + "/model.tbenc")
+    key = podman("exec", "served-sentinel", "trustbridge-sentinel", "keys", "add", "alice").strip()
+    wait("the key", lambda: ask(key, 8080)[0] == 200, 30)
+    assert json.loads(ask(key, 8080)[1])["choices"][0]["message"]["content"] == told
+    searched = subprocess.run([sys.executable, REPO + "/tests/e2e/find_plaintext.py", plain, "--in", PLACE + "/volumes"], text=True, capture_output=True, check=False)
+    assert searched.returncode == 0, searched.stdout
+    step("the same text, from what the storage initializer brought")
+
     podman("stop", "--time", "30", "cp-control-plane")
     assert podman("inspect", "--format", "{{.State.ExitCode}}", "cp-control-plane").strip() == "0"
-    step("stopped in the cluster's order, with exit status 0")
 
 
 if __name__ == "__main__":
