@@ -100,14 +100,14 @@ def busybox():
 
 # ---- from a rendered pod to what podman can play ---------------------------------------------------------------------------
 
-def handed(name, content):
-    """A file as a Secret's volume with fsGroup has it."""
+def handed(name, content, to_root=False):
+    """A file as a Secret's volume has it: with fsGroup, or for a program that is root."""
     path = f"{SHM}/{name}"
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as file:
         file.write(content)
-    os.chown(path, 0, USER)
-    os.chmod(path, 0o440)
+    os.chown(path, 0, 0 if to_root else USER)
+    os.chmod(path, 0o400 if to_root else 0o440)
     return path
 
 
@@ -136,7 +136,7 @@ def playable(name, pod, claims, files):
     for container in initializers + containers:
         for key in ("restartPolicy", "startupProbe", "livenessProbe", "readinessProbe", "lifecycle", "imagePullPolicy", "ports"):
             container.pop(key, None)
-        container["securityContext"] |= {"runAsUser": USER, "runAsGroup": USER}
+        container["securityContext"] = {"runAsUser": USER, "runAsGroup": USER} | container["securityContext"]
         container["resources"] = {}
     volumes = pod["volumes"] + [{"name": claim, "persistentVolumeClaim": {}} for claim in claims]
     spec = {"containers": containers, "restartPolicy": "Never", "hostname": name,
@@ -241,8 +241,8 @@ def publish(tls, plain):
         return file.read(), at
 
 
-def model_documents(**over):
-    return render.render(render.HERE + "/charts/trustbridge-model", "llama", "models", render.merged({
+def model_documents(name="llama", **over):
+    return render.render(render.HERE + "/charts/trustbridge-model", name, "models", render.merged({
         "contract": {"id": "acme-1", "assetId": "tiny", "activationTokenSecret": "activation"},
         "controlPlane": {"url": URL, "caConfigMap": "ca", "allowPrivateNetworks": True}, "model": {"sizeMiB": 64},
         "sentinel": {"image": {"repository": "localhost/sentinel", "tag": "test"}},
@@ -250,9 +250,9 @@ def model_documents(**over):
                     "command": ["/opt/engine/node", "/opt/engine/server.mjs", "--model", "{model_path}", "--port", "8081"]}}, over))[0]
 
 
-def model_files(tls, activation, name):
+def model_files(tls, activation, name, to_root=False):
     with open(tls.ca, "rb") as file:
-        return {"ca": handed(f"{name}/ca/ca.crt", file.read()), "activation": handed(f"{name}/activation/token", activation),
+        return {"ca": handed(f"{name}/ca/ca.crt", file.read()), "activation": handed(f"{name}/activation/token", activation, to_root),
                 "identity": handed(f"{name}/identity/pod", name.encode() + b"\n")}
 
 
@@ -273,6 +273,19 @@ def start_served(tls, activation):
     pod = kserve_test.composed(made)["spec"]
     play("consumer", playable("served", pod, [], model_files(tls, activation, "served")))
     wait("KServe's pod", lambda: health("/readyz") == 200)
+
+
+def start_mounted(tls, activation):
+    """The privileged variant: the sentinel is root and mounts, the runtime is not and sees the mount. Its volume must be shared, as
+    the kubelet's are."""
+    documents = model_documents("mounted", model={"delivery": "privileged-mount", "hydrate": "lazy"}, state={"persistent": False})
+    path = rendered_pod(documents, model_files(tls, activation, "mounted", True))
+    shared = f"{PLACE}/volumes/mounted-model"
+    run("mount", "--bind", shared, shared)
+    atexit.register(lambda: subprocess.run(["umount", "--recursive", "--lazy", shared], capture_output=True, check=False))
+    run("mount", "--make-shared", shared)
+    play("consumer", path)
+    wait("the mount", lambda: health("/readyz") == 200)
 
 
 def inside(container):
@@ -357,6 +370,19 @@ def main():
     searched = subprocess.run([sys.executable, REPO + "/tests/e2e/find_plaintext.py", plain, "--in", PLACE + "/volumes"], text=True, capture_output=True, check=False)
     assert searched.returncode == 0, searched.stdout
     step("the same text, from what the storage initializer brought")
+
+    for one in ("served-kserve-container", "served-sentinel"):
+        podman("stop", "--time", "30", one)
+    start_mounted(tls, activation)
+    assert inside("mounted-runtime") == (str(USER), 0, True, "1") and inside("mounted-sentinel")[0] == "0"
+    key = podman("exec", "mounted-sentinel", "trustbridge-sentinel", "keys", "add", "alice").strip()
+    wait("the key", lambda: ask(key)[0] == 200, 30)
+    assert json.loads(ask(key)[1])["choices"][0]["message"]["content"] == told
+    status = json.loads(run(*pod_side, "http://127.0.0.1:8001/status"))
+    assert status["delivery"]["kind"] == "mount", status
+    for one in ("mounted-runtime", "mounted-sentinel"):
+        podman("stop", "--time", "30", one)
+    step("the privileged variant: the runtime reads another container's mount")
 
     podman("stop", "--time", "30", "cp-control-plane")
     assert podman("inspect", "--format", "{{.State.ExitCode}}", "cp-control-plane").strip() == "0"

@@ -108,6 +108,11 @@ class Table(unittest.TestCase):
             found = policies.violations(documents)
             if "privileged-mount" in name:
                 self.assertTrue(any("sentinel is privileged" in one for one in found), name)
+                for change, about in ((lambda pod: pod["securityContext"].update(fsGroup=65532, fsGroupChangePolicy="OnRootMismatch"), "opened to a group"),
+                                      (lambda pod: next(v for v in pod["volumes"] if "secret" in v)["secret"].update(defaultMode=0o440), "not by us")):
+                    changed = copy.deepcopy(documents)
+                    change(pod_of(changed))
+                    self.assertTrue(any(about in one for one in policies.private_files_stay_private(changed)), about)
                 found = [one for one in found if not one.startswith("restricted: llama/sentinel")]
             self.assertEqual(found, [], name)
 

@@ -240,15 +240,21 @@ def memory_suffices(documents):
 
 
 def private_files_stay_private(documents):
+    """Secrets come as root's files. A program that is not root reads them by the pod's group, one that is root wants no group
+    there; and no volume's files are opened to a group at each start."""
     out = []
     for name, pod, _, claims in pods(documents):
         context = pod.get("securityContext", {})
-        if claims and context.get("fsGroupChangePolicy") != "OnRootMismatch":
+        of_root = any(one.get("securityContext", {}).get("runAsUser") == 0 for one in containers(pod))
+        secrets = [volume for volume in pod.get("volumes", []) if "secret" in volume]
+        if claims and "fsGroup" in context and context.get("fsGroupChangePolicy") != "OnRootMismatch":
             out.append(f"{name}: private files of a volume would be opened to the group at each start")
-        for volume in pod.get("volumes", []):
-            if "secret" in volume and volume["secret"].get("defaultMode") != 0o440:
-                out.append(f"{name}: the secret {volume['name']} can be read by others")
-        if any("secret" in volume for volume in pod.get("volumes", [])) and context.get("fsGroup") != context.get("runAsGroup"):
+        for volume in secrets:
+            if volume["secret"].get("defaultMode") != (0o400 if of_root else 0o440):
+                out.append(f"{name}: the secret {volume['name']} can be read by others, or not by us")
+        if secrets and of_root == ("fsGroup" in context):
+            out.append(f"{name}: its group cannot read its secrets" if not of_root else f"{name}: secrets of root would be opened to a group")
+        if not of_root and context.get("fsGroup") != context.get("runAsGroup"):
             out.append(f"{name}: its group cannot read its secrets")
     return out
 

@@ -1,4 +1,8 @@
-{{- /* Secrets are files of the pod's group (0440): the sentinel takes them so from root's hands, and not readable by others. */ -}}
+{{- /* Of root's, and readable by the pod's group: so a sentinel that is not root takes them. One that is root wants them for itself. */ -}}
+{{- define "tb.secretMode" -}}
+{{ if eq .Values.model.delivery "memory" }}0440{{ else }}0400{{ end }}
+{{- end }}
+
 {{- define "tb.volumes" -}}
 - name: model
   emptyDir:
@@ -31,7 +35,7 @@
 - name: activation
   secret:
     secretName: {{ required "contract.activationTokenSecret is required" .Values.contract.activationTokenSecret | quote }}
-    defaultMode: 0440
+    defaultMode: {{ include "tb.secretMode" . }}
     items:
       - {key: {{ .Values.contract.activationTokenKey | quote }}, path: token}
 - name: identity
@@ -52,7 +56,7 @@
 - name: client-certificate
   secret:
     secretName: {{ .Values.controlPlane.clientCertificateSecret | quote }}
-    defaultMode: 0440
+    defaultMode: {{ include "tb.secretMode" . }}
 {{- end }}
 {{- if .Values.providerKeyConfigMap }}
 - name: provider-key
@@ -65,7 +69,7 @@
 - name: api-keys
   secret:
     secretName: {{ .Values.access.apiKeysSecret | quote }}
-    defaultMode: 0440
+    defaultMode: {{ include "tb.secretMode" . }}
     items:
       - {key: api-keys, path: api-keys}
 {{- end }}
@@ -73,7 +77,7 @@
 - name: tls
   secret:
     secretName: {{ .Values.tls.secretName | quote }}
-    defaultMode: 0440
+    defaultMode: {{ include "tb.secretMode" . }}
 {{- end }}
 {{- if .Values.tls.clientCaConfigMap }}
 - name: client-ca
