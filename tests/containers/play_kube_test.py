@@ -35,6 +35,7 @@ URL = f"https://{CP}:8443"
 PLACE = tempfile.mkdtemp(prefix="tb-kube-")
 SHM = tempfile.mkdtemp(prefix="tb-kube-", dir="/dev/shm")
 NETWORKS = {side: f"tbk-{os.getpid()}-{side}" for side in ("provider", "consumer")}
+os.environ.setdefault("CONTAINERS_CONF", REPO + "/tests/containers/containers.conf")  # where it is not run by scripts/e2e.sh
 STORAGE = ["--root", PLACE + "/storage", "--runroot", PLACE + "/run"]
 
 

@@ -18,6 +18,7 @@ REPO = os.path.dirname(os.path.dirname(HERE))
 DEPLOY = os.path.join(REPO, "deploy", "kubernetes")
 MODELS = os.path.join(REPO, "build", "kubernetes")
 sys.path.insert(0, DEPLOY)
+import jsonschema  # noqa: E402
 import policies  # noqa: E402
 import render  # noqa: E402
 import yaml_text  # noqa: E402
@@ -65,7 +66,7 @@ def combinations():
         affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "k", "operator": "Exists"}]}]}}},
         imagePullSecrets=[{"name": "pull"}])
     for monitor in (False, True):
-        yield f"control plane, sqlite, monitor={monitor}", control_plane(serviceMonitor={"enabled": monitor, "tokenSecret": "auditor"})
+        yield f"control plane, sqlite, monitor={monitor}", control_plane(serviceMonitor={"enabled": monitor, "tokenSecret": "auditor", "serverName": "cp.example", "caConfigMap": "ca"})
     nodes = {"replicas": 3, "database": {"kind": "postgresql", "urlSecret": "db", "caConfigMap": "db-ca"}, "networkPolicy": {"egressPeers": [{"podSelector": {"matchLabels": {"app": "db"}}}]}}
     yield "control plane, nodes on a shared volume", control_plane(volume={"existingClaim": "shared"}, **nodes)
     for credential in ("workload-identity", "managed-identity", "key-file"):
@@ -86,6 +87,22 @@ def api_faults(documents):
     out = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(out) == len(documents), "a document was not looked at"
     return out
+
+
+def closed(required=(), **properties):
+    return {"type": "object", "additionalProperties": False, "required": list(required), "properties": properties}
+
+
+TEXT = {"type": "string"}
+KEY_OF = closed(("name", "key"), name=TEXT, key=TEXT)
+# What the charts use of the Prometheus operator's ServiceMonitor (monitoring.coreos.com/v1), which is no kind of Kubernetes' own.
+SERVICE_MONITOR = jsonschema.Draft7Validator(closed(
+    ("apiVersion", "kind", "metadata", "spec"), apiVersion={"const": "monitoring.coreos.com/v1"}, kind={"const": "ServiceMonitor"}, metadata={"type": "object"},
+    spec=closed(("selector", "endpoints"), selector=closed(("matchLabels",), matchLabels={"type": "object", "additionalProperties": TEXT}),
+                endpoints={"type": "array", "minItems": 1, "items": closed(
+                    ("port", "path"), port=TEXT, path=TEXT, interval=TEXT, scheme={"enum": ["http", "https"]},
+                    authorization=closed(("type", "credentials"), type=TEXT, credentials=KEY_OF),
+                    tlsConfig=closed((), serverName=TEXT, ca=closed(("configMap",), configMap=KEY_OF)))})))
 
 
 def own_kinds(documents):
@@ -115,6 +132,19 @@ class Table(unittest.TestCase):
                     self.assertTrue(any(about in one for one in policies.private_files_stay_private(changed)), about)
                 found = [one for one in found if not one.startswith("restricted: llama/sentinel")]
             self.assertEqual(found, [], name)
+
+    def test_every_service_monitor_fits_and_finds_its_service(self):
+        seen = 0
+        for name, documents in table():
+            for one in documents:
+                if one["kind"] != "ServiceMonitor":
+                    continue
+                seen += 1
+                self.assertEqual([fault.message for fault in SERVICE_MONITOR.iter_errors(one)], [], name)
+                services = [other for other in documents if other["kind"] == "Service" and policies.selects(one["spec"]["selector"]["matchLabels"], other["metadata"]["labels"])]
+                self.assertEqual(len(services), 1, name)
+                self.assertIn(one["spec"]["endpoints"][0]["port"], [port["name"] for port in services[0]["spec"]["ports"]])
+        self.assertGreaterEqual(seen, 2)
 
     def test_the_schemas_notice_what_is_wrong(self):
         def changed(change):
