@@ -54,7 +54,7 @@ def combinations():
     for cache in ("none", "node", "persistent"):
         yield f"cache {cache}", model(cache={"kind": cache})
     yield "all of it", model(
-        replicas=3, fullnameOverride="other", providerKeyConfigMap="provider", serviceMonitor={"enabled": True, "keySecret": "status"},
+        replicas=3, fullnameOverride="other", userNamespace=True, providerKeyConfigMap="provider", serviceMonitor={"enabled": True, "keySecret": "status"},
         controlPlane={"caConfigMap": "ca", "clientCertificateSecret": "client", "allowPrivateNetworks": True},
         tls={"secretName": "public-tls", "clientCaConfigMap": "client-ca"}, sentinel={"settings": {"TB_JWT_ISSUER": "https://issuer.example"}},
         runtime={"args": ["--max-model-len", "8192"], "env": {"NCCL_DEBUG": "WARN"}, "resources": {"limits": {"memory": "32Gi", "nvidia.com/gpu": 2}}},
@@ -289,7 +289,7 @@ class Refused(unittest.TestCase):
 
     def test_combinations_that_cannot_work(self):
         for over in ({"runtime": {"kind": "custom"}}, {"runtime": {"command": ["x"]}}, {"runtime": {"port": 8000}}, {"runtime": {"port": 80}},
-                     {"model": {"hydrate": "lazy"}}, {"tls": {"clientCaConfigMap": "ca"}}, {"controlPlane": {"url": "http://cp.example"}},
+                     {"model": {"hydrate": "lazy"}}, {"userNamespace": True, "model": {"delivery": "privileged-mount"}}, {"tls": {"clientCaConfigMap": "ca"}}, {"controlPlane": {"url": "http://cp.example"}},
                      {"controlPlane": {"url": "https://user@cp.example"}}, {"userId": 0}, {"replicas": "2"}, {"networkPolicy": {"egress": []}},
                      {"sentinel": {"settings": {"TB_STATE_DIR": "/x"}}}, {"sentinel": {"settings": {"PATH": "/x"}}}, {"runtime": {"env": {"TB_X": "y"}}},
                      {"runtime": {"env": {"VLLM_SERVER_DEV_MODE": "1"}}}, {"podLabels": {"app.kubernetes.io/name": "x"}}, {"podLabels": {"a": "b c"}},
