@@ -3,7 +3,6 @@ argument, and that hostile values and refused packages end before anything is se
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -106,8 +105,7 @@ def refuses(desk):
 
 
 def main():
-    if shutil.which("shellcheck"):
-        subprocess.run(["shellcheck", *sorted((SOURCE / "deploy/azure").glob("*.sh"))], check=True)
+    subprocess.run(["shellcheck", *sorted((SOURCE / "deploy/azure").glob("*.sh"))], check=True)
     with tempfile.TemporaryDirectory(prefix="tb-az-") as folder:
         desk = Desk(pathlib.Path(folder))
         asks(desk)

@@ -155,10 +155,7 @@ std::string cloud_config() {
     }
   }
   out += "runcmd:\n";
-  out +=
-      "  - [sh, -c, 'grep -q . /home/*/.ssh/authorized_keys 2>/dev/null || systemctl disable --now ssh.socket "
-      "ssh.service']\n";
-  out += "  - [sh, -c, 'for home in /home/*; do usermod --lock \"${home##*/}\"; done']\n";
+  out += "  - [/usr/local/lib/trustbridge/close-logins]\n";
   out += "  - [systemd-sysusers, /etc/sysusers.d/trustbridge.conf]\n";
   out += "  - [systemd-tmpfiles, --create, /etc/tmpfiles.d/trustbridge.conf]\n";
   out += "  - [systemctl, daemon-reload]\n";
