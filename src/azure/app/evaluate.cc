@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 
 #include "base/crypto.h"
 
@@ -177,124 +176,25 @@ Json merged(const Json& below, const Json& above) {
   return out;
 }
 
-constexpr auto kFunctions = std::to_array<std::string_view>({"add",
-                                                             "and",
-                                                             "array",
-                                                             "base64",
-                                                             "base64tojson",
-                                                             "base64tostring",
-                                                             "bool",
-                                                             "cidrhost",
-                                                             "cidrsubnet",
-                                                             "coalesce",
-                                                             "concat",
-                                                             "contains",
-                                                             "copyindex",
-                                                             "createarray",
-                                                             "createobject",
-                                                             "datauri",
-                                                             "datauritostring",
-                                                             "datetimeadd",
-                                                             "datetimefromepoch",
-                                                             "datetimetoepoch",
-                                                             "deployer",
-                                                             "deployment",
-                                                             "div",
-                                                             "empty",
-                                                             "endswith",
-                                                             "environment",
-                                                             "equals",
-                                                             "extensionresourceid",
-                                                             "false",
-                                                             "filter",
-                                                             "first",
-                                                             "flatten",
-                                                             "format",
-                                                             "getsecret",
-                                                             "greater",
-                                                             "greaterorequals",
-                                                             "groupby",
-                                                             "guid",
-                                                             "if",
-                                                             "indexfromend",
-                                                             "indexof",
-                                                             "int",
-                                                             "intersection",
-                                                             "items",
-                                                             "join",
-                                                             "json",
-                                                             "lambda",
-                                                             "lambdavariables",
-                                                             "last",
-                                                             "lastindexof",
-                                                             "length",
-                                                             "less",
-                                                             "lessorequals",
-                                                             "loadfileasbase64",
-                                                             "managementgroup",
-                                                             "managementgroupresourceid",
-                                                             "map",
-                                                             "mapvalues",
-                                                             "max",
-                                                             "min",
-                                                             "mod",
-                                                             "mul",
-                                                             "newguid",
-                                                             "not",
-                                                             "null",
-                                                             "objectkeys",
-                                                             "or",
-                                                             "padleft",
-                                                             "parameters",
-                                                             "parsecidr",
-                                                             "pickzones",
-                                                             "providers",
-                                                             "range",
-                                                             "reduce",
-                                                             "reference",
-                                                             "references",
-                                                             "replace",
-                                                             "resourcegroup",
-                                                             "resourceid",
-                                                             "shallowmerge",
-                                                             "skip",
-                                                             "sort",
-                                                             "split",
-                                                             "startswith",
-                                                             "string",
-                                                             "sub",
-                                                             "subscription",
-                                                             "subscriptionresourceid",
-                                                             "substring",
-                                                             "take",
-                                                             "tenant",
-                                                             "tenantresourceid",
-                                                             "tobytes",
-                                                             "toobject",
-                                                             "tolower",
-                                                             "tologicalzone",
-                                                             "tologicalzones",
-                                                             "tophysicalzone",
-                                                             "tophysicalzones",
-                                                             "toupper",
-                                                             "trim",
-                                                             "true",
-                                                             "tryget",
-                                                             "tryindexfromend",
-                                                             "union",
-                                                             "uniquestring",
-                                                             "uri",
-                                                             "uricomponent",
-                                                             "uricomponenttostring",
-                                                             "utcnow",
-                                                             "variables",
-                                                             "xor"});
+// Each between spaces.
+constexpr std::string_view kFunctions =
+    " add and array base64 base64tojson base64tostring bool cidrhost cidrsubnet coalesce concat contains "
+    "copyindex createarray createobject datauri datauritostring datetimeadd datetimefromepoch "
+    "datetimetoepoch deployer deployment div empty endswith environment equals extensionresourceid false "
+    "filter first flatten format getsecret greater greaterorequals groupby guid if indexfromend indexof int "
+    "intersection items join json lambda lambdavariables last lastindexof length less lessorequals "
+    "loadfileasbase64 managementgroup managementgroupresourceid map mapvalues max min mod mul newguid not "
+    "null objectkeys or padleft parameters parsecidr pickzones providers range reduce reference references "
+    "replace resourcegroup resourceid shallowmerge skip sort split startswith string sub subscription "
+    "subscriptionresourceid substring take tenant tenantresourceid tobytes toobject tolower tologicalzone "
+    "tologicalzones tophysicalzone tophysicalzones toupper trim true tryget tryindexfromend union "
+    "uniquestring uri uricomponent uricomponenttostring utcnow variables xor ";
 
 }  // namespace
 
 bool is_template_function(std::string_view name) {
   const std::string low = lowered(name);
-  return low.contains('.') || low.starts_with("list") || std::ranges::find(kFunctions, low) != kFunctions.end();
+  return low.contains('.') || low.starts_with("list") || kFunctions.contains(" " + low + " ");
 }
 
 void Evaluator::step() {
