@@ -163,17 +163,17 @@ if loop=$(losetup --find 2>/dev/null) && truncate --size=64M "$place/memory/one"
   printf 'LUKS\xba\xbe\0\1' | dd of="$loop" conv=notrunc status=none
   said=$(disks 2>&1) || fail "prepare-disks: $said"
   [[ $said == *"another's"* ]] || fail "a disk of another's was used: $said"
-  if inside mountpoint --quiet /mnt/trustbridge; then fail "a disk of another's is mounted"; fi
+  if inside mountpoint --quiet /var/cache/trustbridge; then fail "a disk of another's is mounted"; fi
   wipefs --all --quiet "$loop"
   disks >/dev/null || fail "prepare-disks on a blank disk"
-  inside mountpoint --quiet /mnt/trustbridge || fail "the blank disk is not mounted"
-  [[ $(stat --format='%u %a' "$root/mnt/trustbridge") == '10001 700' ]] || fail "the cache's owner"
-  echo kept >"$root/mnt/trustbridge/ciphertext"
+  inside mountpoint --quiet /var/cache/trustbridge || fail "the blank disk is not mounted"
+  [[ $(stat --format='%u %a' "$root/var/cache/trustbridge") == '10001 700' ]] || fail "the cache's owner"
+  echo kept >"$root/var/cache/trustbridge/ciphertext"
   disks >/dev/null || fail "prepare-disks twice"
-  inside umount /mnt/trustbridge
+  inside umount /var/cache/trustbridge
   disks >/dev/null || fail "prepare-disks after a reboot"
-  [[ $(cat "$root/mnt/trustbridge/ciphertext") == kept ]] || fail "a reboot lost the cache"
-  inside umount /mnt/trustbridge
+  [[ $(cat "$root/var/cache/trustbridge/ciphertext") == kept ]] || fail "a reboot lost the cache"
+  inside umount /var/cache/trustbridge
 else
   echo "SKIPPED: no loop device here: prepare-disks was not run"
 fi

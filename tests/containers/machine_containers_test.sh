@@ -31,7 +31,7 @@ image=$(podman image inspect --format '{{index .RepoDigests 0}}' localhost/stand
 [[ $image == *@sha256:* ]] || fail "the stand-in has no digest: $image"
 
 # The machine's directories, as its tmpfiles and mount units make them.
-for directory in etc/trustbridge/secrets var/lib/trustbridge-tls var/lib/trustbridge-sentinel mnt/trustbridge; do
+for directory in etc/trustbridge/secrets var/lib/trustbridge-tls var/lib/trustbridge-sentinel var/cache/trustbridge; do
   install -d -m 0700 -o 10001 -g 10001 "$place/machine/$directory"
 done
 chmod 0711 "$place" "$place/machine"
