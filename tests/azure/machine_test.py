@@ -171,6 +171,45 @@ def hostile_values_are_refused(folder):
     check(tried > 100, "hostile values")
 
 
+def disks_are_striped_or_left_alone(folder):
+    """prepare-disks with stand-ins for everything that touches a disk: which commands it gives. Real disks: cloud_init_test.sh."""
+    place = folder / "disks"
+    stubs = place / "stubs"
+    stubs.mkdir(parents=True)
+    log = place / "log"
+    replies = {"wipefs": '[ "${FOREIGN:-}" != "${3##*/}" ] || echo 0,x', "blkid": "exit 2", "mountpoint": '[ "$2" = "${MOUNTED:-}" ]', "df": "echo somewhere",
+               "mdadm": '[ "$1" != --assemble ]'}
+    for name in ("wipefs", "blkid", "mountpoint", "df", "mdadm", "mkfs.ext4", "mount", "mkdir", "chown", "chmod"):
+        quiet = name in ("wipefs", "blkid", "mountpoint", "df", "mkdir", "chown", "chmod")
+        note = "" if quiet else f'echo "{name} $*" >>"{log}"\n'
+        (stubs / name).write_text(f"#!/bin/sh\n{note}{replies.get(name, 'exit 0')}\n")
+        (stubs / name).chmod(0o755)
+
+    def commands(models, **environment):
+        shutil.rmtree(place / "sys", ignore_errors=True)
+        log.write_text("")
+        for i, model in enumerate(models):
+            device = place / f"sys/block/nvme{i}n1/device"
+            device.mkdir(parents=True)
+            (device / "model").write_text(model + " " * 8 + "\n")
+        done = subprocess.run(["bash", MACHINE / PROGRAMS / "prepare-disks"], capture_output=True, check=False,
+                              env={"PATH": f"{stubs}:/usr/bin:/bin", "SYS_ROOT": f"{place}/sys", "DEV_ROOT": "/d", **environment})
+        check(done.returncode == 0, done.stderr.decode())
+        return log.read_text().splitlines()
+
+    direct, remote = "Microsoft NVMe Direct Disk v2", "MSFT NVMe Accelerator v1.0"
+    options = "-o nosuid,nodev,noexec,noatime"
+    check(commands([remote]) == [], "a disk over the network is not local")
+    check(commands([remote, direct]) == ["mkfs.ext4 -q -L tb-cache -m 0 /d/nvme1n1", f"mount {options} /d/nvme1n1 /var/cache/trustbridge"], log.read_text())
+    check(commands([direct], FOREIGN="nvme0n1") == [], "a disk of another's was used")
+    check(commands([remote], MOUNTED="/mnt") == ["mount --bind /mnt/trustbridge /var/cache/trustbridge"], log.read_text())
+    two = commands([direct, direct])
+    check(two == ["mdadm --assemble --quiet /dev/md/trustbridge /d/nvme0n1 /d/nvme1n1",
+                  "mdadm --create --quiet --run --level=0 --homehost=any --raid-devices=2 /dev/md/trustbridge /d/nvme0n1 /d/nvme1n1",
+                  "mkfs.ext4 -q -L tb-cache -m 0 /dev/md/trustbridge", f"mount {options} /dev/md/trustbridge /var/cache/trustbridge"], two)
+    check(len(commands([direct, direct], FOREIGN="nvme1n1")) == 1, "a stripe over a disk of another's")
+
+
 def secrets_land_in_files(folder):
     """install-secrets itself, with stand-ins for what needs root."""
     script = joined(template()["variables"]["installSecrets"])
@@ -207,6 +246,7 @@ def main():
         files_are_whole(root / "machine")
         secrets_land_in_files(root)
         hostile_values_are_refused(root)
+        disks_are_striped_or_left_alone(root)
     scripts_are_sound()
     units_name_what_is_there()
     settings_come_from_choices()
