@@ -70,7 +70,10 @@ def verdict(s, path, rc):
     done = subprocess.run([s.binary, "package", "--check", path, "--json"], capture_output=True, check=False, cwd=s.folder,
                           env=s.environment, timeout=100)
     equal(done.returncode, rc, f"exit status of --check {path}")
-    return json.loads(done.stdout)
+    seen = json.loads(done.stdout)
+    # Whether a version is old is a matter of the day, and no error.
+    seen["findings"] = [f for f in seen["findings"] if f["rule"] != "apiVersions-Should-Be-Recent"]
+    return seen
 
 
 def looks(s):

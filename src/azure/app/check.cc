@@ -101,11 +101,41 @@ const RuleInfo& rule_named(std::string_view id) {
   return *found;
 }
 
+// The resource manager takes comments, and PowerShell writes a mark of its own: both become spaces, so that every line
+// stays where it is.
+std::string plain_json(std::string text) {
+  if (text.starts_with("\xef\xbb\xbf")) text.replace(0, 3, 3, ' ');
+  enum class In { kText, kString, kLine, kBlock } in = In::kText;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    const char next = at + 1 < text.size() ? text[at + 1] : '\0';
+    if (in == In::kString) {
+      if (c == '\\') ++at;
+      if (c == '"') in = In::kText;
+    } else if (in == In::kText) {
+      if (c == '"') in = In::kString;
+      if (c == '/' && (next == '/' || next == '*')) {
+        in = next == '/' ? In::kLine : In::kBlock;
+        text[at++] = ' ';
+        text[at] = ' ';
+      }
+    } else if (in == In::kLine && c == '\n') {
+      in = In::kText;
+    } else if (in == In::kBlock && c == '*' && next == '/') {
+      in = In::kText;
+      text[at++] = ' ';
+      text[at] = ' ';
+    } else if (c != '\n') {
+      text[at] = ' ';
+    }
+  }
+  return text;
+}
+
 Json parsed(const PackageFiles& files, std::string_view name, Report& report) {
   const auto file = files.find(std::string(name));
   if (file == files.end()) return nullptr;
-  std::string_view text = file->second;
-  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);  // PowerShell writes it
+  const std::string& text = file->second;
   auto json = Json::parse(text, kLimits);
   if (json && json->is_object()) return std::move(*json);
   report.add("JSONFiles-Should-Be-Valid", name, "", json ? "it is no JSON object" : json.error().story());
@@ -115,7 +145,7 @@ Json parsed(const PackageFiles& files, std::string_view name, Report& report) {
 // Every expression of the main template, parsed once.
 void collect(const Json& main, Subject& subject, Report& report) {
   const auto note = [&](const std::string& pointer, const std::string& text) {
-    if (!is_expression(text)) return;
+    if (!is_expression(text) || pointer.contains("/metadata/")) return;
     try {
       subject.expressions.push_back({pointer, parse_expression(text)});
     } catch (const Error& error) {
@@ -134,6 +164,18 @@ void check_files(const PackageFiles& files, Report& report) {
       report.add("Package-Has-Required-Files", name, "", fmt::format("there is no {} at the root", name));
     }
   }
+}
+
+// Variables may also be declared by a loop.
+bool has_variable(const Subject& subject, std::string_view name) {
+  for (const auto& [is, value] : subject.section("variables").as_object()) {
+    if (same_word(is, name)) return true;
+    if (is != "copy" || !value.is_array()) continue;
+    for (const Json& loop : value.as_array()) {
+      if (same_word(text_of(loop, "name"), name)) return true;
+    }
+  }
+  return false;
 }
 
 // A nested template has names of its own, where its scope is inner: those are not looked at.
@@ -172,9 +214,7 @@ void check_expressions(const Subject& subject, Report& report) {
                    fmt::format("there is no parameter {}", parameter));
       }
       const std::string_view variable = named_in(part, "variables");
-      const auto& variables = subject.section("variables").as_object();
-      const auto is_it = [&](const Json::Member& member) { return same_word(member.first, variable); };
-      if (!variable.empty() && std::ranges::none_of(variables, is_it)) {
+      if (!variable.empty() && !has_variable(subject, variable)) {
         report.add("Expressions-Must-Resolve", kMainTemplate, place.pointer,
                    fmt::format("there is no variable {}", variable));
       }
@@ -182,7 +222,11 @@ void check_expressions(const Subject& subject, Report& report) {
   }
 }
 
-std::vector<Finding> check_package(const PackageFiles& files, std::string_view today) {
+std::vector<Finding> check_package(const PackageFiles& given, std::string_view today) {
+  PackageFiles files = given;
+  for (auto& [name, text] : files) {
+    if (name.ends_with(".json")) text = plain_json(std::move(text));
+  }
   Report report;
   check_files(files, report);
   Subject subject{.main = parsed(files, kMainTemplate, report),

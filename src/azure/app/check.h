@@ -36,7 +36,8 @@ struct RuleInfo {
 /// All rules, sorted by id.
 std::span<const RuleInfo> check_rules();
 
-/// In the order of files, then places. `today` as "2026-11-26": age of API versions.
+/// What blocks first, then in the order of files and lines. Comments in JSON are passed over, as the resource manager
+/// does. `today` as "2026-11-26": age of API versions.
 std::vector<Finding> check_package(const PackageFiles& files, std::string_view today);
 
 /// Line of what `pointer` names in `text`, which is JSON; 0 if it is not there.

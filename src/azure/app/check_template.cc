@@ -14,7 +14,7 @@ constexpr auto kCloudHosts = std::to_array<std::string_view>(
     {"management.azure.com", "login.microsoftonline.com", "login.windows.net", "graph.windows.net",
      "graph.microsoft.com", "gallery.azure.com", "core.windows.net", "database.windows.net", "vault.azure.net",
      "datalake.azure.net", "azuredatalakestore.net", "azuredatalakeanalytics.net", "rest.media.azure.net",
-     "batch.azure.com", "azurecr.io/v2/token"});
+     "batch.azure.com", "portal.azure.com"});
 
 void check_parameters(const Subject& subject, Report& report) {
   const Json* parameters = subject.main.find("parameters");

@@ -324,5 +324,26 @@ TEST(Check, ReadsWhatIsNoTemplate) {
   EXPECT_TRUE(check_package(marked, kToday).empty());
 }
 
+TEST(Check, TakesWhatTheResourceManagerTakes) {
+  PackageFiles files = app_files(sample_plan());
+  Json document = own(kMain);
+  at(document, "/variables/copy") = json(R"([{"name": "looped", "count": 2, "input": "[copyIndex('looped')]"}])");
+  at(document, "/resources/6/tags") =
+      json(R"({"url": "https://example.com/*x*/", "n": "[string(variables('looped'))]"})");
+  at(document, "/parameters/location/metadata/description") = "[not an expression]";
+  std::string text = document.pretty();
+  text.insert(text.find('\n'), " // a note with \"quotes\"\n/* two\nlines */");
+  files[kMain] = text;
+  EXPECT_TRUE(check_package(files, kToday).empty());
+  at(document, "/resources/6/location") = "westeurope";
+  const std::string plain = document.pretty();
+  files[kMain] = "/* one\ntwo */" + plain;
+  const auto found = check_package(files, kToday);
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0].line, line_of(plain, "/resources/6/location") + 1);
+  files[kMain] = "{ /* without an end";
+  EXPECT_FALSE(check_package(files, kToday).empty());
+}
+
 }  // namespace
 }  // namespace tb::azure
