@@ -47,6 +47,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t byte
     files[name] = std::string(rest.substr(0, end));
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
-  look(files);
+  try {
+    look(files);
+  } catch (const tb::Error& error) {
+    FUZZ_CHECK(error.reason == "package_malformed");
+  }
   return 0;
 }

@@ -11,7 +11,7 @@
 namespace tb::azure {
 namespace {
 
-constexpr JsonLimits kLimits{.bytes = kMaxFileBytes, .depth = 64, .values = std::size_t{200'000}};
+constexpr JsonLimits kLimits{.bytes = kMaxFileBytes, .depth = 64, .values = std::size_t{50'000}};
 constexpr std::size_t kMaxFindings = 500;
 
 // Sorted by id; one line each.
@@ -148,6 +148,13 @@ void collect(const Json& main, Subject& subject, Report& report) {
     if (!is_expression(text) || pointer.contains("/metadata/")) return;
     try {
       subject.expressions.push_back({pointer, parse_expression(text)});
+      subject.by_pointer[pointer] = subject.expressions.size() - 1;
+      each_part(subject.expressions.back().expression, [&](const Expression& part) {
+        for (std::string_view function : {"parameters", "variables"}) {
+          const std::string_view name = named_in(part, function);
+          if (!name.empty()) subject.used.insert(std::string(function) + "/" + small_letters(name));
+        }
+      });
     } catch (const Error& error) {
       report.add("Expressions-Must-Resolve", kMainTemplate, pointer, error.message);
     }
@@ -233,7 +240,9 @@ std::vector<Finding> check_package(const PackageFiles& given, std::string_view t
                   .ui = parsed(files, kCreateUi, report),
                   .view = parsed(files, kView, report),
                   .expressions = {},
-                  .today = std::string(today)};
+                  .today = std::string(today),
+                  .by_pointer = {},
+                  .used = {}};
   for (const auto& [name, text] : files) {
     if (name.ends_with(".json") && name != kMainTemplate && name != kCreateUi && name != kView)
       parsed(files, name, report);

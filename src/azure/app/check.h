@@ -37,7 +37,8 @@ struct RuleInfo {
 std::span<const RuleInfo> check_rules();
 
 /// What blocks first, then in the order of files and lines. Comments in JSON are passed over, as the resource manager
-/// does. `today` as "2026-11-26": age of API versions.
+/// does. Throws
+/// "package_malformed" for a template that is made to take forever. `today` as "2026-11-26": age of API versions.
 std::vector<Finding> check_package(const PackageFiles& files, std::string_view today);
 
 /// Line of what `pointer` names in `text`, which is JSON; 0 if it is not there.

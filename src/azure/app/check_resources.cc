@@ -78,8 +78,8 @@ void check_ids(const Subject& subject, const std::string& at, const Json& resour
     if (name.size() < 2 || !same_word(name.substr(name.size() - 2), "id") || !value.is_string()) return;
     if (std::ranges::any_of(kNoIds, [&](std::string_view other) { return same_word(other, name); })) return;
     if (pointer.contains("/tags/") || pointer.contains("/metadata/") || pointer.contains("/template/")) return;
-    const auto place = std::ranges::find(subject.expressions, pointer, &Place::pointer);
-    if (place == subject.expressions.end() ? !is_expression(value.as_string()) : !may_be_an_id(place->expression)) {
+    const Expression* there = subject.at(pointer);
+    if (there == nullptr ? !is_expression(value.as_string()) : !may_be_an_id(*there)) {
       report.add("IDs-Should-Be-Derived-From-ResourceIDs", kMainTemplate, pointer,
                  fmt::format("{} is written out", name));
     }
@@ -124,10 +124,9 @@ void check_nested(const Subject& subject, const std::string& at, const Json& res
   const Json* uri = reach(resource, {"properties", "templateLink", "uri"});
   if (uri != nullptr && uri->is_string()) {
     bool location = false, token = false;
-    const auto place =
-        std::ranges::find(subject.expressions, pointer_to(at, "properties") + "/templateLink/uri", &Place::pointer);
-    if (place != subject.expressions.end()) {
-      subject.follow(place->expression, [&](const Expression& part) {
+    const Expression* there = subject.at(at + "/properties/templateLink/uri");
+    if (there != nullptr) {
+      subject.follow(*there, [&](const Expression& part) {
         location |= same_word(named_in(part, "parameters"), "_artifactsLocation");
         token |= same_word(named_in(part, "parameters"), "_artifactsLocationSasToken");
       });
@@ -145,10 +144,8 @@ void check_nested(const Subject& subject, const std::string& at, const Json& res
     const Json* inner = reach(resource, {"properties", "template", "parameters", name, "type"});
     const std::string_view text = text_of(given, "value");
     if (inner == nullptr || !inner->is_string() || !is_expression(text)) continue;
-    const auto place = std::ranges::find(subject.expressions,
-                                         pointer_to(at + "/properties/parameters", name) + "/value", &Place::pointer);
-    const std::string_view outer_name =
-        place == subject.expressions.end() ? std::string_view() : named_in(place->expression, "parameters");
+    const Expression* there = subject.at(pointer_to(at + "/properties/parameters", name) + "/value");
+    const std::string_view outer_name = there == nullptr ? std::string_view() : named_in(*there, "parameters");
     const Json* outer = outer_name.empty() ? nullptr : subject.parameter(outer_name);
     if (outer != nullptr && !same_word(text_of(*outer, "type"), inner->as_string())) {
       report.add("Parameter-Types-Should-Be-Consistent", kMainTemplate,

@@ -30,13 +30,7 @@ void check_parameters(const Subject& subject, Report& report) {
                    fmt::format("{} of {} is no number", bound, name));
       }
     }
-    const bool used = std::ranges::any_of(subject.expressions, [&](const Place& place) {
-      bool found = false;
-      each_part(place.expression,
-                [&](const Expression& part) { found |= same_word(named_in(part, "parameters"), name); });
-      return found;
-    });
-    if (!used)
+    if (!subject.uses("parameters", name))
       report.add("Parameters-Must-Be-Referenced", kMainTemplate, at,
                  fmt::format("the parameter {} is never used", name));
   }
@@ -57,13 +51,7 @@ void check_variables(const Subject& subject, Report& report) {
   const bool any_may_be_meant = has_computed_variable(subject);
   for (const auto& [name, value] : subject.section("variables").as_object()) {
     if (name == "copy" || any_may_be_meant) continue;
-    const bool used = std::ranges::any_of(subject.expressions, [&](const Place& place) {
-      bool found = false;
-      each_part(place.expression,
-                [&](const Expression& part) { found |= same_word(named_in(part, "variables"), name); });
-      return found;
-    });
-    if (!used) {
+    if (!subject.uses("variables", name)) {
       report.add("Variables-Must-Be-Referenced", kMainTemplate, pointer_to("/variables", name),
                  fmt::format("the variable {} is never used", name));
     }
@@ -134,11 +122,10 @@ void check_addresses(const Subject& subject, Report& report) {
     const bool is_address = name.size() >= 3 && (has_word(name.substr(name.size() - 3), "uri") ||
                                                  has_word(name.substr(name.size() - 3), "url"));
     if (!is_address || !value.is_string() || !is_expression(value.as_string())) return;
-    const auto place = std::ranges::find(subject.expressions, pointer, &Place::pointer);
-    if (place != subject.expressions.end() &&
-        (is_call(place->expression, "concat") || is_call(place->expression, "format"))) {
+    const Expression* expression = subject.at(pointer);
+    if (expression != nullptr && (is_call(*expression, "concat") || is_call(*expression, "format"))) {
       report.add("URIs-Should-Be-Properly-Constructed", kMainTemplate, pointer,
-                 fmt::format("{} is put together by {}()", name, place->expression.text));
+                 fmt::format("{} is put together by {}()", name, expression->text));
     }
   });
 }

@@ -324,6 +324,25 @@ TEST(Check, ReadsWhatIsNoTemplate) {
   EXPECT_TRUE(check_package(marked, kToday).empty());
 }
 
+TEST(Check, EndsOnTemplatesThatAreMadeToTakeForever) {
+  Json document = own(kMain);
+  constexpr int kMany = 1200;
+  for (int i = 0; i < kMany; ++i) {
+    const std::string below = i == 0 ? "deployment" : "v" + std::to_string(i - 1);
+    at(document, "/variables/v" + std::to_string(i)) = "[variables('" + below + "')]";
+    at(document, "/outputs/o" + std::to_string(i)) =
+        Json::object().set("type", "string").set("value", "[variables('v" + std::to_string(kMany - 1) + "')]");
+  }
+  PackageFiles files = app_files(sample_plan());
+  files[kMain] = document.pretty();
+  try {
+    check_package(files, kToday);
+    ADD_FAILURE() << "it was followed to its end";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.reason, "package_malformed");
+  }
+}
+
 TEST(Check, TakesWhatTheResourceManagerTakes) {
   PackageFiles files = app_files(sample_plan());
   Json document = own(kMain);

@@ -32,8 +32,8 @@ std::vector<std::string> known_sizes();
 /// Those that are offered where none are named.
 std::vector<std::string> default_sizes();
 
-/// The plan with sizes and images completed. Throws "usage" naming the first member that is missing or malformed; nothing of a
-/// plan that passes can be an expression, a line break or a word of a shell.
+/// The plan with sizes and images completed. Throws "usage" naming the first member that is missing or malformed;
+/// nothing of a plan that passes can be an expression, a line break or a word of a shell.
 AppPlan checked(AppPlan plan);
 
 /// Files of the package by name, of a plan that is checked().

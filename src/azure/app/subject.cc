@@ -14,6 +14,12 @@ const Json kNothing = Json::object();
 
 }  // namespace
 
+std::string small_letters(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) c = lower(c);
+  return out;
+}
+
 bool same_word(std::string_view a, std::string_view b) {
   return std::ranges::equal(a, b, {}, lower, lower);
 }
@@ -94,6 +100,15 @@ void each_resource(const Json& main_template, const std::function<void(const std
   });
 }
 
+const Expression* Subject::at(const std::string& pointer) const {
+  const auto found = by_pointer.find(pointer);
+  return found == by_pointer.end() ? nullptr : &expressions[found->second].expression;
+}
+
+bool Subject::uses(std::string_view function, std::string_view name) const {
+  return used.contains(small_letters(function) + "/" + small_letters(name));
+}
+
 const Json& Subject::section(std::string_view name) const {
   const Json* found = main.find(name);
   return found != nullptr && found->is_object() ? *found : kNothing;
@@ -110,6 +125,8 @@ void Subject::follow(const Expression& expression, const std::function<void(cons
   std::set<std::string, std::less<>> seen;
   std::vector<const Json*> left;
   const auto note = [&](const Expression& part) {
+    if (++followed > kMaxFollowed)
+      throw Error("package_malformed", "the template's variables are too tangled to follow");
     visit(part);
     const std::string_view name = named_in(part, "variables");
     if (name.empty() || !seen.emplace(name).second) return;
@@ -121,7 +138,8 @@ void Subject::follow(const Expression& expression, const std::function<void(cons
     if (!value.is_string() || !is_expression(value.as_string())) return;
     try {
       each_part(parse_expression(value.as_string()), note);
-    } catch (const Error&) {  // Expressions-Must-Resolve says so
+    } catch (const Error& error) {
+      if (error.reason != "expression_malformed") throw;  // Expressions-Must-Resolve says so
     }
   };
   each_part(expression, note);

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "azure/app/check.h"
@@ -17,6 +19,8 @@ inline constexpr std::string_view kMainTemplate = "mainTemplate.json";
 inline constexpr std::string_view kCreateUi = "createUiDefinition.json";
 inline constexpr std::string_view kView = "viewDefinition.json";
 
+inline constexpr int kMaxFollowed = 100'000;
+
 /// One expression and where it stands; a name of a member stands at the member.
 struct Place {
   std::string pointer;
@@ -28,12 +32,21 @@ struct Subject {
   std::vector<Place> expressions;  ///< of the main template, those that parse
   std::string today;
 
+  /// The expression that stands at `pointer` as a value, or nullptr.
+  const Expression* at(const std::string& pointer) const;
+  /// True if any expression calls `function` with this name: "parameters" or "variables".
+  bool uses(std::string_view function, std::string_view name) const;
   /// Member of the main template's top, or an empty object.
   const Json& section(std::string_view name) const;
   /// A parameter's declaration, or nullptr; names are compared without case.
   const Json* parameter(std::string_view name) const;
   /// Everything that `expression` computes, followed through variables, calls `visit`.
+  /// Throws "package_malformed" where that takes more steps than kMaxFollowed, of all calls together.
   void follow(const Expression& expression, const std::function<void(const Expression&)>& visit) const;
+
+  std::unordered_map<std::string, std::size_t> by_pointer;  ///< places in `expressions`, the last at each pointer
+  std::set<std::string> used;                               ///< "parameters/name", in small letters
+  mutable int followed = 0;
 };
 
 class Report {
@@ -42,6 +55,7 @@ class Report {
   std::vector<Finding> found;
 };
 
+std::string small_letters(std::string_view text);
 /// Equal without case: types, parameters and functions of the resource manager are.
 bool same_word(std::string_view a, std::string_view b);
 bool has_word(std::string_view text, std::string_view word);
