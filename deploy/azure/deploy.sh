@@ -39,6 +39,7 @@ while (($#)); do
 done
 
 # Value, pattern, name: a value that could be an option, a file (@…) or something else to az is refused.
+look() { "$(dirname "$0")/validate.sh" --package "$package"; }
 must() { [[ $1 =~ ^$2$ ]] || die "$3 is missing or malformed"; }
 guid='[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'
 must "$group" '[A-Za-z0-9_][A-Za-z0-9_.()-]{0,88}[A-Za-z0-9_()-]?' --group
@@ -48,9 +49,6 @@ case $package in
   *) package=./$package ;;
 esac
 
-here=$(cd "$(dirname "$0")" && pwd)
-"$here/validate.sh" --package "$package"
-
 case $command in
   definition)
     must "$location" '[a-z0-9]{1,40}' --location
@@ -59,6 +57,7 @@ case $command in
     must "$role" "$guid" --role
     must "$account" '[a-z0-9]{3,24}' --storage-account
     must "$container" '[a-z0-9][a-z0-9-]{2,62}' --container
+    look
     blob=$name-$(sha256sum "$package" | cut --characters=1-16).zip
     say "uploading the package as $blob"
     az storage blob upload --only-show-errors --auth-mode login --account-name "$account" --container-name "$container" \
@@ -77,6 +76,7 @@ case $command in
   machine)
     [[ -f $parameters ]] || die "--parameters names no file"
     [[ $(stat --format=%a "$parameters") =~ ^[46]00$ ]] || die "others can read $parameters: chmod 600"
+    look
     work=$(mktemp --directory)
     trap 'rm -r "$work"' EXIT
     python3 -m zipfile -e "$package" "$work"

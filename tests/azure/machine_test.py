@@ -139,6 +139,13 @@ def billing_and_one_image():
     sentinel = machine.settings("sentinel.env")
     check(sentinel["TB_BILLING_ENABLED"] == "true" and sentinel["TB_BILLING_DIMENSION"] == "requests,tokens", sentinel)
     check(sentinel["TB_BILLING_CREDENTIAL"] == "managed-identity:" + CHOSEN["identityClientId"], sentinel)
+    # The sentinel itself takes them: what it has to find here lies under the machine's folder.
+    public = str(machine.folder / "run/trustbridge-config/public")
+    environment = {name: value.replace("/etc/trustbridge/public", public) for name, value in sentinel.items()}
+    told = subprocess.run([os.environ["TB_SENTINEL"], "--print-config"], capture_output=True, check=False, env=environment)
+    check(told.returncode == 0, told.stderr.decode())
+    told = subprocess.run([os.environ["TB_SENTINEL"], "--print-config"], capture_output=True, check=False, env={**environment, "TB_DELIVERY": "disk"})
+    check(told.returncode == 2, "the sentinel takes anything")
     images = machine.settings("images.env")
     check(images["SENTINEL_ENTRYPOINT"] == "--entrypoint=trustbridge-sentinel" and images["SENTINEL_DEVICES"] == "", images)
     shutil.rmtree(machine.folder)
