@@ -3,6 +3,7 @@
 # runs CMake again.
 function(tb_embed out directory)
   file(GLOB_RECURSE files CONFIGURE_DEPENDS RELATIVE "${directory}" "${directory}/*")
+  list(FILTER files EXCLUDE REGEX "(^|/)(\\.|__pycache__)|~$")  # what editors and interpreters leave
   list(SORT files)
   set(text "constexpr auto kFiles = std::to_array<EmbeddedFile>({\n")
   foreach(file IN LISTS files)

@@ -1,12 +1,13 @@
 // From a plan to the package's files: the texts of deploy/azure with the plan's values in their places.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 
 #include "azure/app/expression.h"
 #include "azure/app/plan.h"
-#include "base/error.h"
+#include "base/result.h"
 
 namespace tb::azure {
 namespace {
