@@ -1,5 +1,5 @@
-// A stranger's package: a zip, or the three documents with a zero byte between them. Whatever it is, looking at it ends, and what is found
-// stands where it says.
+// A stranger's package: a zip, or the three documents with a zero byte between them. Whatever it is, looking at it
+// ends, and what is found stands where it says.
 #include <algorithm>
 
 #include "azure/app/check.h"

@@ -1,4 +1,5 @@
-// An expression that is accepted has one form, and reads as the same again; computing it gives a bounded value or one known error.
+// An expression that is accepted has one form, and reads as the same again; computing it gives a bounded value or one
+// known error.
 #include "azure/app/evaluate.h"
 #include "base/error.h"
 #include "fuzz.h"
