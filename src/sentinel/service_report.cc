@@ -40,9 +40,11 @@ bool start_is_over(State state, bool starts_runtime) {
   return state == State::kDecrypt && !starts_runtime;
 }
 
-/// True where more time is in order: bytes have come, or the runtime loads, which has a limit of its own.
+/// True where more time is in order: bytes have come, or the runtime loads, which has a limit of its own. A runtime
+/// that has failed already is not worth more.
 bool moves_on(const Status& status, const Told& told) {
-  return status.state == State::kDecrypt || (status.state == State::kHydrate && status.hydrate.bytes > told.bytes);
+  return (status.state == State::kDecrypt && status.error_code.empty()) ||
+         (status.state == State::kHydrate && status.hydrate.bytes > told.bytes);
 }
 
 }  // namespace

@@ -82,6 +82,9 @@ TEST(ServiceNews, TimeIsAskedForWhileBytesCome) {
   EXPECT_THAT(service_news(hydrating(7), true, 13'000, told), HasSubstr("EXTEND"));
   EXPECT_THAT(service_news(hydrating(7), true, 99'000, told), Not(HasSubstr("EXTEND"))) << "nothing has come";
   EXPECT_THAT(service_news(in(State::kAuthorize), true, 200'000, told), Not(HasSubstr("EXTEND")));
+  Status failing = in(State::kDecrypt);
+  failing.error_code = "runtime_failed";
+  EXPECT_THAT(service_news(failing, true, 250'000, told), Not(HasSubstr("EXTEND"))) << "it goes round in circles";
   EXPECT_THAT(service_news(in(State::kDecrypt), true, 300'000, told), HasSubstr("EXTEND"));
   service_news(in(State::kReady), true, 400'000, told);
   EXPECT_THAT(service_news(in(State::kDecrypt), true, 500'000, told), Not(HasSubstr("EXTEND"))) << "the start is over";

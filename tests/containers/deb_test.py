@@ -141,7 +141,7 @@ def watchdog(m):
     pid = show(m, CONTROL_PLANE, "MainPID")
     time.sleep(5)  # more than twice what the watchdog waits
     equal((show(m, CONTROL_PLANE, "MainPID"), show(m, CONTROL_PLANE, "NRestarts")), (pid, "0"), "one that works is left alone")
-    m.run("kill", "-STOP", pid)
+    m.sh(f"kill -STOP {pid}")
     wait_for(m, "the watchdog's restart", lambda: show(m, CONTROL_PLANE, "NRestarts") == "1" and show(m, CONTROL_PLANE, "ActiveState") == "active")
     m.sh("rm -r /run/systemd/system/trustbridge-control-plane.service.d; systemctl daemon-reload; systemctl restart trustbridge-control-plane")
 
@@ -180,9 +180,10 @@ def sentinel(m):
     equal((isolation["mode"], isolation.get("missing", [])), ("full", []), f"the confinement under the unit: {isolation}")
     print("   delivery:", status.get("delivery"), flush=True)
     key = m.sh("TB_STATE_DIR=/var/lib/trustbridge-sentinel/acme-1 trustbridge-sentinel keys add tester").strip()
-    answer = m.run("curl", "-fsS", "-H", f"Authorization: Bearer {key}", "http://127.0.0.1:8000/v1/models").stdout
     uid = m.run("id", "-u", "trustbridge-runtime").stdout.strip()
-    equal(answer, f"3000000 bytes read by user {uid}", "the model through the gate")
+    ask = ("curl", "-sS", "-H", f"Authorization: Bearer {key}", "http://127.0.0.1:8000/v1/models")
+    wait_for(m, "the model through the gate", lambda: m.run(*ask).stdout == f"3000000 bytes read by user {uid}")
+    equal(json.loads(m.run(*ask[:2], ask[-1]).stdout)["error"]["code"], "authentication_required", "without the key")
     pid = show(m, SENTINEL, "MainPID")
     equal(int(show(m, SENTINEL, "WatchdogTimestampMonotonic")) > 0, True, "the watchdog is fed")
     check("Max core file size         0 " in m.run("cat", f"/proc/{pid}/limits").stdout, "no core files")

@@ -38,8 +38,10 @@ mount -t tmpfs -o mode=755 tmpfs $root/dev
 for node in null zero full random urandom tty fuse; do
   if test -e /dev/$node; then touch $root/dev/$node; mount --bind /dev/$node $root/dev/$node; fi
 done
-mkdir $root/dev/shm $root/dev/pts
+mkdir $root/dev/shm $root/dev/pts $root/dev/mqueue
 mount -t tmpfs -o mode=1777 tmpfs $root/dev/shm
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts $root/dev/pts
+ln -s pts/ptmx $root/dev/ptmx
 ln -s /proc/self/fd $root/dev/fd
 if test -e /sys/fs/cgroup/cgroup.controllers; then
   mount -t cgroup2 cgroup2 $root/sys/fs/cgroup
@@ -54,6 +56,7 @@ mkdir -p .host
 pivot_root . .host
 umount -l .host
 rmdir .host
+mount --make-rshared /
 exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 /lib/systemd/systemd --system --log-target=journal --show-status=0
 ' "$root"
 """
