@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 using Arguments = std::vector<std::string>;
 
-constexpr auto kLockPatience = std::chrono::seconds(5);
+constexpr auto kLockPatience = std::chrono::seconds(3);
 constexpr auto kLockLook = std::chrono::milliseconds(50);
 constexpr int kNotFound = 5;
 

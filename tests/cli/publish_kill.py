@@ -17,7 +17,7 @@ from control_plane_process import ControlPlane
 from scenario import check, equal, play
 
 ROUNDS = 3
-KILLS = int(os.environ.get("TB_KILLS", 4 * ROUNDS))
+KILLS = int(os.environ.get("TB_KILLS", 3 * ROUNDS))
 
 
 def children_of(pid):

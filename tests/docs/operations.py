@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 """Plays the commands of docs/operations.md, in their order, against the real programs in a fresh directory.
 
-A block ```sh run is played; ```sh not-run: WHY is not; a block of sh that is neither fails. Paths of the system go below the
-directory, the port is a free one, and `systemctl` starts and ends the service as a process of ours.
+Blocks that are not run say why (pages.py). Paths of the system go below the directory, the port is a free one, and `systemctl` starts and ends the service as a process of ours.
 """
 import os
 import pathlib
-import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+
+from pages import blocks
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 SYSTEMCTL = """#!/bin/bash
@@ -46,20 +46,6 @@ esac
 """
 
 
-def blocks():
-    """(first line, words after ```sh, text) of every block of sh."""
-    out, lines = [], PAGE.read_text().splitlines()
-    at = 0
-    while at < len(lines):
-        if found := re.match(r"```(\S*) ?(.*)$", lines[at]):
-            begin = at + 1
-            at = lines.index("```", begin)
-            if found[1] == "sh":
-                out.append((begin + 1, found[2], "\n".join(lines[begin:at])))
-        at += 1
-    return out
-
-
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -68,11 +54,9 @@ def free_port():
 
 def script(root, port):
     pieces = ["set -euo pipefail"]
-    for line, words, text in blocks():
-        if re.fullmatch(r"not-run: .{10,}", words):
-            continue
+    for line, words, text in blocks(PAGE):
         if words != "run":
-            sys.exit(f"{PAGE.name}:{line}: a block of sh is marked `run`, or `not-run: why`")
+            continue
         for path in ("/etc/trustbridge", "/var/lib/trustbridge", "/backup"):
             text = text.replace(path, f"{root}{path}")
         pieces += [f"echo '--- {PAGE.name}:{line}' >&2", text.replace("127.0.0.1:8080", f"127.0.0.1:{port}")]
