@@ -103,7 +103,7 @@ Json summary_json(const PublishPlan& plan, const PublishOutcome& outcome) {
     Json json = Json::object();
     json.set("name", step.name);
     json.set("status", step.exit_status != 0 ? "failed" : step.ran ? "done now" : "done before");
-    json.set("command", line_of(*plan.find(step.name)));
+    json.set("command", line_of(settled(*plan.find(step.name), outcome.state)));
     if (step.exit_status != 0) json.set("exit_status", step.exit_status);
     Json result = Json::object();
     if (const StepRecord* record = outcome.state.find(step.name)) {
@@ -155,10 +155,13 @@ void publish(Flags& flags, const CLI::App& root, Context& context) {
   settle_places(flags.plan);
   const PublishPlan plan = plan_publish(flags.plan);
   require_commands(plan, root);
-  const std::vector<StepStanding> now = standings(plan, read_state(plan));
-  const std::string text = plan_text(plan, now);
+  const PublishState before = read_state(plan);
+  const std::vector<StepStanding> now = standings(plan, before);
+  PublishPlan shown = plan;
+  for (Step& step : shown.steps) step = settled(step, before);
+  const std::string text = plan_text(shown, now);
   if (flags.dry_run) {
-    console.result(plan_json(plan, now), text);
+    console.result(plan_json(shown, now), text);
     return;
   }
   confirm(flags, text, console);
@@ -188,6 +191,10 @@ void add_store_flags(CLI::App& command, PublishFlags& f) {
   option("--container", f.container, "its container", "NAME");
   option("--prefix", f.prefix, "what stands before the asset's id in the container", "PATH");
   option("--endpoint", f.endpoint, "of another cloud or an emulator", "URL");
+  option("--auth", f.auth, "how upload authenticates itself there", "HOW");
+  option("--account-key-file", f.account_key_file, "account key, 0600", "FILE");
+  option("--sas-file", f.sas_file, "shared access signature, 0600", "FILE");
+  option("--authorization-file", f.authorization_file, "Authorization header of an https store, 0600", "FILE");
   option("--blob-url", f.blob_url, "where sentinels fetch the ciphertext, if the store does not say", "URL");
   option("--manifest-url", f.manifest_url, "where they fetch the manifest [beside it]", "URL");
   command.add_flag("--one-pass", f.one_pass, "encrypt and upload at once, without a ciphertext on this disk")

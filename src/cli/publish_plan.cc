@@ -56,9 +56,17 @@ void add_place(Arguments& to, const PublishFlags& f) {
   add(to, "--endpoint", f.endpoint);
 }
 
+void add_store_credentials(Arguments& to, const PublishFlags& f) {
+  add(to, "--auth", f.auth);
+  add(to, "--account-key-file", f.account_key_file);
+  add(to, "--sas-file", f.sas_file);
+  add(to, "--authorization-file", f.authorization_file);
+}
+
 void add_upload_target(Arguments& to, const PublishFlags& f) {
   add(to, "--store", f.store);
   add_place(to, f);
+  add_store_credentials(to, f);
   if (f.store == "cp:") add_control_plane(to, f);
 }
 
@@ -106,6 +114,7 @@ Step upload_step(const PublishFlags& f, const Layout& at) {
   if (constexpr std::string_view kFile = "file:"; f.store.starts_with(kFile)) {
     const std::string folder = f.store.substr(kFile.size()) + "/models/" + f.asset_id;
     step.outputs = {folder + "/model.manifest.json", folder + "/model.tbenc"};
+    step.forces = true;
   }
   return step;
 }
@@ -168,16 +177,23 @@ Step build_step(const PublishFlags& f) {
   return step;
 }
 
+/// A package names its image by digest, so that nobody can put another one under a tag.
 std::string image_of(const PublishFlags& f) {
   if (!f.image.empty()) return f.image;
-  return fmt::format("{}{}{}:{}", f.registry, f.registry.empty() ? "" : "/", f.image_name, f.tag);
+  return fmt::format("{}/{}@{}", f.registry, f.image_name, kDigestOfBuild);
 }
 
 Step package_step(const PublishFlags& f, const Layout& at) {
   Step step{.name = "package", .arguments = {}, .inputs = {}, .outputs = {at.zip}, .once = false};
   step.arguments = {"package", "--asset-id", f.asset_id, "--image", image_of(f)};
   add(step.arguments, "--edc-endpoint", f.edc_endpoint);
+  add(step.arguments, "--control-plane-key", f.control_plane_key);
+  add(step.arguments, "--contract-id", f.contract_id);
+  if (f.attestation == "none" || f.attestation == "tpm") add(step.arguments, "--attestation", f.attestation);
+  for (const std::string& dimension : f.dimensions) add(step.arguments, "--billing", dimension);
+  if (!f.dimensions.empty()) add(step.arguments, "--billing-plan", f.plan_id);
   add(step.arguments, "--output-zip", at.zip);
+  step.forces = true;
   return step;
 }
 
@@ -248,9 +264,14 @@ bool begins_with_dash(const PublishFlags& f) {
                                        &f.base_image,
                                        &f.oci_layout,
                                        &f.image,
-                                       &f.output_zip};
+                                       &f.output_zip,
+                                       &f.auth,
+                                       &f.account_key_file,
+                                       &f.sas_file,
+                                       &f.authorization_file,
+                                       &f.plan_id};
   return std::ranges::any_of(values, [&](const std::string* value) { return dash(*value); }) ||
-         std::ranges::any_of(f.hardware, dash);
+         std::ranges::any_of(f.hardware, dash) || std::ranges::any_of(f.dimensions, dash);
 }
 
 void check(const PublishFlags& f, const std::vector<std::string>& names) {
@@ -274,7 +295,11 @@ void check(const PublishFlags& f, const std::vector<std::string>& names) {
     need(!f.not_after.empty(), "contract needs --not-after");
   }
   if (has("build")) need(!f.registry.empty() || !f.oci_layout.empty(), "build needs --registry or --oci-layout");
-  if (has("package")) need(!f.edc_endpoint.empty(), "package needs --edc-endpoint");
+  if (has("package")) {
+    need(!f.edc_endpoint.empty(), "package needs --edc-endpoint");
+    need(!f.image.empty() || (has("build") && !f.registry.empty()), "package needs --image, or build with --registry");
+    need(f.dimensions.empty() || !f.plan_id.empty(), "--dimension needs --plan-id");
+  }
   if (has("draft")) need(has("package") || !f.output_zip.empty(), "draft needs the package, or --output-zip");
   for (const std::string* url : {&f.blob_url, &f.manifest_url}) {
     need(url->find('?') == std::string::npos, "--blob-url and --manifest-url take no query: it may be a signature");
@@ -296,6 +321,16 @@ const std::vector<std::string>& publish_step_names() {
 const Step* PublishPlan::find(std::string_view name) const {
   const auto step = std::ranges::find(steps, name, &Step::name);
   return step == steps.end() ? nullptr : &*step;
+}
+
+Step with_digest(Step step, const std::string& image_digest) {
+  if (image_digest.empty()) return step;
+  for (std::string& argument : step.arguments) {
+    if (argument.ends_with(kDigestOfBuild)) {
+      argument.replace(argument.size() - kDigestOfBuild.size(), kDigestOfBuild.size(), image_digest);
+    }
+  }
+  return step;
 }
 
 PublishPlan plan_publish(const PublishFlags& f) {

@@ -19,6 +19,7 @@ struct PublishFlags {
   bool allow_pickle = false, no_allow_finetune = false, one_pass = false;
   // Where the ciphertext goes, and how sentinels find it.
   std::string store, storage_account, container, prefix, endpoint, blob_url, manifest_url;
+  std::string auth, account_key_file, sas_file, authorization_file;
   // Which control plane; empty where environment or profile say it.
   std::string edc_endpoint, token_file, ca_path, control_plane_key, tenant, profile;
   bool allow_insecure_http = false;
@@ -57,7 +58,11 @@ struct Step {
   std::vector<StepInput> inputs;       ///< beside the arguments
   std::vector<std::string> outputs;    ///< files that appear whole, the last one when it is done
   bool once = false;                   ///< never done again with changed inputs: what it made is in use
+  bool forces = false;                 ///< takes --force to replace an output of its own
 };
+
+/// Stands in an argument for the digest of the image that `build` has yet to make.
+inline constexpr std::string_view kDigestOfBuild = "sha256:DIGEST-OF-BUILD";
 
 struct PublishPlan {
   std::string asset_id, out;
@@ -67,6 +72,9 @@ struct PublishPlan {
 
 /// All names in their order: encrypt, verify, upload, register, contract, build, package, draft.
 const std::vector<std::string>& publish_step_names();
+
+/// The step with the digest of the image put in, where `image_digest` knows it.
+Step with_digest(Step step, const std::string& image_digest);
 
 /// Without --all-steps, a step for which nothing was given is not in the plan. Throws "usage", all that is missing in
 /// one.

@@ -152,9 +152,17 @@ PublishState read_state(const PublishPlan& plan) {
   return state;
 }
 
+Step settled(const Step& step, const PublishState& state) {
+  const StepRecord* build = state.find("build");
+  if (build == nullptr || !build->done || !build->result.contains("digest")) return step;
+  return with_digest(step, build->result.at("digest"));
+}
+
 std::vector<StepStanding> standings(const PublishPlan& plan, const PublishState& state) {
   std::vector<StepStanding> out;
-  for (const Step& step : plan.steps) out.push_back(standing_of(state.find(step.name), fingerprints_of(step)));
+  for (const Step& step : plan.steps) {
+    out.push_back(standing_of(state.find(step.name), fingerprints_of(settled(step, state))));
+  }
   return out;
 }
 
@@ -184,7 +192,7 @@ PublishOutcome Publisher::run() {
   PublishOutcome outcome;
   for (const Step& step : plan_.steps) {
     throw_if_interrupted();
-    outcome.steps.push_back(take(step));
+    outcome.steps.push_back(take(settled(step, state_)));
     outcome.exit_status = outcome.steps.back().exit_status;
     if (outcome.exit_status != 0) break;
   }
@@ -202,13 +210,17 @@ StepOutcome Publisher::take(const Step& step) {
   const bool recovering = outcome.before.standing == Standing::kInterrupted;
   StepRecord record{step.name, false, now, {}, {}};
   std::optional<Arguments> arguments = step.arguments;
+  if (before != nullptr) record.absent = before->absent;
   if (recovering) {
-    record.absent = before->absent;
     Recovery recovery = recover(step, outcome.before, record);
     outcome.exit_status = recovery.exit_status;
     if (outcome.exit_status != 0) return outcome;
     arguments = std::move(recovery.arguments);
   }
+  const bool replaces =
+      step.forces && before != nullptr &&
+      std::ranges::all_of(step.outputs, [&](const std::string& path) { return is_own(record, path); });
+  if (arguments && replaces) arguments->emplace_back("--force");
   note_absent(step, record);
   state_.put(record);
   save();
@@ -249,19 +261,16 @@ Publisher::Recovery Publisher::recover(const Step& step, const StepStanding& sta
     return recover_encrypt(step, standing, record);
   }
   if (step.name == "contract") return recover_contract(step, record);
-  const bool ours = std::ranges::all_of(step.outputs, [&](const std::string& path) { return is_own(record, path); });
-  Arguments arguments = step.arguments;
-  if (step.name == "upload" && !step.outputs.empty() && ours) arguments.emplace_back("--force");
-  if (step.name == "package" && ours) unlink(step.outputs.back().c_str());
-  return {std::move(arguments)};
+  return {step.arguments};
 }
 
 // encrypt gives its outputs their names in this order, the ciphertext last: where that is, all is; where it is not, the
 // key has sealed nothing that anybody holds.
 Publisher::Recovery Publisher::recover_encrypt(const Step& step, const StepStanding& standing, StepRecord& record) {
-  const bool one_pass = std::ranges::find(step.arguments, "--upload") != step.arguments.end();
+  // encrypt --upload keeps a note of its own, by which the same command finishes or begins anew.
+  if (std::ranges::find(step.arguments, "--upload") != step.arguments.end()) return {step.arguments};
   const std::string& last = step.outputs.back();
-  if (!one_pass && exists(last) && is_own(record, last)) {
+  if (exists(last) && is_own(record, last)) {
     if (!standing.changed.empty()) refuse_changed(step, standing);
     const std::string manifest_file = value_after(step.arguments, "--manifest");
     const asset::Manifest manifest = read_manifest_file(manifest_file);
@@ -274,14 +283,7 @@ Publisher::Recovery Publisher::recover_encrypt(const Step& step, const StepStand
   }
   for (const std::string& output : step.outputs) {
     if (!is_own(record, output) || !exists(output)) continue;
-    if (one_pass && output == step.outputs.front()) {
-      // What it sealed was sent, perhaps: kept, and never used again.
-      const std::string aside = fmt::format("{}.interrupted-{}", output, random_token(6));
-      if (rename(output.c_str(), aside.c_str()) != 0) throw error_from_errno(errno, output);
-      console_.warning(fmt::format("the key of the interrupted upload is kept as {}", aside));
-    } else if (unlink(output.c_str()) != 0) {
-      throw error_from_errno(errno, output);
-    }
+    if (unlink(output.c_str()) != 0) throw error_from_errno(errno, output);
   }
   return {step.arguments};
 }

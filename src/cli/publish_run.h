@@ -35,6 +35,9 @@ std::string state_path(const PublishPlan& plan);
 /// "publish_input_changed" if it is another asset's.
 PublishState read_state(const PublishPlan& plan);
 
+/// The plan with what earlier steps have found out put in.
+Step settled(const Step& step, const PublishState& state);
+
 /// How each step stands by the state and the inputs as they are now.
 std::vector<StepStanding> standings(const PublishPlan& plan, const PublishState& state);
 

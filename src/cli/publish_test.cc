@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "cli/publish_draft.h"
 #include "cli/publish_plan.h"
+#include "cli/publish_run.h"
 #include "cli/publish_state.h"
 
 namespace tb::cli {
@@ -46,10 +47,12 @@ TEST(PublishPlan, HasTheStepsForWhichSomethingWasGiven) {
   flags.consumer = "acme";
   flags.not_after = "30d";
   EXPECT_EQ(names(flags), (Names{"encrypt", "verify", "upload", "register", "contract"}));
-  flags.oci_layout = "image";
+  flags.registry = "r.example";
   flags.edc_endpoint = "https://cp.example";
   EXPECT_EQ(names(flags), publish_step_names());
   flags.skipped = {"verify", "build", "draft"};
+  EXPECT_NE(refusal(flags).find("package needs --image"), std::string::npos);
+  flags.image = "r.example/i@sha256:ab";
   EXPECT_EQ(names(flags), (Names{"encrypt", "upload", "register", "contract", "package"}));
   flags.one_pass = true;
   EXPECT_EQ(names(flags), (Names{"encrypt", "register", "contract", "package"}));
@@ -77,8 +80,10 @@ TEST(PublishPlan, ReadsAsCommandsOfWireSection3) {
       line(flags, "build"),
       "trustbridge build --registry r.example:5000 --image-name trustbridge-runtime --tag v1 --base-image vllm:1");
   EXPECT_EQ(line(flags, "package"),
-            "trustbridge package --asset-id a --image r.example:5000/trustbridge-runtime:v1 --edc-endpoint "
-            "https://cp.example --output-zip a.publish/trustbridge-app.zip");
+            "trustbridge package --asset-id a --image r.example:5000/trustbridge-runtime@sha256:DIGEST-OF-BUILD "
+            "--edc-endpoint https://cp.example --output-zip a.publish/trustbridge-app.zip");
+  EXPECT_EQ(with_digest(*plan_publish(flags).find("package"), "sha256:ab").arguments.at(4),
+            "r.example:5000/trustbridge-runtime@sha256:ab");
   flags.one_pass = true;
   EXPECT_TRUE(line(flags, "encrypt").ends_with("--upload --storage-account acct --container models"));
 }
@@ -170,15 +175,28 @@ TEST(PublishStanding, SaysWhichInputsAreOthers) {
   EXPECT_EQ(standing_of(state.find("contract"), {{"arguments", "3"}}).standing, Standing::kInterrupted);
 }
 
+TEST(PublishSettled, PutsTheDigestOfTheImageThatWasBuiltIntoThePackage) {
+  PublishFlags flags = model();
+  flags.registry = "r.example";
+  flags.edc_endpoint = "https://cp.example";
+  const Step package = *plan_publish(flags).find("package");
+  PublishState state = some_state();
+  EXPECT_EQ(settled(package, state).arguments, package.arguments);
+  state.put({"build", false, {{"arguments", "1"}}, {}, {{"digest", "sha256:ab"}}});
+  EXPECT_EQ(settled(package, state).arguments, package.arguments) << "begun is not done";
+  state.find("build")->done = true;
+  EXPECT_EQ(settled(package, state).arguments.at(4), "r.example/trustbridge-runtime@sha256:ab");
+}
+
 TEST(PublishDraft, SaysWhatIsKnownAndWhatAPersonEnters) {
   PublishFlags flags = model();
   flags.image = "i";
   flags.edc_endpoint = "https://cp.example";
-  flags.offer_id = "offer";
+  flags.plan_id = "standard";
   flags.dimensions = {"tokens"};
   const Json draft = marketplace_draft(flags, plan_publish(flags), some_state(), "abcd");
-  EXPECT_EQ(draft.find("offer")->find("offer_id")->as_string(), "offer");
-  EXPECT_TRUE(draft.find("plan")->find("plan_id")->is_null());
+  EXPECT_TRUE(draft.find("offer")->find("offer_id")->is_null());
+  EXPECT_EQ(draft.find("plan")->find("plan_id")->as_string(), "standard");
   EXPECT_EQ(draft.find("plan")->find("package")->find("sha256")->as_string(), "abcd");
   EXPECT_EQ(draft.find("plan")->find("dimensions")->as_array().size(), 1U);
   EXPECT_GE(draft.find("entered_by_a_person")->as_array().size(), 8U);
