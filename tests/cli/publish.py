@@ -4,7 +4,9 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 from control_plane_process import ControlPlane
@@ -128,6 +130,60 @@ def failures(s, common):
     s.fails_in_step("encrypt", 7, "publish", "m", "--asset-id", "m-4", "--key-file", "m-1.publish/model.tbenc.key", "--yes")
 
 
+class LossyRelay:
+    """Stands before the control plane and, once, takes an answer away: the request arrived, its answer does not."""
+
+    def __init__(self, port, request):
+        self.port, self.request, self.lost = port, request, 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                client = self.listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self.relay, args=(client,), daemon=True).start()
+
+    def relay(self, client):
+        server, losing = socket.create_connection(("127.0.0.1", self.port)), threading.Event()
+        threading.Thread(target=self.answers, args=(server, client, losing), daemon=True).start()
+        while data := client.recv(65536):
+            if self.request in data and not self.lost:
+                self.lost += 1
+                losing.set()
+            server.sendall(data)
+        server.close()
+
+    @staticmethod
+    def answers(server, client, losing):
+        try:
+            while data := server.recv(65536):
+                if losing.is_set():
+                    break
+                client.sendall(data)
+            client.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
+def lost_answer(s, common, control_plane):
+    """The contract was made and nobody has its token: the same command finds it and gets another token."""
+    relay = LossyRelay(int(control_plane.url.rsplit(":", 1)[1]), b"POST /api/v1/contracts ")
+    at = common.index("--asset-id")
+    mine = [*common[:at + 1], "m-5", *common[at + 2:]]
+    mine[mine.index("c-1")], mine[mine.index(control_plane.url)] = "c-5", relay.url
+    stopped = s.tb("publish", "m", *mine, "--yes", "--json", rc=6).json()
+    equal((stopped["steps"][-1]["name"], relay.lost), ("contract", 1), "where it stopped")
+    s.absent("m-5.publish/activation.token")
+    s.tb("contract", "show", "c-5", "--edc-endpoint", control_plane.url, "--token-file", "provider.token")
+    s.tb("publish", "m", *mine, "--yes")
+    check((s.folder / "m-5.publish/activation.token").read_text().startswith("tb"), "no token")
+    relay.listener.close()
+
+
 def begun(s, asset, **more):
     """The directory as a kill leaves it in the midst of encrypt: the state says that it began."""
     folder = s.folder / f"{asset}.publish"
@@ -193,6 +249,7 @@ def story(s):
         one_run(s, common, at)
         changed(s, common, at)
         failures(s, common)
+        lost_answer(s, common, control_plane)
     equal(asked(s, b"n\n"), 130, "after a no")
     s.absent("asked.publish")
     equal(asked(s, b"y\n"), 0, "after a yes")
