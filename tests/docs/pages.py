@@ -72,8 +72,8 @@ def documents():
 
 def main():
     found, run, skipped = [], 0, 0
-    tests = [*(REPO / "tests/docs").glob("*.py"), *(REPO / "tests/e2e").glob("*.py"), *(REPO / "tests/containers").glob("*")]
-    players = "\n".join(p.read_text(encoding="utf-8") for p in tests if p.is_file() and p.name != "pages.py")
+    tests = [p for p in (REPO / "tests").rglob("*") if p.suffix in (".py", ".sh") and p.name != "pages.py"]
+    players = "\n".join(p.read_text(encoding="utf-8", errors="replace") for p in tests)
     pages = [(page, page.relative_to(REPO).as_posix()) for page in documents()]
     for page, name in pages:
         if name in PRINTED:
