@@ -75,6 +75,7 @@ Fingerprints fingerprints_of(const Step& step) {
   Fingerprints now;
   Json arguments = Json::array();
   for (const std::string& argument : step.arguments) arguments.push(argument);
+  if (!step.facts.empty()) arguments.push(step.facts);
   now["arguments"] = sha256_hex(arguments.dump());
   for (const StepInput& input : step.inputs) now[input.label] = digest_of(input);
   return now;

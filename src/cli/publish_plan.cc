@@ -197,12 +197,14 @@ Step package_step(const PublishFlags& f, const Layout& at) {
   return step;
 }
 
-Step draft_step(const Layout& at) {
-  return {.name = "draft",
-          .arguments = {},
-          .inputs = {{"package", at.zip, Seen::kContent}},
-          .outputs = {at.draft},
-          .once = false};
+Step draft_step(const PublishFlags& f, const Layout& at) {
+  Step step = {.name = "draft",
+               .arguments = {},
+               .inputs = {{"package", at.zip, Seen::kContent}},
+               .outputs = {at.draft},
+               .once = false};
+  step.facts = fmt::format("{}\n{}\n{}", f.offer_id, f.plan_id, fmt::join(f.dimensions, "\n"));
+  return step;
 }
 
 /// Which steps were asked for, by name.
@@ -284,6 +286,7 @@ void check(const PublishFlags& f, const std::vector<std::string>& names) {
   if (has("encrypt")) need(!f.in.empty(), "encrypt needs the model");
   if (has("upload") || f.one_pass) {
     need(f.store.empty() != f.storage_account.empty(), "upload needs one of --store and --storage-account");
+    need(!f.one_pass || !f.store.starts_with("file:"), "--one-pass sends over the network: not to a file: store");
   }
   if (has("register")) {
     need(f.store == "cp:" || !f.storage_account.empty() || !f.blob_url.empty(),
@@ -346,7 +349,7 @@ PublishPlan plan_publish(const PublishFlags& f) {
     if (name == "contract") plan.steps.push_back(contract_step(f, at));
     if (name == "build") plan.steps.push_back(build_step(f));
     if (name == "package") plan.steps.push_back(package_step(f, at));
-    if (name == "draft") plan.steps.push_back(draft_step(at));
+    if (name == "draft") plan.steps.push_back(draft_step(f, at));
   }
   return plan;
 }

@@ -56,6 +56,7 @@ struct Step {
   std::string name;
   std::vector<std::string> arguments;  ///< without the program; empty for `draft`, which publish writes itself
   std::vector<StepInput> inputs;       ///< beside the arguments
+  std::string facts;                   ///< of `draft`, in the place of arguments: what the flags say
   std::vector<std::string> outputs;    ///< files that appear whole, the last one when it is done
   bool once = false;                   ///< never done again with changed inputs: what it made is in use
   bool forces = false;                 ///< takes --force to replace an output of its own

@@ -106,6 +106,10 @@ TEST(PublishPlan, NamesEverythingThatIsMissing) {
   EXPECT_NE(refusal(flags).find("no query"), std::string::npos);
   EXPECT_EQ(refusal(flags).find("abc"), std::string::npos);
   flags = model();
+  flags.one_pass = true;
+  flags.store = "file:d";
+  EXPECT_NE(refusal(flags).find("over the network"), std::string::npos);
+  flags = model();
   flags.in = "-rf";
   EXPECT_NE(refusal(flags).find("begins with a dash"), std::string::npos);
   flags = model();
