@@ -98,11 +98,16 @@ void BlockSender::serve() {
 
 void BlockSender::send(const OutgoingBlock& block) {
   const BlockService::BlockSums sums{.crc64 = block.crc64, .md5 = [&] { return md5_of(block); }};
+  // At once; after a refusal, which may have come in the middle of the bytes, only when the store is ready for them.
+  bool again = false;
   service_.put_block(blob_, block.id, block.bytes, sums, [&]() -> http::ClientBody {
-    return http::PulledBody{block.bytes, [this, &block](std::uint64_t offset, MutableBytes out) {
-                              if (options_.limit) options_.limit->take(out.size(), service_.stop());
-                              block.read(offset, out);
-                            }};
+    return http::PulledBody{.length = block.bytes,
+                            .read =
+                                [this, &block](std::uint64_t offset, MutableBytes out) {
+                                  if (options_.limit) options_.limit->take(out.size(), service_.stop());
+                                  block.read(offset, out);
+                                },
+                            .ask_first = std::exchange(again, true)};
   });
 }
 

@@ -45,6 +45,8 @@ struct PulledBody {
   /// Fills `out` with the body's bytes from `offset` on, in order unless libcurl must begin anew (a kept connection
   /// that turned out to be closed): then it starts at 0 again. May wait; what it throws, send() throws.
   std::function<void(std::uint64_t offset, MutableBytes out)> read;
+  /// Waits for the server's 100 (Continue), so that a refusal comes before the body: a round trip more.
+  bool ask_first = true;
 };
 using ClientBody = std::variant<std::monostate, std::string, SecretString, FileRange, PulledBody>;
 

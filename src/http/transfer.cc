@@ -78,8 +78,9 @@ Transfer::Transfer(const ClientConfig& config, const ClientRequest& request, con
     // curl sends "Name:" without a value only when it ends in a semicolon.
     add_header(value.empty() ? name + ";" : fmt::format("{}: {}", name, value));
   }
-  // A long body waits for the server's 100, so that a refusal comes before its bytes; small ones go at once.
-  if (!body_length()) add_header("Expect:");
+  // A file waits for the server's 100, so that a refusal comes before its bytes; small bodies go at once.
+  const auto* pulled = std::get_if<PulledBody>(&request.body);
+  if (pulled != nullptr ? !pulled->ask_first : !body_length()) add_header("Expect:");
   // Else curl would call every body a form.
   if (!request.headers.find("Content-Type")) add_header("Content-Type:");
   if (request.bearer) add_header("Authorization: Bearer " + request.bearer->reveal());
