@@ -120,22 +120,39 @@ std::unique_ptr<AssetStore> open_folder_store(const StoreFlags& flags, const Con
   return std::make_unique<FolderStore>(flags.store.substr(5), flags.replace, console);
 }
 
-std::unique_ptr<AssetStore> open_store(const StoreFlags& flags, const SettingFlags& settings, const Console& console) {
+namespace {
+
+bool is_account(const std::string& store) {
+  return store.empty() || store == "azure:";
+}
+bool is_directory_store(const std::string& store) {
+  return store.starts_with("file:") && store.size() > 5;
+}
+bool is_url(const std::string& store) {
+  return store.starts_with("https:") || store.starts_with("http:");
+}
+
+}  // namespace
+
+void check_store(const StoreFlags& flags) {
   const std::string& store = flags.store;
-  const bool is_account = store.empty() || store == "azure:";
-  const bool is_url = store.starts_with("https:") || store.starts_with("http:");
-  if (!is_account && !(flags.storage_account.empty() && flags.auth.empty() && flags.account_key_file.empty() &&
-                       flags.sas_file.empty())) {
+  if (!is_account(store) && !is_directory_store(store) && !is_url(store) && store != "cp:") {
+    throw Error("usage", "--store is none of file:DIR, cp:, https:URL and azure:");
+  }
+  if (!is_account(store) && !(flags.storage_account + flags.auth + flags.account_key_file + flags.sas_file).empty()) {
     throw Error("usage", "--store names another place than a storage account: leave out the account's flags");
   }
-  if (!is_url && !flags.authorization_file.empty()) {
+  if (!is_url(store) && !flags.authorization_file.empty()) {
     throw Error("usage", "--authorization-file is for --store https:URL");
   }
-  if (store.starts_with("file:") && store.size() > 5) return open_folder_store(flags, console);
-  if (store == "cp:") return open_embedded_store(settle(settings), console);
-  if (is_url) return open_range_store(flags, settle(settings), console);
-  if (is_account) return open_azure_store(flags, settle(settings), console);
-  throw Error("usage", "--store is none of file:DIR, cp:, https:URL and azure:");
+}
+
+std::unique_ptr<AssetStore> open_store(const StoreFlags& flags, const SettingFlags& settings, const Console& console) {
+  check_store(flags);
+  if (is_directory_store(flags.store)) return open_folder_store(flags, console);
+  if (flags.store == "cp:") return open_embedded_store(settle(settings), console);
+  if (is_url(flags.store)) return open_range_store(flags, settle(settings), console);
+  return open_azure_store(flags, settle(settings), console);
 }
 
 }  // namespace tb::cli

@@ -79,7 +79,9 @@ class AssetStore {
   virtual StoredBlob put_manifest(const std::string& asset_id, const std::string& text) = 0;
 };
 
-/// The errors of choosing a credential, and "usage" for a store that is none.
+/// "usage" for a store that is none, or flags that do not go with it.
+void check_store(const StoreFlags& flags);
+/// Throws as check_store, and the errors of choosing a credential.
 std::unique_ptr<AssetStore> open_store(const StoreFlags& flags, const SettingFlags& settings, const Console& console);
 
 // One for each kind; open_store chooses.

@@ -25,6 +25,7 @@ LocalAsset open_asset(const UploadOptions& options) {
 }  // namespace
 
 Uploaded upload_asset(const UploadOptions& options, const SettingFlags& settings, const Console& console) {
+  check_store(options.store);
   const LocalAsset asset = open_asset(options);
   return open_store(options.store, settings, console)->upload(asset);
 }
