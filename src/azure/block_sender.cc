@@ -38,6 +38,7 @@ BlockSender::~BlockSender() {
     ended_ = true;
     waiting_.clear();
   }
+  stop_.request_stop();
   changed_.notify_all();
 }
 
@@ -88,6 +89,7 @@ void BlockSender::serve() {
     --busy_;
     if (fault) {
       if (!fault_) fault_ = std::move(fault);
+      stop_.request_stop();
     } else {
       done_bytes_ += block.bytes;
       if (options_.progress) options_.progress(done_bytes_);
@@ -100,15 +102,18 @@ void BlockSender::send(const OutgoingBlock& block) {
   const BlockService::BlockSums sums{.crc64 = block.crc64, .md5 = [&] { return md5_of(block); }};
   // At once; after a refusal, which may have come in the middle of the bytes, only when the store is ready for them.
   bool again = false;
-  service_.put_block(blob_, block.id, block.bytes, sums, [&]() -> http::ClientBody {
-    return http::PulledBody{.length = block.bytes,
-                            .read =
-                                [this, &block](std::uint64_t offset, MutableBytes out) {
-                                  if (options_.limit) options_.limit->take(out.size(), service_.stop());
-                                  block.read(offset, out);
-                                },
-                            .ask_first = std::exchange(again, true)};
-  });
+  service_.put_block(
+      blob_, block.id, block.bytes, sums,
+      [&]() -> http::ClientBody {
+        return http::PulledBody{.length = block.bytes,
+                                .read =
+                                    [this, &block](std::uint64_t offset, MutableBytes out) {
+                                      if (options_.limit) options_.limit->take(out.size(), stop_.get_token());
+                                      block.read(offset, out);
+                                    },
+                                .ask_first = std::exchange(again, true)};
+      },
+      stop_.get_token());
 }
 
 }  // namespace tb::azure

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -35,7 +36,7 @@ class BlockSender {
  public:
   /// `service` outlives the object.
   BlockSender(BlockService& service, std::string blob, SendOptions options);
-  /// Ends what is in hand at the service's stop, and joins.
+  /// Ends what is in hand, and joins.
   ~BlockSender();
   BlockSender(const BlockSender&) = delete;
   BlockSender& operator=(const BlockSender&) = delete;
@@ -61,6 +62,8 @@ class BlockSender {
   std::uint64_t done_bytes_ = 0;
   bool ended_ = false;
   std::optional<Error> fault_;
+  std::stop_source stop_;  ///< the service's, and the first fault's: a block that waits for its next attempt goes too
+  std::stop_callback<std::function<void()>> follow_{service_.stop(), [this] { stop_.request_stop(); }};
   std::vector<std::jthread> workers_;
 };
 

@@ -62,17 +62,18 @@ ServiceRequest BlockService::request(const std::string& method, const std::strin
   return {.method = method, .path = fmt::format("/{}{}{}", container_, blob.empty() ? "" : "/", blob)};
 }
 
-void BlockService::wait_for_pause() const {
+void BlockService::wait_for_pause(const std::stop_token& stop) const {
   for (;;) {
     const std::int64_t left = not_before_ - boot_ms_now();
     if (left <= 0) return;
-    if (!async::sleep_unless_stopped(options_.stop, std::chrono::milliseconds(left))) {
+    if (!async::sleep_unless_stopped(stop, std::chrono::milliseconds(left))) {
       throw Error("cancelled", "interrupted");
     }
   }
 }
 
-void BlockService::pause(int attempt, const Error& why, std::optional<std::int64_t> retry_after_ms) {
+void BlockService::pause(int attempt, const Error& why, std::optional<std::int64_t> retry_after_ms,
+                         const std::stop_token& stop) {
   const auto wait = async::next_delay(options_.backoff, attempt, async::unit_random, retry_after_ms);
   if (!wait) throw Error(why);
   if (retry_after_ms) {
@@ -81,22 +82,22 @@ void BlockService::pause(int attempt, const Error& why, std::optional<std::int64
     }
   }
   if (options_.on_wait) options_.on_wait(why, *wait);
-  if (!async::sleep_unless_stopped(options_.stop, std::chrono::milliseconds(*wait))) {
+  if (!async::sleep_unless_stopped(stop, std::chrono::milliseconds(*wait))) {
     throw Error("cancelled", "interrupted");
   }
 }
 
 http::ClientResponse BlockService::once(const ServiceRequest& described, const Body& body,
-                                        std::uint64_t max_answer_bytes) {
+                                        std::uint64_t max_answer_bytes, const std::stop_token& stop) {
   for (bool renewed = false;; renewed = true) {
-    wait_for_pause();
+    wait_for_pause(stop);
     http::ClientRequest request;
     ServiceRequest numbered = described;
     numbered.headers.set("x-ms-client-request-id", random_token(12));
     access_.authorize(numbered, request);
     request.body = body();
     request.max_answer_bytes = max_answer_bytes;
-    request.stop = options_.stop;
+    request.stop = stop;
     http::ClientResponse answer = client_->send(request);
     const bool token_ended =
         answer.status == 401 || (answer.status == 403 && fault_code(answer) == "AuthenticationFailed");
@@ -105,12 +106,12 @@ http::ClientResponse BlockService::once(const ServiceRequest& described, const B
 }
 
 http::ClientResponse BlockService::repeated(const ServiceRequest& described, const Body& body,
-                                            std::uint64_t max_answer_bytes) {
+                                            std::uint64_t max_answer_bytes, const std::stop_token& stop) {
   for (int attempt = 1;; ++attempt) {
     std::optional<Error> why;
     std::optional<std::int64_t> wish;
     try {
-      http::ClientResponse answer = once(described, body, max_answer_bytes);
+      http::ClientResponse answer = once(described, body, max_answer_bytes, stop);
       // What will not do another time either: the service says which of its functions it lacks by 500 or 501.
       if (!is_worth_another(answer) || fault_code(answer) == "FeatureNotSupported") return answer;
       why = fault_of(answer, described.method);
@@ -119,7 +120,7 @@ http::ClientResponse BlockService::repeated(const ServiceRequest& described, con
       if (!error.retryable()) throw;
       why = error;
     }
-    pause(attempt, *why, wish);
+    pause(attempt, *why, wish, stop);
   }
 }
 
@@ -155,7 +156,7 @@ std::vector<HeldBlock> BlockService::uncommitted(const std::string& blob) {
 }
 
 void BlockService::put_block(const std::string& blob, const std::string& id, std::uint64_t bytes, const BlockSums& sums,
-                             const Body& body) {
+                             const Body& body, const std::stop_token& stop) {
   for (int attempt = 1;; ++attempt) {
     const bool crc = knows_crc64_;
     ServiceRequest described = request("PUT", blob);
@@ -168,7 +169,7 @@ void BlockService::put_block(const std::string& blob, const std::string& id, std
     } else {
       described.headers.set("Content-MD5", to_base64(sums.md5()));
     }
-    const http::ClientResponse answer = repeated(described, body, kMaxFaultBytes);
+    const http::ClientResponse answer = repeated(described, body, kMaxFaultBytes, stop);
     if (answer.status == 201) return;
     const std::string code = fault_code(answer);
     if (crc && code == "FeatureNotSupported") {
@@ -179,7 +180,8 @@ void BlockService::put_block(const std::string& blob, const std::string& id, std
                                                    code == "InvalidMd5" || code == "InvalidOperation");
     if (!mismatch) throw fault_of(answer, "Put Block");
     sums.md5();  // reads again, and says so if what is there is not what was hashed
-    pause(attempt, Error("block_damaged", fmt::format("the store received other bytes than were sent ({})", code)));
+    pause(attempt, Error("block_damaged", fmt::format("the store received other bytes than were sent ({})", code)),
+          std::nullopt, stop);
   }
 }
 
@@ -191,7 +193,8 @@ BlockService::Written BlockService::write(ServiceRequest described, const std::s
   described.body_bytes = body.size();
   using enum Written::How;
   try {
-    const http::ClientResponse answer = once(described, [&] { return http::ClientBody(body); }, kMaxFaultBytes);
+    const http::ClientResponse answer =
+        once(described, [&] { return http::ClientBody(body); }, kMaxFaultBytes, options_.stop);
     if (answer.status == 201) return {kDone, std::string(answer.headers.get("ETag")), std::nullopt};
     Error fault = fault_of(answer, "the last write");
     if (is_worth_another(answer)) {

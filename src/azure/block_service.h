@@ -64,9 +64,9 @@ class BlockService {
   /// Nothing if the blob is not there. Throws "container_not_found".
   std::optional<BlobState> state(const std::string& blob);
   std::vector<HeldBlock> uncommitted(const std::string& blob);
-  /// The body is `block.bytes` long.
+  /// `stop` stands in for the service's own, which it should follow.
   void put_block(const std::string& blob, const std::string& id, std::uint64_t bytes, const BlockSums& sums,
-                 const Body& body);
+                 const Body& body, const std::stop_token& stop);
 
   /// What became of a write whose effect must not be repeated blindly.
   struct Written {
@@ -84,14 +84,20 @@ class BlockService {
   /// The content in order, of just this version. Throws "blob_changed".
   void read(const std::string& blob, const std::string& etag, const std::function<void(ByteView)>& sink);
   /// Waits as after an attempt that failed; throws `why` after the last, and "cancelled".
-  void pause(int attempt, const Error& why, std::optional<std::int64_t> retry_after_ms = std::nullopt);
+  void pause(int attempt, const Error& why) { pause(attempt, why, std::nullopt, options_.stop); }
 
  private:
-  http::ClientResponse once(const ServiceRequest& described, const Body& body, std::uint64_t max_answer_bytes);
-  http::ClientResponse repeated(const ServiceRequest& described, const Body& body, std::uint64_t max_answer_bytes);
+  void pause(int attempt, const Error& why, std::optional<std::int64_t> retry_after_ms, const std::stop_token& stop);
+  http::ClientResponse once(const ServiceRequest& described, const Body& body, std::uint64_t max_answer_bytes,
+                            const std::stop_token& stop);
+  http::ClientResponse repeated(const ServiceRequest& described, const Body& body, std::uint64_t max_answer_bytes) {
+    return repeated(described, body, max_answer_bytes, options_.stop);
+  }
+  http::ClientResponse repeated(const ServiceRequest& described, const Body& body, std::uint64_t max_answer_bytes,
+                                const std::stop_token& stop);
   Written write(ServiceRequest described, const std::string& body, const std::string& sha256,
                 const Precondition& precondition);
-  void wait_for_pause() const;
+  void wait_for_pause(const std::stop_token& stop) const;
   ServiceRequest request(const std::string& method, const std::string& blob) const;
 
   StoreAccess& access_;

@@ -32,7 +32,7 @@ class BlockUploadTest : public testing::Test {
   std::unique_ptr<BlockService> service() {
     ServiceOptions options;
     options.backoff = {.first_ms = 1, .max_ms = 8, .attempts = 5, .max_retry_after_ms = 2000};
-    options.stall_timeout_ms = 1000;
+    options.stall_timeout_ms = stall_timeout_ms_;
     options.stop = stop_.get_token();
     return std::make_unique<BlockService>(*access_, "models", std::move(options));
   }
@@ -64,6 +64,7 @@ class BlockUploadTest : public testing::Test {
   Bytes content_ = Bytes(10 * kBlockBytes + 17);
   BlobStore store_;
   std::unique_ptr<StoreAccess> access_;
+  std::int64_t stall_timeout_ms_ = 1000;
   std::stop_source stop_;
   UploadedBlob last_;
 };
@@ -300,6 +301,18 @@ TEST_F(BlockUploadTest, AStreamEndsWithTheFaultOfItsBlocks) {
   }
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().reason, "blob_refused");
+}
+
+TEST_F(BlockUploadTest, AFaultEndsTheWaitOfTheOthers) {
+  store_.on_request([&](const Asked& asked) -> std::optional<Lie> {
+    if (asked.kind() != "block") return std::nullopt;
+    if (asked.number == 2) return Lie{.status = 403, .code = "AuthorizationFailure"};
+    return asked.number < 2 ? std::optional(Lie{.stall = true}) : std::nullopt;  // for 60 s, were it not for the fault
+  });
+  stall_timeout_ms_ = 60'000;
+  const std::int64_t start = boot_ms_now();
+  EXPECT_EQ(outcome(), "blob_refused");
+  EXPECT_LT(boot_ms_now() - start, 30'000);
 }
 
 TEST_F(BlockUploadTest, ATextIsWrittenWholeAndOnce) {

@@ -52,7 +52,7 @@ def killed(s, command, when):
 
 
 def killed_and_begun_anew(s, azurite, at):
-    plain = s.sparse("big", 60 * MIB)
+    plain = s.sparse("big", 42 * MIB)
     with open(plain, "r+b") as file:
         file.write(os.urandom(4096))
     blob, note, key_file = "/models/kill/model.tbenc", s.folder / "kill.tbenc.underway", s.folder / "kill.tbenc.key"

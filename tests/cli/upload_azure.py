@@ -117,15 +117,15 @@ def credentials(s, azurite, key_file):
 
 def killed_and_resumed(s, azurite, at):
     """By SIGKILL at many points: wherever it was, the same command goes on, and what it finds proven is not sent again."""
-    s.sparse("big", 90 * MIB)
+    s.sparse("big", 58 * MIB)
     with open(s.folder / "big", "r+b") as file:
-        for at_mib in range(0, 90, 3):
+        for at_mib in range(0, 58, 3):
             file.seek(at_mib * MIB)
             file.write(os.urandom(4096))
     s.tb("encrypt", "big", "--asset-id", "big", "--out", "big.tbenc")
     blob = "/models/big/model.tbenc"
-    # Slow enough that every kill falls into it: 12 blocks of 8 MiB.
-    slow = ["upload", "--encrypted-file", "big.tbenc", *at, "--parallel", "2", "--max-bytes-per-second", str(60 * MIB)]
+    # Slow enough that every kill falls into it: 8 blocks of 8 MiB.
+    slow = ["upload", "--encrypted-file", "big.tbenc", *at, "--parallel", "2", "--max-bytes-per-second", str(40 * MIB)]
     seen = 0
     for _ in range(2):
         process = s.start(*slow, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -141,7 +141,7 @@ def killed_and_resumed(s, azurite, at):
         equal(azurite.get(blob), None, "something appeared")
     done = s.tb("upload", "--encrypted-file", "big.tbenc", *at, "--json").json()["blobs"]["ciphertext"]
     check(done["blocks_skipped"] >= seen >= 2, f"{done}, {seen} blocks were there")
-    equal(done["blocks_skipped"] + done["blocks_sent"], 12, "blocks")
+    equal(done["blocks_skipped"] + done["blocks_sent"], 8, "blocks")
     equal_bytes(s, azurite, blob, "big.tbenc")
     # Of another ciphertext of the same size under the same name, no block is taken over.
     s.tb("encrypt", "big", "--asset-id", "big", "--out", "big2.tbenc")
@@ -153,7 +153,7 @@ def killed_and_resumed(s, azurite, at):
     process.send_signal(signal.SIGKILL)
     process.wait()
     other = s.tb("upload", "--encrypted-file", "big2.tbenc", *at, "--json").json()["blobs"]["ciphertext"]
-    equal((other["blocks_skipped"], other["blocks_sent"]), (0, 12), "blocks of another content")
+    equal((other["blocks_skipped"], other["blocks_sent"]), (0, 8), "blocks of another content")
     equal_bytes(s, azurite, blob, "big2.tbenc")
 
 
@@ -164,7 +164,7 @@ def changed_meanwhile(s, azurite, at):
     while process.poll() is None and not azurite.uncommitted("/models/ch/model.tbenc"):
         time.sleep(0.01)
     with open(s.folder / "ch.tbenc", "r+b") as file:
-        file.seek(89 * MIB)
+        file.seek(57 * MIB)
         file.write(b"changed")
     out, err = process.communicate(timeout=100)
     equal(process.returncode, 7, err.decode())
