@@ -93,6 +93,7 @@ void discard(const AssetPaths& paths, const UnderwayNote::Found& found) {
 
 SentAsset encrypt_and_upload(const EncryptOptions& options, AssetStore& store, const Console& console) {
   const AssetPaths paths(options);
+  Sealing sealing(options, paths);  // checks the asset's id before it is part of any URL
   const UnderwayNote note(paths, options.asset_id, store.place(options.asset_id));
   if (const auto found = note.find()) {
     if (auto done = finished_before(paths, *found, store)) {
@@ -105,7 +106,6 @@ SentAsset encrypt_and_upload(const EncryptOptions& options, AssetStore& store, c
     note.remove();
   }
 
-  Sealing sealing(options, paths);
   AtomicFile manifest_file = value_or_throw(AtomicFile::create(paths.manifest, 0644, options.force));
   std::optional<AtomicFile> bundle_file;
   if (!paths.oms_bundle.empty()) {

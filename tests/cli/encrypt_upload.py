@@ -90,10 +90,29 @@ def killed_after_it_appeared(s, azurite, at):
     s.absent("kill.tbenc.underway")
 
 
+def interrupted(s, azurite, at):
+    """By SIGINT nothing is left of it, the key that was made for it neither; upload ends as soon."""
+    note = s.folder / "int.tbenc.underway"
+    for command, begun in (
+            (["encrypt", "big", "--asset-id", "int", "--out", "int.tbenc", "--upload", *at], note.exists),
+            (["upload", "--encrypted-file", "back.tbenc", "--manifest", "kill.manifest.json", "--prefix", "int", *at],
+             lambda: azurite.uncommitted("/models/int/kill/model.tbenc"))):
+        process = s.start(*command, "--max-bytes-per-second", str(16 * MIB), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None and not begun():
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        error = process.communicate(timeout=60)[1].decode()
+        equal(process.returncode, 130, f"exit status: {error}")
+    s.absent("int.tbenc.underway", "int.tbenc.key", "int.manifest.json")
+    equal(azurite.get("/models/int/model.tbenc"), None, "something appeared")
+
+
 def refusals(s, at):
     s.model("r.weights", 70_000)
     command = ["encrypt", "r.weights", "--asset-id", "r", "--out", "r.tbenc"]
     s.fails("usage", 2, *command, *at)
+    s.fails("usage", 2, "encrypt", "r.weights", "--asset-id", "../r", "--out", "r.tbenc", "--upload", *at)
     s.fails("usage", 2, *command, "--upload", "--store", "file:there")
     s.fails("usage", 2, *command, "--upload", "--store", "ftp://x")
     s.fails("container_not_found", 5, *command, "--upload", *at, "--container", "nothere")
@@ -113,6 +132,7 @@ def story(s):
         sent_whole(s, "az", at, lambda name: azurite.get("/models/" + name), "--create-container")
         killed_and_begun_anew(s, azurite, at)
         killed_after_it_appeared(s, azurite, at)
+        interrupted(s, azurite, at)
         refusals(s, at)
     finally:
         azurite.close()
