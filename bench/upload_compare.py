@@ -25,7 +25,7 @@ MIB = 1 << 20
 
 
 def timed(*argv, environment=None):
-    """Seconds and peak resident MiB of a process that must succeed; and its output."""
+    """Seconds, peak resident MiB, processor seconds of a process that must succeed; and its output."""
     start = time.monotonic()
     process = subprocess.Popen([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                env={**os.environ, **(environment or {})})
@@ -34,7 +34,7 @@ def timed(*argv, environment=None):
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         sys.exit(f"bench: {' '.join(map(str, argv))} ended with {process.returncode}: {err.decode().strip()}")
-    return time.monotonic() - start, usage.ru_maxrss / 1024, out.decode()
+    return time.monotonic() - start, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime, out.decode()
 
 
 class Bench:
@@ -76,27 +76,27 @@ class Bench:
             connection = self.folder / "connection"
             connection.write_text(azurite.connection_string())
             connection.chmod(0o600)
-            _, resident, out = timed(NODE, REPO / "bench/storage_blob/upload.mjs", connection, "models", "m/model.tbenc",
+            _, resident, cpu, out = timed(NODE, REPO / "bench/storage_blob/upload.mjs", connection, "models", "m/model.tbenc",
                                      self.folder / "m.tbenc", 8 * MIB, parallel,
                                      environment={"TB_STORAGE_BLOB": self.options.storage_blob})
-            return float(out), resident
+            return float(out), resident, cpu
 
         return self.azurite(run, "--loose")
 
     def upload(self, parallel):
-        return lambda _, at: self.tb("upload", "--encrypted-file", self.folder / "m.tbenc", *at, "--parallel", parallel)[:2]
+        return lambda _, at: self.tb("upload", "--encrypted-file", self.folder / "m.tbenc", *at, "--parallel", parallel)[:3]
 
     def encrypt(self):
         for name in ("e.tbenc", "e.tbenc.key", "e.manifest.json"):
             (self.folder / name).unlink(missing_ok=True)
-        return self.tb("encrypt", self.plain, "--asset-id", "m", "--out", self.folder / "e.tbenc")[:2]
+        return self.tb("encrypt", self.plain, "--asset-id", "m", "--out", self.folder / "e.tbenc")[:3]
 
     def encrypt_upload(self, parallel):
         def run(_, at):
             for name in ("s.tbenc.key", "s.manifest.json"):
                 (self.folder / name).unlink(missing_ok=True)
             return self.tb("encrypt", self.plain, "--asset-id", "m", "--out", self.folder / "s.tbenc", "--upload", *at, "--parallel",
-                           parallel)[:2]
+                           parallel)[:3]
 
         return run
 
@@ -121,16 +121,18 @@ def main():
         "nginx: upload": lambda: bench.nginx(bench.upload(4)),
         "nginx: encrypt --upload": lambda: bench.nginx(bench.encrypt_upload(4)),
     }
-    seconds, resident = {way: [] for way in ways}, {way: 0.0 for way in ways}
+    seconds, busy, resident = {way: [] for way in ways}, {way: [] for way in ways}, {way: 0.0 for way in ways}
     for number in range(bench.options.rounds):
         for way, run in ways.items():
-            took, peak = run()
+            took, peak, cpu = run()
             seconds[way].append(took)
+            busy[way].append(cpu)
             resident[way] = max(resident[way], peak)
         print(f"round {number + 1}: " + ", ".join(f"{way} {seconds[way][-1]:.2f} s" for way in ways), flush=True)
-    print(f"\n{'':26}{'MiB/s':>8}{'resident MiB':>14}")
+    print(f"\n{'':26}{'MiB/s':>8}{'processor s/GiB':>17}{'resident MiB':>14}")
     for way in ways:
-        print(f"{way:26}{bench.options.mib / statistics.median(seconds[way]):8.0f}{resident[way]:14.0f}")
+        print(f"{way:26}{bench.options.mib / statistics.median(seconds[way]):8.0f}"
+              f"{1024 / bench.options.mib * statistics.median(busy[way]):17.2f}{resident[way]:14.0f}")
 
     def ratio(of, to):
         return statistics.median(max(seconds[one][i] for one in of) / seconds[to][i] for i in range(bench.options.rounds))

@@ -205,11 +205,35 @@ unsigned BlockStream::most_parallel(std::uint64_t block_bytes) {
   return static_cast<unsigned>(std::max<std::uint64_t>(2, kMemoryBytes / block_bytes) - 1);
 }
 
+struct BlockStream::Spare {
+  std::mutex mutex;
+  std::vector<Bytes> buffers;
+};
+
+std::shared_ptr<Bytes> BlockStream::buffer(std::uint64_t bytes) {
+  Bytes taken;
+  {
+    const std::lock_guard lock(spare_->mutex);
+    if (!spare_->buffers.empty()) {
+      taken = std::move(spare_->buffers.back());
+      spare_->buffers.pop_back();
+    }
+  }
+  taken.clear();
+  taken.reserve(bytes);
+  return {new Bytes(std::move(taken)), [spare = spare_](Bytes* done) {
+            const std::unique_ptr<Bytes> owner(done);
+            const std::lock_guard lock(spare->mutex);
+            spare->buffers.push_back(std::move(*done));
+          }};
+}
+
 BlockStream::BlockStream(BlockService& service, std::string blob, std::uint64_t total_bytes,
                          const BlobUploadOptions& options)
     : service_(service),
       blob_(std::move(blob)),
       plan_(value_or_throw(BlockPlan::make(total_bytes, options.block_bytes))),
+      spare_(std::make_shared<Spare>()),
       sender_(service_, blob_, [&] {
         SendOptions send = options.send;
         send.parallel = std::min(send.parallel, most_parallel(plan_.block_bytes()));
@@ -223,10 +247,7 @@ Result<> BlockStream::write(ByteView bytes) {
     while (!bytes.empty()) {
       if (ids_.size() == plan_.count()) return fail("source_changed", "more came than was to be uploaded");
       const std::uint64_t room = plan_.block(static_cast<std::uint32_t>(ids_.size())).bytes;
-      if (!block_) {
-        block_ = std::make_shared<Bytes>();
-        block_->reserve(room);
-      }
+      if (!block_) block_ = buffer(room);
       const auto piece = bytes.first(std::min<std::uint64_t>(bytes.size(), room - block_->size()));
       block_->insert(block_->end(), piece.begin(), piece.end());
       bytes = bytes.subspan(piece.size());

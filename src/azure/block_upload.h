@@ -61,12 +61,15 @@ class BlockStream final : public tbenc::Sink {
   static unsigned most_parallel(std::uint64_t block_bytes);
 
  private:
+  struct Spare;  ///< buffers that the service has done with: from the allocator anew they would scatter over its arenas
+  std::shared_ptr<Bytes> buffer(std::uint64_t bytes);
   void send_block();
   BlockService& service_;
   const std::string blob_;
   const BlockPlan plan_;
   Digest tag_{};  ///< of this run alone: its blocks are never taken for another's
   std::vector<std::string> ids_;
+  std::shared_ptr<Spare> spare_;
   std::shared_ptr<Bytes> block_;
   BlockSender sender_;
 };
