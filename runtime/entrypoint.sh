@@ -280,6 +280,8 @@ esac
 
 # ---- becoming the server ----------------------------------------------------------------------------------------------
 if [ "$mode" = beside ]; then
+  # One that a killed server left would keep the next from listening.
+  if [ -n "$socket" ] && [ -S "$socket" ]; then rm -f -- "$socket"; fi
   # The sentinel cannot end what it has not started: this watcher does, when the delivery is withdrawn or another has
   # taken its place. $$ is the server's own number, as the server takes this shell's place.
   alive() { # false for a server that has ended and whose parent has not looked yet

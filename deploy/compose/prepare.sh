@@ -44,3 +44,11 @@ if (($(id -u) == 0)); then
 else
   echo "prepare.sh: not root: let user $user read the files in secrets/, as with podman unshare chown $user:$user secrets/*" >&2
 fi
+# podman-compose before 1.0.4 makes volumes without their options: these two must be memory. (docker compose makes its own.)
+if command -v podman >/dev/null; then
+  project=${TB_PROJECT:-trustbridge}
+  for volume in "model ${TB_MODEL_PAGES:-2097152}" "gate 16"; do
+    podman volume exists "$project-${volume% *}" || podman volume create --driver local --opt type=tmpfs --opt device=tmpfs \
+      --opt "o=nr_blocks=${volume#* },uid=$user,gid=$user,mode=0700" "$project-${volume% *}" >/dev/null
+  done
+fi

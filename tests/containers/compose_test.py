@@ -54,7 +54,7 @@ class Compose(unittest.TestCase):
         cls.ports = {name: free_port() for name in ("TB_PUBLIC_PORT", "TB_CONTROL_PLANE_PORT", "TB_AZURITE_PORT")}
         cls.storage.environment |= {name: str(port) for name, port in cls.ports.items()}
         cls.storage.environment |= {
-            "TB_SENTINEL_IMAGE": sentinel, "TB_CONTROL_PLANE_IMAGE": control_plane, "TB_RUNTIME_IMAGE": runtime, "TB_MODEL_BYTES": "256m",
+            "TB_SENTINEL_IMAGE": sentinel, "TB_CONTROL_PLANE_IMAGE": control_plane, "TB_RUNTIME_IMAGE": runtime, "TB_MODEL_PAGES": "65536", "TB_PROJECT": "tb",
             "TB_POSTGRES_IMAGE": images.postgres_image(cls.storage, roots / "postgres"),
             "TB_AZURITE_IMAGE": images.azurite_image(cls.storage, roots / "azurite"), "TB_ALLOW_SWAP": "true" if swaps() else "false"}
         shutil.rmtree(roots)
@@ -95,14 +95,14 @@ class Compose(unittest.TestCase):
         return self.storage.run(images.BIN / "trustbridge", *arguments, "--quiet")
 
     def ask(self):
-        key = (self.volume("sentinel") / "first-api-key").read_text().strip()
+        key = (self.volume("tb_sentinel") / "first-api-key").read_text().strip()
         request = urllib.request.Request(f"http://127.0.0.1:{self.ports['TB_PUBLIC_PORT']}/v1/chat/completions", json.dumps(QUESTION).encode(),
                                          {"Content-Type": "application/json", "Authorization": "Bearer " + key})
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)["choices"][0]["message"]["content"]
 
     def volume(self, name):
-        return pathlib.Path(self.storage.podman("volume", "inspect", "-f", "{{.Mountpoint}}", f"tb_{name}").strip())
+        return pathlib.Path(self.storage.podman("volume", "inspect", "-f", "{{.Mountpoint}}", name).strip())
 
     def status_of_request(self):
         try:
@@ -158,24 +158,28 @@ class Compose(unittest.TestCase):
 
         # Plaintext: in the volume that is memory, where the search finds it, and nowhere else.
         find = [sys.executable, REPO / "tests/e2e/find_plaintext.py", plain]
-        model = next(self.volume("model").rglob("*.gguf"))
+        model = next(self.volume("tb-model").rglob("*.gguf"))
         self.assertEqual(self.storage.run("stat", "-f", "-c", "%T", model).strip(), "tmpfs")
         self.assertNotEqual(self.storage.run(*find, "--in", model, check=False).returncode, 0, "the search does not find the weights where they are")
         said = self.storage.run(*find, "--since", self.started, "--key", key)
         print("plaintext and key on disks: none:", said.strip())
 
-        # The runtime's port: closed on the address that other containers and this machine see.
+        # The runtime: on no port of any address, and its network leads nowhere. The sentinel's public port shows that we look well.
         address = self.storage.podman("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", self.container("sentinel")).strip()
         with socket.create_connection((address, 8000), timeout=10):
             pass
-        with self.assertRaises(OSError):
-            socket.create_connection((address, 8081), timeout=10)
+        listening = self.inside("runtime", "cat", "/proc/net/tcp", "/proc/net/tcp6")
+        states = [line.split()[3] for line in listening.splitlines() if ":" in line.split()[0]]
+        self.assertNotIn("0A", states, listening)
+        routes = self.inside("runtime", "cat", "/proc/net/route").splitlines()[1:]
+        self.assertFalse([line for line in routes if line.split()[1] == "00000000"], "the runtime has a way out")
+        self.assertEqual(self.inside("runtime", "stat", "-c", "%F %u %a", "/gate").strip(), "directory 65532 700")
 
         # Suspension: no traffic, no plaintext, no server that still holds it.
         old = self.storage.podman("inspect", "-f", "{{.State.StartedAt}}", self.container("runtime")).strip()
         self.tb("contract", "suspend", "demo", *at)
         self.wait_for("403", lambda: self.status_of_request() == 403, 60)
-        self.wait_for("the plaintext to go", lambda: not list(self.volume("model").rglob("*.gguf")), 60)
+        self.wait_for("the plaintext to go", lambda: not list(self.volume("tb-model").rglob("*.gguf")), 60)
         self.wait_for("the server to end",
                       lambda: self.storage.podman("inspect", "-f", "{{.State.StartedAt}}", self.container("runtime")).strip() != old or
                       self.storage.podman("inspect", "-f", "{{.State.Running}}", self.container("runtime")).strip() == "false", 60)
