@@ -5,6 +5,7 @@
 #include <poll.h>
 
 #include <cstdlib>
+#include <exception>
 #include <mutex>
 
 #include "http/transfer.h"
@@ -92,7 +93,16 @@ ClientResponse Client::fetch(const ClientRequest& request, const OnHead& on_head
   struct Borrowed {
     Impl& impl;
     CURL* handle;
-    ~Borrowed() { impl.give_back(handle); }
+    int faults = std::uncaught_exceptions();
+    ~Borrowed() {
+      // After a fault it has no connection worth keeping; and one whose name did not resolve refuses options
+      // afterwards.
+      if (std::uncaught_exceptions() > faults) {
+        curl_easy_cleanup(handle);
+      } else {
+        impl.give_back(handle);
+      }
+    }
   } const borrowed{*impl_, impl_->take()};
   return transfer.run(borrowed.handle);
 }

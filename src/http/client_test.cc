@@ -521,5 +521,19 @@ TEST(RetryAfter, IsSecondsOrADate) {
   EXPECT_GT(retry_after_ms("99999999999999999999", 0), 1'000'000'000);
 }
 
+TEST(ClientFaults, ANameThatDoesNotResolveIsTheSameFaultAgain) {
+  Client client({});
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    ClientRequest request;
+    request.url = SecretUrl("https://no-such-name.invalid/");
+    try {
+      client.send(request);
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.reason, "network_unreachable") << attempt << ": " << error.story();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace tb::http
