@@ -10,8 +10,11 @@ namespace tb::http {
 namespace {
 
 Router router() {
-  return Router(
-      {{.method = "GET", .pattern = "/readyz", .handler = [](const Request&) { return text(503, "not yet"); }}});
+  std::vector<Route> routes;
+  routes.push_back({.method = "GET", .pattern = "/readyz", .who = "", .handler = [](const Request&) {
+                      return text(503, "not yet");
+                    }});
+  return Router(std::move(routes));
 }
 
 TEST(Readiness, EveryAddressStandsForLoopback) {

@@ -131,11 +131,10 @@ Result<Reference> parse_reference(std::string_view text) {
     if (!is_tag(out.tag)) return refused("the tag has other characters than letters, digits, _ . and -, or too many");
     text = text.substr(0, colon);
   }
-  out.repository = text;
+  out.repository = (!names_registry && slash == std::string_view::npos ? "library/" : "") + std::string(text);
   if (!is_repository(out.repository)) {
     return refused("the name is not of lower-case letters and digits, with . _ - or / between them");
   }
-  if (!names_registry && slash == std::string_view::npos) out.repository = "library/" + out.repository;
   if (out.tag.empty() && out.digest.empty()) out.tag = "latest";
   return out;
 }

@@ -75,6 +75,8 @@ TEST(Reference, RefusesWhatCouldLeaveItsPlace) {
   }
   EXPECT_FALSE(parse_reference("registry.example/" + std::string(256, 'a')));
   EXPECT_TRUE(parse_reference("registry.example/" + std::string(255, 'a')));
+  EXPECT_FALSE(parse_reference(std::string(248, 'a'))) << "too long with library/ before it";
+  EXPECT_TRUE(parse_reference(std::string(247, 'a')));
   EXPECT_FALSE(is_tag(std::string(129, 't')));
   EXPECT_TRUE(is_tag(std::string(128, 't')));
 }

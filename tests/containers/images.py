@@ -21,7 +21,8 @@ class Storage:
         conf.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{self.place}/graph"\nrunroot = "{self.place}/run"\n')
         containers = self.place / "containers.conf"
         base = (pathlib.Path(__file__).parent / "containers.conf").read_text()
-        containers.write_text(base + f'volume_path = "{self.place}/volumes"\n\n[network]\nnetwork_config_dir = "{self.place}/networks"\n')
+        # Nothing shared with another podman of this machine: a reset of one would take the other's locks and state away.
+        containers.write_text(base + f'volume_path = "{self.place}/volumes"\ntmp_dir = "{self.place}/libpod"\n\n[network]\nnetwork_config_dir = "{self.place}/networks"\n')
         self.environment = {**os.environ, "CONTAINERS_STORAGE_CONF": str(conf), "CONTAINERS_CONF": str(containers)}
 
     def run(self, *command, check=True, **rest):
@@ -44,7 +45,7 @@ class Storage:
     def close(self):
         self.podman("rm", "--all", "--force", "--time", "2", check=False)
         self.podman("volume", "rm", "--all", "--force", check=False)
-        self.podman("system", "reset", "--force", check=False)
+        self.run("umount", "-R", "-q", self.place / "graph/overlay", check=False)
 
 
 def needed_files(paths):

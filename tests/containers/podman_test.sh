@@ -3,10 +3,11 @@
 # cannot be written, no capabilities and a user that is not root. Fails alone and first where it does not.
 set -euo pipefail
 place=${TMPDIR:?}
-podman() { command podman --root "$place/storage" --runroot "$place/run" "$@"; }
+# A state of its own: another podman of this machine shares nothing with it.
+podman() { command podman --root "$place/storage" --runroot "$place/run" --tmpdir "$place/libpod" "$@"; }
 cleanup() {
   command buildah --root "$place/storage" --runroot "$place/run" rm --all >/dev/null 2>&1 || true
-  podman system reset --force >/dev/null 2>&1 || true
+  umount -q "$place/storage/overlay" || true
 }
 trap cleanup EXIT
 
