@@ -120,6 +120,8 @@ if [ "$mode" = sentinel ]; then
     export TB_RUNTIME_READ_PATHS="${TB_RUNTIME_READ_PATHS:-$here}"
     [ -z "$socket" ] || export TB_RUNTIME_URL="unix:$socket"
   fi
+  # Said above, and no settings of the sentinel's.
+  unset TB_RUNTIME_KIND TB_RUNTIME_SOCKET TB_RUNTIME_API_KEY_FILE TB_LORA_MODULES TB_STATUS_URL TB_SENTINEL_UID TB_RUNTIME_SHUTDOWN_SECONDS
   exec "$here/trustbridge-sentinel"
 fi
 
