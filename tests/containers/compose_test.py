@@ -22,6 +22,7 @@ import azurite_store_test  # noqa: E402
 import images  # noqa: E402
 
 ACCOUNT = "trustbridge"
+PROJECT = f"tb{os.getpid()}"  # names of networks are the machine's: an earlier run that was killed may have left some
 QUESTION = {"messages": [{"role": "user", "content": "tell me a story"}], "max_tokens": 24, "temperature": 0}
 
 
@@ -33,7 +34,7 @@ def free_port():
 class Compose(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        for path in (images.node_files() / "node", REPO / "build/azurite/node_modules"):
+        for path in (images.node_files() / "node", images.AZURITE):
             if not path.exists():
                 raise AssertionError(f"{path} is missing: scripts/engine.sh and scripts/test-tools.sh make it")
         cls.place = pathlib.Path(tempfile.mkdtemp(prefix="tb-compose-"))
@@ -51,10 +52,11 @@ class Compose(unittest.TestCase):
         runtime, _ = cls.storage.built("--what", "runtime", "--base-image", f"oci:{layout}")
         cls.project = cls.place / "deployed"
         shutil.copytree(REPO / "deploy/compose", cls.project)
+        (cls.project / "azurite.yaml").write_text(f"services:\n  azurite:\n    volumes: ['{images.AZURITE}:/srv/azurite/node_modules:ro']\n")
         cls.ports = {name: free_port() for name in ("TB_PUBLIC_PORT", "TB_CONTROL_PLANE_PORT", "TB_AZURITE_PORT")}
         cls.storage.environment |= {name: str(port) for name, port in cls.ports.items()}
         cls.storage.environment |= {
-            "TB_SENTINEL_IMAGE": sentinel, "TB_CONTROL_PLANE_IMAGE": control_plane, "TB_RUNTIME_IMAGE": runtime, "TB_MODEL_PAGES": "65536", "TB_PROJECT": "tb",
+            "TB_SENTINEL_IMAGE": sentinel, "TB_CONTROL_PLANE_IMAGE": control_plane, "TB_RUNTIME_IMAGE": runtime, "TB_MODEL_PAGES": "65536", "TB_PROJECT": PROJECT,
             "TB_POSTGRES_IMAGE": images.postgres_image(cls.storage, roots / "postgres"),
             "TB_AZURITE_IMAGE": images.azurite_image(cls.storage, roots / "azurite"), "TB_ALLOW_SWAP": "true" if swaps() else "false"}
         shutil.rmtree(roots)
@@ -65,11 +67,11 @@ class Compose(unittest.TestCase):
 
     @classmethod
     def compose(cls, *arguments, **rest):
-        return cls.storage.run("podman-compose", "-p", "tb", "-f", "compose.yaml", "-f", "engine.yaml", *arguments, cwd=cls.project, **rest)
+        return cls.storage.run("podman-compose", "-p", PROJECT, "-f", "compose.yaml", "-f", "engine.yaml", "-f", "azurite.yaml", *arguments, cwd=cls.project, **rest)
 
     @classmethod
     def container(cls, service):
-        return f"tb_{service}_1"
+        return f"{PROJECT}_{service}_1"
 
     def logs(self):
         return "\n".join(f"---- {service}\n" + "\n".join(self.storage.podman("logs", self.container(service), check=False).stderr.splitlines()[-20:])
@@ -95,7 +97,7 @@ class Compose(unittest.TestCase):
         return self.storage.run(images.BIN / "trustbridge", *arguments, "--quiet")
 
     def ask(self):
-        key = (self.volume("tb_sentinel") / "first-api-key").read_text().strip()
+        key = (self.volume(PROJECT + "_sentinel") / "first-api-key").read_text().strip()
         request = urllib.request.Request(f"http://127.0.0.1:{self.ports['TB_PUBLIC_PORT']}/v1/chat/completions", json.dumps(QUESTION).encode(),
                                          {"Content-Type": "application/json", "Authorization": "Bearer " + key})
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -158,7 +160,7 @@ class Compose(unittest.TestCase):
 
         # Plaintext: in the volume that is memory, where the search finds it, and nowhere else.
         find = [sys.executable, REPO / "tests/e2e/find_plaintext.py", plain]
-        model = next(self.volume("tb-model").rglob("*.gguf"))
+        model = next(self.volume(PROJECT + "-model").rglob("*.gguf"))
         self.assertEqual(self.storage.run("stat", "-f", "-c", "%T", model).strip(), "tmpfs")
         self.assertNotEqual(self.storage.run(*find, "--in", model, check=False).returncode, 0, "the search does not find the weights where they are")
         said = self.storage.run(*find, "--since", self.started, "--key", key)
@@ -179,7 +181,7 @@ class Compose(unittest.TestCase):
         old = self.storage.podman("inspect", "-f", "{{.State.StartedAt}}", self.container("runtime")).strip()
         self.tb("contract", "suspend", "demo", *at)
         self.wait_for("403", lambda: self.status_of_request() == 403, 60)
-        self.wait_for("the plaintext to go", lambda: not list(self.volume("tb-model").rglob("*.gguf")), 60)
+        self.wait_for("the plaintext to go", lambda: not list(self.volume(PROJECT + "-model").rglob("*.gguf")), 60)
         self.wait_for("the server to end",
                       lambda: self.storage.podman("inspect", "-f", "{{.State.StartedAt}}", self.container("runtime")).strip() != old or
                       self.storage.podman("inspect", "-f", "{{.State.Running}}", self.container("runtime")).strip() == "false", 60)

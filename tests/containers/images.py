@@ -58,6 +58,14 @@ def needed_files(paths):
     return found
 
 
+def linked(source, target, **_):
+    """A hard link where that can be: hundreds of megabytes need not be copied to be put into an image."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def root_of(place, files=(), trees=(), texts=None):
     """A root directory with busybox, `files` with their libraries, whole `trees` {from: to}, and `texts` {path: content}."""
     root = pathlib.Path(place)
@@ -75,7 +83,7 @@ def root_of(place, files=(), trees=(), texts=None):
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(os.path.realpath(path), target)
     for source, target in dict(trees).items():
-        shutil.copytree(source, root / str(target).lstrip("/"), symlinks=True, dirs_exist_ok=True)
+        shutil.copytree(source, root / str(target).lstrip("/"), symlinks=True, dirs_exist_ok=True, copy_function=linked)
     for path, content in (texts or {}).items():
         target = root / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -121,12 +129,15 @@ def node_files():
     return REPO / "build" / "engine"
 
 
+AZURITE = REPO / "build" / "azurite" / "node_modules"  # bound into the container: twenty thousand files would be copied thrice
+
+
 def azurite_image(storage, place):
     start = "#!/bin/sh\nexec /srv/node /srv/azurite/node_modules/azurite/dist/src/blob/main.js \"$@\"\n"
     node = os.path.realpath(node_files() / "node")
-    root = root_of(place, needed_files([node]) - {node}, {REPO / "build/azurite/node_modules": "/srv/azurite/node_modules"},
-                   {"/usr/local/bin/azurite-blob": start})
-    shutil.copy(node, root / "srv/node")
+    root = root_of(place, needed_files([node]) - {node}, {}, {"/usr/local/bin/azurite-blob": start})
+    (root / "srv/azurite/node_modules").mkdir(parents=True)
+    linked(node, root / "srv/node")
     (root / "data").mkdir()
     return image_from(storage, "localhost/test-azurite", root, "--env", "PATH=/usr/local/bin:/usr/bin:/bin")
 
@@ -137,5 +148,5 @@ def engine_base(storage, place):
     root = root_of(place, needed_files([node]) - {node}, {node_files(): "/srv/engine"})
     name = image_from(storage, "localhost/test-engine", root, "--env", "PATH=/usr/local/bin:/usr/bin:/bin")
     layout = storage.place / "engine-layout"
-    storage.run("buildah", "push", "-q", name, f"oci:{layout}:latest")
+    storage.run("buildah", "push", "-q", "--disable-compression", name, f"oci:{layout}:latest")
     return layout
