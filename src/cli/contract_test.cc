@@ -96,7 +96,7 @@ TEST(Register, WrappingKeyIsBelievedOnlyFromThePinnedIdentity) {
 TEST(Upload, StoreMustBeOneOfTheTwo) {
   for (const char* bad : {"", "file:", "cp", "s3:bucket", "cp:x"}) {
     UploadOptions options;
-    options.store = bad;
+    options.store.store = bad;
     EXPECT_EQ(reason_of([&] { upload_asset(options, {}, {}); }), "usage") << bad;
   }
 }
