@@ -28,26 +28,35 @@ class Azurite:
             raise Failed("azurite is missing: run scripts/engine.sh and scripts/test-tools.sh")
         self.key = os.urandom(64)
         self.tls = tls
+        more = ["--oauth", "basic", "--cert", tls[0], "--key", tls[1]] if tls else []
+        self.log = tempfile.TemporaryFile()
+        # A port that was free may be another's by the time it is bound.
+        for _ in range(5):
+            if self.start([*more, *flags]):
+                return
+        self.log.seek(0)
+        raise Failed(f"azurite does not start: {self.log.read()[-2000:]!r}")
+
+    def start(self, flags):
+        """False if it has ended."""
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
-        self.log = tempfile.TemporaryFile()
-        more = ["--oauth", "basic", "--cert", tls[0], "--key", tls[1]] if tls else []
-        more += flags
         self.process = subprocess.Popen(
             [NODE, PROGRAM, "--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--inMemoryPersistence",
-             "--disableTelemetry", "--silent", *more],
+             "--disableTelemetry", "--silent", *flags],
             env={"PATH": os.environ["PATH"], "AZURITE_ACCOUNTS": f"{ACCOUNT}:{self.key_base64()}"},
             stdout=self.log, stderr=self.log)
         deadline = time.monotonic() + 100
-        while True:
+        while self.process.poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
+                return True
             except OSError:
-                if self.process.poll() is not None or time.monotonic() > deadline:
+                if time.monotonic() > deadline:
                     self.close()
                     raise
                 time.sleep(0.05)
+        return False
 
     def key_base64(self):
         return base64.b64encode(self.key).decode()
