@@ -93,8 +93,8 @@ TEST(Register, WrappingKeyIsBelievedOnlyFromThePinnedIdentity) {
   EXPECT_EQ(refusal(jose::sign(identity, kType, set.dump())), "field_missing");
 }
 
-TEST(Upload, StoreMustBeOneOfTheTwo) {
-  for (const char* bad : {"", "file:", "cp", "s3:bucket", "cp:x"}) {
+TEST(Upload, StoreMustBeOneOfThoseThatThereAre) {
+  for (const char* bad : {"file:", "cp", "s3:bucket", "cp:x", "ftp://x"}) {
     UploadOptions options;
     options.store.store = bad;
     EXPECT_EQ(reason_of([&] { upload_asset(options, {}, {}); }), "usage") << bad;
