@@ -5,6 +5,8 @@
 #   sentinel        trustbridge-sentinel        program, unit template, users, an example of settings
 #   library         libtrustbridge-dev          headers, static libraries, CMake package
 #
+# Of these rules only the library's is part of a plain `cmake --install`: the others write below /etc and /lib.
+#
 # Nothing here runs while a package is installed but deploy/debian/*: what they do, and what not, is in docs/systemd.md.
 if(NOT TARGET trustbridge OR NOT TARGET trustbridge-control-plane OR NOT TARGET trustbridge-sentinel)
   return()
@@ -32,29 +34,29 @@ set(of_library libtrustbridge-dev)
 foreach(component tools control-plane sentinel library)
   set(package ${of_${component}})
   if(NOT component STREQUAL library)
-    install(TARGETS ${package} RUNTIME DESTINATION bin COMPONENT ${component})
+    install(TARGETS ${package} RUNTIME DESTINATION bin COMPONENT ${component} EXCLUDE_FROM_ALL)
   endif()
   install(FILES "${CMAKE_SOURCE_DIR}/deploy/debian/copyright" "${made}/changelog.Debian.gz"
-    DESTINATION share/doc/${package} COMPONENT ${component})
+    DESTINATION share/doc/${package} COMPONENT ${component} EXCLUDE_FROM_ALL OPTIONAL)
 endforeach()
-install(DIRECTORY "${made}/man1/" DESTINATION share/man/man1 COMPONENT tools)
-install(FILES "${made}/completion.bash" DESTINATION share/bash-completion/completions RENAME trustbridge COMPONENT tools)
-install(FILES "${made}/completion.zsh" DESTINATION share/zsh/vendor-completions RENAME _trustbridge COMPONENT tools)
-install(FILES "${made}/completion.fish" DESTINATION share/fish/vendor_completions.d RENAME trustbridge.fish COMPONENT tools)
+install(DIRECTORY "${made}/man1/" DESTINATION share/man/man1 COMPONENT tools EXCLUDE_FROM_ALL)
+install(FILES "${made}/completion.bash" DESTINATION share/bash-completion/completions RENAME trustbridge COMPONENT tools EXCLUDE_FROM_ALL)
+install(FILES "${made}/completion.zsh" DESTINATION share/zsh/vendor-completions RENAME _trustbridge COMPONENT tools EXCLUDE_FROM_ALL)
+install(FILES "${made}/completion.fish" DESTINATION share/fish/vendor_completions.d RENAME trustbridge.fish COMPONENT tools EXCLUDE_FROM_ALL)
 
-install(FILES "${made}/man8/trustbridge-control-plane.8.gz" DESTINATION share/man/man8 COMPONENT control-plane)
-install(FILES "${units}/trustbridge-control-plane.service" DESTINATION /lib/systemd/system COMPONENT control-plane)
+install(FILES "${made}/man8/trustbridge-control-plane.8.gz" DESTINATION share/man/man8 COMPONENT control-plane EXCLUDE_FROM_ALL)
+install(FILES "${units}/trustbridge-control-plane.service" DESTINATION /lib/systemd/system COMPONENT control-plane EXCLUDE_FROM_ALL)
 install(FILES "${units}/trustbridge-control-plane.sysusers.conf" DESTINATION lib/sysusers.d
-  RENAME trustbridge-control-plane.conf COMPONENT control-plane)
-install(FILES "${units}/control-plane.toml" DESTINATION /etc/trustbridge COMPONENT control-plane)
+  RENAME trustbridge-control-plane.conf COMPONENT control-plane EXCLUDE_FROM_ALL)
+install(FILES "${units}/control-plane.toml" DESTINATION /etc/trustbridge COMPONENT control-plane EXCLUDE_FROM_ALL)
 
-install(FILES "${made}/man8/trustbridge-sentinel.8.gz" DESTINATION share/man/man8 COMPONENT sentinel)
-install(FILES "${units}/trustbridge-sentinel@.service" DESTINATION /lib/systemd/system COMPONENT sentinel)
-install(FILES "${units}/trustbridge-sentinel.sysusers.conf" DESTINATION lib/sysusers.d RENAME trustbridge-sentinel.conf COMPONENT sentinel)
-install(FILES "${units}/trustbridge-sentinel.tmpfiles.conf" DESTINATION lib/tmpfiles.d RENAME trustbridge-sentinel.conf COMPONENT sentinel)
+install(FILES "${made}/man8/trustbridge-sentinel.8.gz" DESTINATION share/man/man8 COMPONENT sentinel EXCLUDE_FROM_ALL)
+install(FILES "${units}/trustbridge-sentinel@.service" DESTINATION /lib/systemd/system COMPONENT sentinel EXCLUDE_FROM_ALL)
+install(FILES "${units}/trustbridge-sentinel.sysusers.conf" DESTINATION lib/sysusers.d RENAME trustbridge-sentinel.conf COMPONENT sentinel EXCLUDE_FROM_ALL)
+install(FILES "${units}/trustbridge-sentinel.tmpfiles.conf" DESTINATION lib/tmpfiles.d RENAME trustbridge-sentinel.conf COMPONENT sentinel EXCLUDE_FROM_ALL)
 install(FILES "${units}/sentinel.toml.example" "${units}/sentinel-gpu.conf"
-  DESTINATION share/doc/trustbridge-sentinel/examples COMPONENT sentinel)
-install(DIRECTORY DESTINATION /etc/trustbridge/sentinel DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE COMPONENT sentinel)
+  DESTINATION share/doc/trustbridge-sentinel/examples COMPONENT sentinel EXCLUDE_FROM_ALL)
+install(DIRECTORY DESTINATION /etc/trustbridge/sentinel DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE COMPONENT sentinel EXCLUDE_FROM_ALL)
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME trustbridge)
