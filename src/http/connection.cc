@@ -61,7 +61,8 @@ Connection::Connection(asio::ip::tcp::socket socket, ServerShared& shared)
   peer_address_ = address.to_string();
   peer_port_ = peer.port();
   peer_is_loopback_ = !ec && address.is_loopback();
-  if (const auto tls = shared_.tls.load()) tls_.emplace(socket_, *tls);  // a stream keeps what it needs of it
+  const std::lock_guard lock(shared_.tls_mutex);
+  if (shared_.tls) tls_.emplace(socket_, *shared_.tls);  // a stream keeps what it needs of it
 }
 
 void Connection::abort() {

@@ -11,6 +11,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -26,7 +27,8 @@ struct ServerShared {
   Router router;
   obs::Log log;
   obs::Metrics* metrics = nullptr;
-  std::atomic<std::shared_ptr<boost::asio::ssl::context>> tls;  ///< null: plain; replaced when files are read again
+  std::mutex tls_mutex;
+  std::shared_ptr<boost::asio::ssl::context> tls;  ///< under the mutex; null: plain; replaced when files are read again
   std::unique_ptr<async::Workers> workers;
   std::atomic<bool> draining{false};
 };

@@ -69,7 +69,9 @@ void Server::Impl::read_tls() {
   if (!shared.config.tls) return;
   const auto context = make_server_tls(*shared.config.tls);
   SSL_CTX_up_ref(context.get());  // Asio's wrapper takes one reference over
-  shared.tls.store(std::make_shared<asio::ssl::context>(context.get()));
+  auto tls = std::make_shared<asio::ssl::context>(context.get());
+  const std::lock_guard lock(shared.tls_mutex);
+  shared.tls.swap(tls);
 }
 
 bool Server::Impl::turns_within(std::int64_t ms) {
