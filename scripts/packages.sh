@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the Debian packages into build/packages: trustbridge, trustbridge-control-plane, trustbridge-sentinel, libtrustbridge-dev.
-# The same source on the same machine gives the same bytes.
+# The same programs give the same bytes.
 #
 #   scripts/packages.sh                 build (release) and pack
 #   TB_BUILD=DIR scripts/packages.sh    pack what is built in DIR
