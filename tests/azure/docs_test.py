@@ -10,9 +10,9 @@ from custom_data import SOURCE
 
 
 def main():
-    page = (SOURCE / "docs/azure.md").read_text()
+    page = (SOURCE / "docs" / "azure.md").read_text()
     provider = page.split("## The provider")[1].split("## The consumer")[0]
-    blocks = re.findall(r"(?:^    .+\n)+", provider, re.MULTILINE)
+    blocks = re.findall(r"^```sh run\n(.*?)^```$", provider, re.MULTILINE | re.DOTALL)
     commands = [c.strip() for block in blocks for c in re.sub(r"\\\n", " ", block).splitlines() if c.strip()]
     if len(commands) != 2 or not all(c.startswith("trustbridge package ") for c in commands):
         raise AssertionError(f"commands: {commands}")

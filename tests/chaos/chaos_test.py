@@ -219,7 +219,8 @@ class Chaos(unittest.TestCase):
 
         self.assertIsNone(self.sentinel.process.poll())
         self.assertEqual(self.book.wrong[:5], [])
-        self.assertLessEqual(after, descriptors + 2, "descriptors")
+        # Its own client may have a connection to the control plane more; requests that left one would leave hundreds.
+        self.assertLessEqual(after, descriptors + 8, "descriptors")
         grown = self.status_value("VmRSS") - memory
         self.assertLess(grown, MAX_GROWTH_KIB, "KiB of memory")
         self.assertLessEqual(self.status_value("Threads"), threads + 2)
