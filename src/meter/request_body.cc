@@ -1,11 +1,16 @@
 #include "meter/request_body.h"
 
 #include <algorithm>
+#include <ranges>
+#include <utility>
 
 #include "base/json.h"
 
 namespace tb::meter {
 namespace {
+
+/// What the edits of a body may add to it without a new place for the whole.
+constexpr std::size_t kEditRoom = 256;
 
 enum Path {
   kModel,
@@ -203,6 +208,7 @@ void RequestBody::ask_for_usage() {
 }
 
 std::optional<BodyFault> RequestBody::feed(std::string_view in, bool last, std::string& out) {
+  if (expected_ != 0 && !in.empty()) held_.reserve(std::exchange(expected_, 0) + kEditRoom);
   while (!fault_ && !in.empty()) {
     // Decisions fall at fixed offsets, so that they do not depend on the pieces in which the body comes.
     const std::string_view step = in.substr(0, kStepBytes - facts_.bytes % kStepBytes);
@@ -315,17 +321,29 @@ void RequestBody::insert_member(const std::string& member) {
 /// The body up to `upto` as it came, but for the edits in it.
 void RequestBody::send(std::uint64_t upto, std::string& out) {
   std::ranges::sort(edits_, {}, &Edit::begin);
+  if (out.empty() && upto == held_from_ + held_.size()) {
+    for (const Edit& edit : edits_ | std::views::reverse) {
+      held_.replace(edit.begin - held_from_, edit.end - edit.begin, edit.text);
+    }
+    out.swap(held_);
+    held_.clear();
+  } else {
+    send_copy(upto, out);
+  }
+  edits_.clear();
+  held_from_ = upto;
+  if (first_limit_begin_ && *first_limit_begin_ < upto) first_limit_begin_.reset();
+}
+
+void RequestBody::send_copy(std::uint64_t upto, std::string& out) {
   std::uint64_t at = held_from_;
   for (const Edit& edit : edits_) {
     out += held(at, edit.begin);
     out += edit.text;
     at = edit.end;
   }
-  edits_.clear();
   out += held(at, upto);
   held_.erase(0, upto - held_from_);
-  held_from_ = upto;
-  if (first_limit_begin_ && *first_limit_begin_ < upto) first_limit_begin_.reset();
 }
 
 }  // namespace tb::meter

@@ -6,6 +6,7 @@
 // request at the runtime. What needs no change passes byte for byte.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <expected>
 #include <functional>
@@ -50,6 +51,8 @@ class RequestBody {
   RequestBody(const RequestBody&) = delete;
   RequestBody& operator=(const RequestBody&) = delete;
 
+  /// So many bytes are announced: room for them is taken with the first.
+  void expect(std::uint64_t bytes) { expected_ = std::min<std::uint64_t>(bytes, kWholeBytes); }
   /// Uses up `in`, appends to `out` what goes on. `last`: nothing comes after it.
   std::optional<BodyFault> feed(std::string_view in, bool last, std::string& out);
   const RequestFacts& facts() const { return facts_; }
@@ -84,6 +87,7 @@ class RequestBody {
   void lower_limits(std::int64_t output_each);
   void insert_member(const std::string& member);
   void send(std::uint64_t upto, std::string& out);
+  void send_copy(std::uint64_t upto, std::string& out);
   std::string_view held(std::uint64_t begin, std::uint64_t end) const;
   std::string_view fault_text() const;
 
@@ -101,6 +105,7 @@ class RequestBody {
   RequestFacts facts_;
   Reader reader_;
   JsonPick pick_;
+  std::uint64_t expected_ = 0;
   std::string held_;
   std::uint64_t held_from_ = 0;  ///< offset of held_[0] in the body
   bool streaming_ = false, judged_ = false;

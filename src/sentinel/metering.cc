@@ -67,7 +67,10 @@ bool has_coding(const proxy::Fields& fields) {
 
 class RequestTransform final : public BodyTransform {
  public:
-  RequestTransform(Dialect dialect, meter::RequestBody::Judge judge) : body_(dialect, std::move(judge)) {}
+  RequestTransform(Dialect dialect, std::uint64_t announced_bytes, meter::RequestBody::Judge judge)
+      : body_(dialect, std::move(judge)) {
+    body_.expect(announced_bytes);
+  }
   std::optional<Refusal> feed(ByteView in, bool last, std::string& out) override {
     const auto fault = body_.feed(as_text(in), last, out);
     if (!fault) return std::nullopt;
@@ -123,7 +126,9 @@ class MeteringVisit final : public proxy::Visit {
 
   BodyTransform* request_transform(Exchange& exchange) override {
     if (dialect_ == Dialect::kNone) return nullptr;
-    request_.emplace(dialect_, [this, &exchange](const meter::RequestFacts& facts) { return judge(exchange, facts); });
+    const std::uint64_t announced = exchange.request.framing == proxy::Framing::kLength ? exchange.request.length : 0;
+    request_.emplace(dialect_, announced,
+                     [this, &exchange](const meter::RequestFacts& facts) { return judge(exchange, facts); });
     return &*request_;
   }
 
