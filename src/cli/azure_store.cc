@@ -11,6 +11,7 @@ namespace tb::cli {
 namespace {
 
 constexpr std::int64_t kNoteEveryMs = 5000;
+constexpr const char* kNoBlob = "trustbridge-is-it-there";
 
 StoredBlob stored(const azure::UploadedBlob& blob) {
   return {.url = blob.url,
@@ -131,14 +132,27 @@ class AzureStore final : public AssetStore {
     return options;
   }
 
+  /// False only where it may be made: whoever may write blobs may seldom make a container, too.
+  static bool is_there(azure::BlockService& service, bool may_be_made) {
+    try {
+      service.state(kNoBlob);
+      return true;
+    } catch (const Error& error) {
+      if (!may_be_made || error.reason != "container_not_found") throw;
+      return false;
+    }
+  }
+
   /// The first request, with little patience: a name that was mistyped should not look like a store that is slow.
   void meet(const std::string& container, bool create) {
     azure::ServiceOptions options = service_options();
     options.backoff = {.first_ms = 500, .attempts = 3};
     azure::BlockService service(*access_, container, options);
     try {
-      if (create && service.create_container()) console_.note("made the container " + container);
-      service.state("trustbridge-is-it-there");
+      if (!is_there(service, create)) {
+        if (service.create_container()) console_.note("made the container " + container);
+        service.state(kNoBlob);
+      }
     } catch (const Error& error) {
       if (error.reason != "network_unreachable") throw;
       throw Error(error.reason, error.message, error)
