@@ -195,6 +195,9 @@ void add_store_flags(CLI::App& command, PublishFlags& f) {
   option("--account-key-file", f.account_key_file, "account key, 0600", "FILE");
   option("--sas-file", f.sas_file, "shared access signature, 0600", "FILE");
   option("--authorization-file", f.authorization_file, "Authorization header of an https store, 0600", "FILE");
+  option("--parallel", f.parallel, "blocks that are sent at once", "N");
+  option("--max-bytes-per-second", f.max_bytes_per_second, "send no faster than this", "N");
+  command.add_flag("--create-container", f.create_container, "make the container if it is not there")->group("Store");
   option("--blob-url", f.blob_url, "where sentinels fetch the ciphertext, if the store does not say", "URL");
   option("--manifest-url", f.manifest_url, "where they fetch the manifest [beside it]", "URL");
   command.add_flag("--one-pass", f.one_pass, "encrypt and upload at once, without a ciphertext on this disk")
@@ -218,6 +221,11 @@ void add_contract_flags(CLI::App& command, PublishFlags& f) {
   option("--attestation-policy", f.attestation_policy, "file with the expected values, JSON", "FILE");
   option("--quotas", f.quotas, "file with the quotas, JSON", "FILE");
   option("--metering", f.metering, "file with what is counted, JSON", "FILE");
+  for (const TermFlag& flag : contract_term_flags()) {
+    CLI::Option* term = command.add_option(flag.name, f.terms[flag.name], flag.text)->type_name(flag.type);
+    term->group("Contract");
+    flag.repeats ? term->allow_extra_args(false) : term->expected(1);
+  }
   option("--activation-token-file", f.activation_token_file, "where the activation token goes [in the directory]",
          "FILE");
 }
@@ -231,6 +239,7 @@ void add_package_flags(CLI::App& command, PublishFlags& f) {
   option("--tag", f.tag, "its tag", "TAG")->capture_default_str();
   option("--sentinel-binary", f.sentinel_binary, "sentinel that goes into it", "FILE");
   option("--base-image", f.base_image, "runtime that it is built on", "IMAGE");
+  option("--auth-file", f.auth_file, "registry logins [REGISTRY_AUTH_FILE, then podman's, then docker's]", "FILE");
   option("--oci-layout", f.oci_layout, "write the image there too", "DIR");
   command.add_flag("--no-push", f.no_push, "do not push it")->group("Image and package");
   option("--image", f.image, "image of the package [the one that build makes]", "IMAGE");

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <filesystem>
 
@@ -57,6 +58,29 @@ std::string digest_of(const StepInput& input) {
   return "missing";
 }
 
+/// Arguments that say by which way a place is reached and how fast, not what is made or where: flags with a value, and
+/// flags without one. Where a step is done once for all, whoever finds another way in may go on.
+constexpr std::array<std::string_view, 2> kPace = {"--parallel", "--max-bytes-per-second"};
+constexpr std::array<std::string_view, 6> kAccess = {
+    "--auth", "--account-key-file", "--sas-file", "--authorization-file", "--token-file", "--ca-path"};
+constexpr std::array<std::string_view, 2> kAccessAlone = {"--create-container", "--allow-insecure-http"};
+
+Json arguments_that_matter(const Step& step) {
+  const auto is_one_of = [](const auto& flags, const std::string& argument) {
+    return std::ranges::find(flags, argument) != flags.end();
+  };
+  Json kept = Json::array();
+  for (std::size_t i = 0; i < step.arguments.size(); ++i) {
+    const std::string& argument = step.arguments[i];
+    if (is_one_of(kPace, argument) || (step.once && is_one_of(kAccess, argument))) {
+      ++i;
+    } else if (!step.once || !is_one_of(kAccessAlone, argument)) {
+      kept.push(argument);
+    }
+  }
+  return kept;
+}
+
 }  // namespace
 
 std::string file_sha256(const std::string& path) {
@@ -73,8 +97,7 @@ std::string file_sha256(const std::string& path) {
 
 Fingerprints fingerprints_of(const Step& step) {
   Fingerprints now;
-  Json arguments = Json::array();
-  for (const std::string& argument : step.arguments) arguments.push(argument);
+  Json arguments = arguments_that_matter(step);
   if (!step.facts.empty()) arguments.push(step.facts);
   now["arguments"] = sha256_hex(arguments.dump());
   for (const StepInput& input : step.inputs) now[input.label] = digest_of(input);

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 
 #include "asset/manifest.h"
 #include "base/error.h"
@@ -14,6 +15,19 @@ namespace tb::cli {
 namespace {
 
 using Arguments = std::vector<std::string>;
+
+constexpr std::string_view kFileStore = "file:";
+
+constexpr auto kTermFlags = std::to_array<TermFlag>({
+    {"--key-release", "wrapped or plain [wrapped]", "KIND"},
+    {"--lease-seconds", "how long a lease lasts without renewal [300]", "N"},
+    {"--offline-grace-seconds", "how long it runs on while we cannot be reached [0]", "N"},
+    {"--allowed-path", "an HTTP path that callers may use; may be repeated", "HTTP-ROUTE", true},
+    {"--runtime-isolation", "none or required", "KIND"},
+    {"--authentication", "token, mtls or none [token]", "KIND"},
+    {"--client-certificate", "SHA-256 of a certificate that sentinels show, for mtls; may be repeated", "HASH", true},
+    {"--min-client-version", "oldest sentinel that may run it, as 0.2.0 [any]", "VERSION"},
+});
 
 struct Layout {
   std::string out, ciphertext, manifest, key, bundle, token, zip, draft;
@@ -67,7 +81,14 @@ void add_upload_target(Arguments& to, const PublishFlags& f) {
   add(to, "--store", f.store);
   add_place(to, f);
   add_store_credentials(to, f);
-  if (f.store == "cp:") add_control_plane(to, f);
+  add(to, "--parallel", f.parallel);
+  add(to, "--max-bytes-per-second", f.max_bytes_per_second);
+  add_if(to, "--create-container", f.create_container);
+  if (f.store == "cp:") {
+    add_control_plane(to, f);
+  } else if (!f.store.starts_with(kFileStore)) {
+    add(to, "--ca-path", f.ca_path);
+  }
 }
 
 Step encrypt_step(const PublishFlags& f, const Layout& at) {
@@ -111,8 +132,8 @@ Step upload_step(const PublishFlags& f, const Layout& at) {
             .once = false};
   step.arguments = {"upload", "--encrypted-file", at.ciphertext, "--manifest", at.manifest, "--asset-id", f.asset_id};
   add_upload_target(step.arguments, f);
-  if (constexpr std::string_view kFile = "file:"; f.store.starts_with(kFile)) {
-    const std::string folder = f.store.substr(kFile.size()) + "/models/" + f.asset_id;
+  if (f.store.starts_with(kFileStore)) {
+    const std::string folder = f.store.substr(kFileStore.size()) + "/models/" + f.asset_id;
     step.outputs = {folder + "/model.manifest.json", folder + "/model.tbenc"};
     step.forces = true;
   }
@@ -141,8 +162,14 @@ Step register_step(const PublishFlags& f, const Layout& at) {
   return step;
 }
 
+/// Sentinels that show a certificate, or nothing, are given no token.
+bool has_token(const PublishFlags& f) {
+  const auto kind = f.terms.find("--authentication");
+  return kind == f.terms.end() || kind->second.empty() || kind->second.front() == "token";
+}
+
 Step contract_step(const PublishFlags& f, const Layout& at) {
-  Step step{.name = "contract", .arguments = {}, .inputs = {}, .outputs = {at.token}, .once = true};
+  Step step{.name = "contract", .arguments = {}, .inputs = {}, .outputs = {}, .once = true};
   Arguments& a = step.arguments;
   a = {"contract", "create", "--contract-id", f.contract_id, "--consumer", f.consumer, "--asset-id", f.asset_id};
   add(a, "--not-before", f.not_before);
@@ -153,7 +180,15 @@ Step contract_step(const PublishFlags& f, const Layout& at) {
   add(a, "--attestation-policy", f.attestation_policy);
   add(a, "--quotas", f.quotas);
   add(a, "--metering", f.metering);
-  add(a, "--activation-token-file", at.token);
+  for (const TermFlag& flag : kTermFlags) {
+    const auto values = f.terms.find(flag.name);
+    if (values == f.terms.end()) continue;
+    for (const std::string& value : values->second) add(a, flag.name, value);
+  }
+  if (has_token(f)) {
+    add(a, "--activation-token-file", at.token);
+    step.outputs.push_back(at.token);
+  }
   add_control_plane(a, f);
   add(a, "--control-plane-key", f.control_plane_key);
   for (const auto& [label, path] :
@@ -173,6 +208,8 @@ Step build_step(const PublishFlags& f) {
   add(a, "--base-image", f.base_image);
   add_if(a, "--no-push", f.no_push);
   add(a, "--oci-layout", f.oci_layout);
+  add(a, "--auth-file", f.auth_file);
+  add(a, "--ca-path", f.ca_path);
   if (!f.sentinel_binary.empty()) step.inputs.push_back({"sentinel", f.sentinel_binary, Seen::kContent});
   return step;
 }
@@ -271,8 +308,12 @@ bool begins_with_dash(const PublishFlags& f) {
                                        &f.account_key_file,
                                        &f.sas_file,
                                        &f.authorization_file,
+                                       &f.parallel,
+                                       &f.max_bytes_per_second,
+                                       &f.auth_file,
                                        &f.plan_id};
   return std::ranges::any_of(values, [&](const std::string* value) { return dash(*value); }) ||
+         std::ranges::any_of(f.terms, [&](const auto& term) { return std::ranges::any_of(term.second, dash); }) ||
          std::ranges::any_of(f.hardware, dash) || std::ranges::any_of(f.dimensions, dash);
 }
 
@@ -286,7 +327,7 @@ void check(const PublishFlags& f, const std::vector<std::string>& names) {
   if (has("encrypt")) need(!f.in.empty(), "encrypt needs the model");
   if (has("upload") || f.one_pass) {
     need(f.store.empty() != f.storage_account.empty(), "upload needs one of --store and --storage-account");
-    need(!f.one_pass || !f.store.starts_with("file:"), "--one-pass sends over the network: not to a file: store");
+    need(!f.one_pass || !f.store.starts_with(kFileStore), "--one-pass sends over the network: not to a file: store");
   }
   if (has("register")) {
     need(f.store == "cp:" || !f.storage_account.empty() || !f.blob_url.empty(),
@@ -314,6 +355,10 @@ void check(const PublishFlags& f, const std::vector<std::string>& names) {
 }
 
 }  // namespace
+
+std::span<const TermFlag> contract_term_flags() {
+  return kTermFlags;
+}
 
 const std::vector<std::string>& publish_step_names() {
   static const std::vector<std::string> names = {"encrypt",  "verify", "upload",  "register",

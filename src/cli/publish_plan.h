@@ -5,8 +5,11 @@
 // signed.
 #pragma once
 
+#include <map>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tb::cli {
@@ -20,6 +23,8 @@ struct PublishFlags {
   // Where the ciphertext goes, and how sentinels find it.
   std::string store, storage_account, container, prefix, endpoint, blob_url, manifest_url;
   std::string auth, account_key_file, sas_file, authorization_file;
+  std::string parallel, max_bytes_per_second;
+  bool create_container = false;
   // Which control plane; empty where environment or profile say it.
   std::string edc_endpoint, token_file, ca_path, control_plane_key, tenant, profile;
   bool allow_insecure_http = false;
@@ -27,10 +32,12 @@ struct PublishFlags {
   std::string contract_id, consumer, not_before, not_after, max_seats, attestation, attestation_policy, quotas,
       metering;
   std::vector<std::string> hardware;
-  std::string activation_token_file;  ///< empty: in `out`
+  std::map<std::string, std::vector<std::string>> terms;  ///< by a flag of contract_term_flags()
+  std::string activation_token_file;                      ///< empty: in `out`
   // Image and package.
   std::string registry, image_name = "trustbridge-runtime", tag = "latest", sentinel_binary, base_image, oci_layout;
   std::string image, output_zip;
+  std::string auth_file;  ///< registry logins
   bool no_push = false;
   std::string offer_id, plan_id;
   std::vector<std::string> dimensions;
@@ -38,6 +45,13 @@ struct PublishFlags {
   bool all_steps = false;
   std::vector<std::string> skipped;  ///< names of steps
 };
+
+/// A flag of `contract create` that is passed on as it is.
+struct TermFlag {
+  const char *name, *text, *type;
+  bool repeats = false;
+};
+std::span<const TermFlag> contract_term_flags();
 
 /// How a change of an input is noticed.
 enum class Seen {

@@ -303,7 +303,7 @@ Publisher::Recovery Publisher::recover_contract(const Step& step, const StepReco
   if (!is_contract_of(contract, step.arguments)) {
     throw Error("publish_input_changed", fmt::format("there is a contract {} of somebody else", id));
   }
-  if (exists(token_file) && is_own(record, token_file)) return {};
+  if (token_file.empty() || (exists(token_file) && is_own(record, token_file))) return {};
   Arguments token = {"contract", "token", id, "--activation-token-file", token_file};
   if (const std::string key = value_after(step.arguments, "--control-plane-key"); !key.empty()) {
     token.insert(token.end(), {"--control-plane-key", key});

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "cli/publish_draft.h"
+#include "cli/publish_inputs.h"
 #include "cli/publish_plan.h"
 #include "cli/publish_run.h"
 #include "cli/publish_state.h"
@@ -86,6 +87,70 @@ TEST(PublishPlan, ReadsAsCommandsOfWireSection3) {
             "r.example:5000/trustbridge-runtime@sha256:ab");
   flags.one_pass = true;
   EXPECT_TRUE(line(flags, "encrypt").ends_with("--upload --storage-account acct --container models"));
+}
+
+TEST(PublishPlan, PassesTermsOnToTheContract) {
+  PublishFlags flags = model();
+  flags.contract_id = "c";
+  flags.consumer = "acme";
+  flags.not_after = "30d";
+  flags.terms = {{"--lease-seconds", {"60"}}, {"--allowed-path", {"/v1/a", "/v1/b"}}, {"--key-release", {}}};
+  EXPECT_EQ(
+      line(flags, "contract"),
+      "trustbridge contract create --contract-id c --consumer acme --asset-id a --not-after 30d --lease-seconds 60 "
+      "--allowed-path /v1/a --allowed-path /v1/b --activation-token-file a.publish/activation.token");
+  flags.terms = {{"--authentication", {"mtls"}}, {"--client-certificate", {"ab"}}};
+  EXPECT_TRUE(line(flags, "contract").ends_with("--authentication mtls --client-certificate ab")) << "no token comes";
+  EXPECT_TRUE(plan_publish(flags).find("contract")->outputs.empty());
+  flags.terms = {{"--allowed-path", {"/v1/a", "--x"}}};
+  EXPECT_NE(refusal(flags).find("begins with a dash"), std::string::npos);
+}
+
+TEST(PublishPlan, TheWayToAPlaceIsNoInputOfWhatIsDoneOnce) {
+  PublishFlags flags = model();
+  flags.storage_account = "acct";
+  flags.contract_id = "c";
+  flags.consumer = "acme";
+  flags.not_after = "30d";
+  flags.one_pass = true;
+  PublishFlags other = flags;
+  other.sas_file = "sas";
+  other.parallel = "4";
+  other.max_bytes_per_second = "1000000";
+  other.token_file = "token";
+  other.ca_path = "ca.pem";
+  other.create_container = other.allow_insecure_http = true;
+  const auto of = [](const PublishFlags& f, const char* step) {
+    return fingerprints_of(*plan_publish(f).find(step)).at("arguments");
+  };
+  EXPECT_EQ(of(flags, "encrypt"), of(other, "encrypt"));
+  EXPECT_EQ(of(flags, "contract"), of(other, "contract"));
+  EXPECT_NE(of(flags, "register"), of(other, "register")) << "another token may be another tenant's: it is done again";
+  other.container = "elsewhere";
+  EXPECT_NE(of(flags, "encrypt"), of(other, "encrypt"));
+  other = flags;
+  flags.one_pass = other.one_pass = false;
+  other.parallel = "4";
+  EXPECT_EQ(of(flags, "upload"), of(other, "upload"));
+  other.endpoint = "https://elsewhere.example";
+  EXPECT_NE(of(flags, "upload"), of(other, "upload"));
+}
+
+TEST(PublishPlan, TakesTheAuthoritiesToEveryPlaceOverTheNetwork) {
+  PublishFlags flags = model();
+  flags.ca_path = "ca.pem";
+  flags.registry = "r.example";
+  flags.auth_file = "logins.json";
+  flags.edc_endpoint = "https://cp.example";
+  flags.storage_account = "acct";
+  for (const char* step : {"upload", "register", "build"}) {
+    EXPECT_NE(line(flags, step).find("--ca-path ca.pem"), std::string::npos) << step;
+  }
+  EXPECT_NE(line(flags, "build").find("--auth-file logins.json"), std::string::npos);
+  flags.storage_account.clear();
+  flags.store = "file:d";
+  flags.blob_url = "https://x.example/m";
+  EXPECT_EQ(line(flags, "upload").find("--ca-path"), std::string::npos);
 }
 
 TEST(PublishPlan, NamesEverythingThatIsMissing) {

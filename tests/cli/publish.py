@@ -108,6 +108,32 @@ def changed(s, common, at):
     equal(len(s.tb("contract", "list", *at, "--json").json()["items"]), 1, "contracts")
 
 
+def other_way(s, common, at):
+    """Another token for the same place: nothing that is done once is done again, or refused."""
+    s.file("renewed.token", (s.folder / "provider.token").read_text()).chmod(0o600)
+    renewed = [*common]
+    renewed[renewed.index("provider.token")] = "renewed.token"
+    again = statuses(s.tb("publish", "m", *renewed, "--skip-encrypt", "--yes", "--json"))
+    equal((again["verify"], again["contract"]), ("done before", "done before"), "with another token")
+
+
+def by_certificate(s, common, at):
+    """A contract whose sentinels show a certificate has no token; killed before that was noted, it is found again."""
+    mine = [*common[common.index("--store"):], "--asset-id", "m-6", "--authentication", "mtls", "--client-certificate", "ab" * 32,
+            "--lease-seconds", "60", "--allowed-path", "/v1/chat/completions"]
+    mine[mine.index("c-1")] = "c-6"
+    for status in ("done now", "done before", "done now"):
+        equal(statuses(s.tb("publish", "m", *mine, "--yes", "--json"))["contract"], status, "contract")
+        s.absent("m-6.publish/activation.token")
+        state = json.loads((s.folder / "m-6.publish/state.json").read_text())
+        if status == "done before":
+            state["steps"][-1] |= {"status": "begun", "result": {}}
+            s.file("m-6.publish/state.json", json.dumps(state))
+    made = s.tb("contract", "show", "c-6", *at, "--json").json()
+    equal((made["authentication"], made["lease_seconds"], made["allowed_paths"]), ("mtls", 60, ["/v1/chat/completions"]), "terms")
+    s.fails("usage", 2, "publish", "m", *mine, "--lease-seconds", "70", "--yes")
+
+
 def failures(s, common):
     """A step that fails leaves a state from which the same command goes on."""
     at = common.index("--asset-id")
@@ -247,9 +273,11 @@ def story(s):
         plans(s, common)
         refusals(s, common)
         one_run(s, common, at)
+        other_way(s, common, at)
         changed(s, common, at)
         failures(s, common)
         lost_answer(s, common, control_plane)
+        by_certificate(s, common, at)
     equal(asked(s, b"n\n"), 130, "after a no")
     s.absent("asked.publish")
     equal(asked(s, b"y\n"), 0, "after a yes")
