@@ -84,7 +84,7 @@ class Chain:
         while True:
             with open(log, encoding="utf-8") as file:
                 said = file.read()
-            if found := re.search(r'"url":"(http://127\.0\.0\.1:\d+)"', said):
+            if found := re.search(r'"url":"(https?://127\.0\.0\.1:\d+)"', said):
                 break
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"the control plane does not listen: {said}")
@@ -103,9 +103,9 @@ class Chain:
     def operator(self, *arguments):
         return subprocess.run([CONTROL_PLANE, *arguments], env=self.environment, capture_output=True, check=True).stdout
 
-    def tb(self, *arguments):
+    def tb(self, *arguments, cwd=None):
         done = subprocess.run([CLI, *map(str, arguments), "--quiet"], env=self.environment, capture_output=True, text=True,
-                              check=False, timeout=200)
+                              check=False, timeout=200, cwd=cwd)
         if done.returncode:
             raise AssertionError(f"trustbridge {arguments[0]} ended with {done.returncode}: {done.stderr}")
         return done.stdout
