@@ -48,6 +48,8 @@ constexpr KnownFault kKnown[] = {
     {"AuthenticationFailed", "blob_refused",
      "the key is another account's, a token or SAS has expired, or this machine's clock is wrong by more than 15 "
      "minutes"},
+    {"InvalidAuthenticationInfo", "blob_refused",
+     "the key is not this account's, or the token is of another service or directory (AZURE_TENANT_ID)"},
     {"AuthorizationFailure", "blob_refused", kRights},
     {"AuthorizationPermissionMismatch", "blob_refused", kRights},
     {"AuthorizationResourceTypeMismatch", "blob_refused", kRights},

@@ -56,6 +56,7 @@ TEST(BlockAnswers, FaultsHaveAReasonAndAHint) {
   };
   EXPECT_EQ(reason(403, "AuthenticationFailed"), "blob_refused");
   EXPECT_EQ(reason(403, "AuthorizationFailure"), "blob_refused");
+  EXPECT_EQ(reason(400, "InvalidAuthenticationInfo"), "blob_refused");
   EXPECT_EQ(reason(401, ""), "blob_refused");
   EXPECT_EQ(reason(404, "ContainerNotFound"), "container_not_found");
   EXPECT_EQ(reason(404, ""), "blob_not_found");
