@@ -235,7 +235,7 @@ void add_package_flags(CLI::App& command, PublishFlags& f) {
     return command.add_option(name, value, text)->type_name(type)->group("Image and package");
   };
   option("--registry", f.registry, "where the image is pushed", "HOST");
-  option("--image-name", f.image_name, "its name", "NAME")->capture_default_str();
+  option("--image-name", f.image_name, "its name [trustbridge-KIND]", "NAME");
   option("--tag", f.tag, "its tag", "TAG")->capture_default_str();
   option("--sentinel-binary", f.sentinel_binary, "sentinel that goes into it", "FILE");
   option("--base-image", f.base_image, "runtime that it is built on", "IMAGE");

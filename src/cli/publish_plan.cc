@@ -217,7 +217,8 @@ Step build_step(const PublishFlags& f) {
 /// A package names its image by digest, so that nobody can put another one under a tag.
 std::string image_of(const PublishFlags& f) {
   if (!f.image.empty()) return f.image;
-  return fmt::format("{}/{}@{}", f.registry, f.image_name, kDigestOfBuild);
+  const std::string name = f.image_name.empty() ? "trustbridge-runtime" : f.image_name;  // as build calls it
+  return fmt::format("{}/{}@{}", f.registry, name, kDigestOfBuild);
 }
 
 Step package_step(const PublishFlags& f, const Layout& at) {
@@ -342,6 +343,8 @@ void check(const PublishFlags& f, const std::vector<std::string>& names) {
   if (has("package")) {
     need(!f.edc_endpoint.empty(), "package needs --edc-endpoint");
     need(!f.image.empty() || (has("build") && !f.registry.empty()), "package needs --image, or build with --registry");
+    need(!f.image.empty() || !f.base_image.empty(),
+         "package needs --image or --base-image: without them there is no model server in its image");
     need(f.dimensions.empty() || !f.plan_id.empty(), "--dimension needs --plan-id");
   }
   if (has("draft")) need(has("package") || !f.output_zip.empty(), "draft needs the package, or --output-zip");

@@ -35,7 +35,7 @@ struct PublishFlags {
   std::map<std::string, std::vector<std::string>> terms;  ///< by a flag of contract_term_flags()
   std::string activation_token_file;                      ///< empty: in `out`
   // Image and package.
-  std::string registry, image_name = "trustbridge-runtime", tag = "latest", sentinel_binary, base_image, oci_layout;
+  std::string registry, image_name, tag = "latest", sentinel_binary, base_image, oci_layout;
   std::string image, output_zip;
   std::string auth_file;  ///< registry logins
   bool no_push = false;

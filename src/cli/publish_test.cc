@@ -49,6 +49,7 @@ TEST(PublishPlan, HasTheStepsForWhichSomethingWasGiven) {
   flags.not_after = "30d";
   EXPECT_EQ(names(flags), (Names{"encrypt", "verify", "upload", "register", "contract"}));
   flags.registry = "r.example";
+  flags.base_image = "vllm:1";
   flags.edc_endpoint = "https://cp.example";
   EXPECT_EQ(names(flags), publish_step_names());
   flags.skipped = {"verify", "build", "draft"};
@@ -77,9 +78,7 @@ TEST(PublishPlan, ReadsAsCommandsOfWireSection3) {
   EXPECT_EQ(line(flags, "register"),
             "trustbridge register --manifest a.publish/model.manifest.json --asset-id a --key-file "
             "a.publish/model.tbenc.key --storage-account acct --container models --edc-endpoint https://cp.example");
-  EXPECT_EQ(
-      line(flags, "build"),
-      "trustbridge build --registry r.example:5000 --image-name trustbridge-runtime --tag v1 --base-image vllm:1");
+  EXPECT_EQ(line(flags, "build"), "trustbridge build --registry r.example:5000 --tag v1 --base-image vllm:1");
   EXPECT_EQ(line(flags, "package"),
             "trustbridge package --asset-id a --image r.example:5000/trustbridge-runtime@sha256:DIGEST-OF-BUILD "
             "--edc-endpoint https://cp.example --output-zip a.publish/trustbridge-app.zip");
@@ -140,6 +139,7 @@ TEST(PublishPlan, TakesTheAuthoritiesToEveryPlaceOverTheNetwork) {
   PublishFlags flags = model();
   flags.ca_path = "ca.pem";
   flags.registry = "r.example";
+  flags.base_image = "vllm:1";
   flags.auth_file = "logins.json";
   flags.edc_endpoint = "https://cp.example";
   flags.storage_account = "acct";
@@ -159,7 +159,7 @@ TEST(PublishPlan, NamesEverythingThatIsMissing) {
   flags.all_steps = true;
   const std::string told = refusal(flags);
   for (const char* part : {"the model", "--store", "--blob-url", "--contract-id", "--consumer", "--not-after",
-                           "--registry", "--edc-endpoint"}) {
+                           "--registry", "--edc-endpoint", "no model server"}) {
     EXPECT_NE(told.find(part), std::string::npos) << part << ": " << told;
   }
   flags = model();
@@ -247,6 +247,7 @@ TEST(PublishStanding, SaysWhichInputsAreOthers) {
 TEST(PublishSettled, PutsTheDigestOfTheImageThatWasBuiltIntoThePackage) {
   PublishFlags flags = model();
   flags.registry = "r.example";
+  flags.base_image = "vllm:1";
   flags.edc_endpoint = "https://cp.example";
   const Step package = *plan_publish(flags).find("package");
   PublishState state = some_state();

@@ -84,16 +84,23 @@ class Publish(chain.Case):
         write(cls.place / "logins.json", json.dumps({"auths": {cls.registry.host: {"auth": cls.login}}}), 0o600)
         for flag, name in (("--oms", "oms.pem"), ("--signing", "provider.key")):
             cls.chain.tb("keygen", flag, "--out", cls.place / name)
+        # What the model server's image is, is the provider's business: here it is the smallest that build takes.
+        write(cls.place / "server.c", "int main(void) { return 0; }\n")
+        subprocess.run(["cc", "-o", "server", "server.c", "-Wl,--disable-new-dtags,-rpath,$ORIGIN/../lib/trustbridge"], cwd=cls.place, check=True)
+        cls.chain.tb("build", "--what", "sentinel", "--sentinel-binary", "server", "--oci-layout", "base", cwd=cls.place)
         cls.common = ["--storage-account", azurite.ACCOUNT, "--prefix", "acme", "--endpoint", cls.store.endpoint(), "--create-container",
                       *cls.chain.at, "--ca-path", str(cls.certificate), "--control-plane-key", cls.chain.pinned,
                       "--oms-key", "oms.pem", "--sign-key", "provider.key", "--consumer", "consumer", "--not-after", "1h", "--lease-seconds",
                       str(chain.LEASE_S)]
 
+    def setUp(self):
+        self.given = {}  # more of the environment
+
     def command(self, asset_id, *flags):
         return [chain.CLI, "publish", "m", "--asset-id", asset_id, "--contract-id", f"of-{asset_id}", *self.common, *flags]
 
     def start(self, asset_id, *flags):  # pylint: disable=arguments-differ
-        return subprocess.Popen(self.command(asset_id, *flags, "--yes", "--json"), cwd=self.place, env=self.chain.environment,
+        return subprocess.Popen(self.command(asset_id, *flags, "--yes", "--json"), cwd=self.place, env=self.chain.environment | self.given,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def publish(self, asset_id, *flags):
@@ -163,8 +170,8 @@ class Publish(chain.Case):
 
     def test_from_a_folder_to_a_running_model(self):
         digest = self.model()
-        flags = ["--account-key-file", f"keys/{azurite.ACCOUNT}.key", "--registry", self.registry.host, "--tag", "1.0", "--auth-file", "logins.json",
-                 "--offer-id", "llm", "--plan-id", "standard", "--dimension", "tokens", "--all-steps"]
+        flags = ["--account-key-file", f"keys/{azurite.ACCOUNT}.key", "--registry", self.registry.host, "--base-image", "oci:base", "--tag", "1.0",
+                 "--auth-file", "logins.json", "--offer-id", "llm", "--plan-id", "standard", "--dimension", "tokens", "--all-steps"]
         plan = subprocess.run(self.command("whole", *flags, "--dry-run"), cwd=self.place, env=self.chain.environment, capture_output=True, check=True)
         self.assertFalse((self.place / "whole.publish").exists())
         summary = self.publish("whole", *flags)
@@ -204,6 +211,37 @@ class Publish(chain.Case):
             self.serves("whole", digest)
             with open(self.chain.work + "/control-plane.log", "rb") as log:
                 self.tell_no_secret(self.place / "whole.publish", {"the control plane's log": log.read()})
+
+    def stops_at(self, step, exit_status, *flags):
+        """What it said."""
+        process = self.start("faults", *flags)
+        out, err = process.communicate(timeout=120)
+        self.assertEqual(process.returncode, exit_status, err)
+        self.assertEqual(json.loads(out)["steps"][-1]["name"], step)
+        self.assertIn("hint: ", err)
+        return err
+
+    def test_every_fault_leaves_a_state_from_which_it_goes_on(self):
+        self.model()
+        write(self.place / "wrong.key", "d3Jvbmc=\n", 0o600)
+        write(self.place / "nobody.json", "{}", 0o600)
+        blob = "/models/acme/faults/model.tbenc"
+        right = ["--account-key-file", f"keys/{azurite.ACCOUNT}.key"]
+        image = ["--registry", self.registry.host, "--base-image", "oci:base", "--sentinel-binary", "server", "--skip-draft", "--auth-file"]
+        self.stops_at("upload", 3, "--account-key-file", "wrong.key", *image, "nobody.json")
+        self.store.ask("PUT", "/models", "restype=container")
+        self.store.put(blob, b"of somebody else")
+        self.assertIn("faults/model.tbenc", self.stops_at("upload", 7, *right, *image, "nobody.json"))
+        self.assertEqual(self.store.get(blob), b"of somebody else")
+        self.store.ask("DELETE", blob)
+        self.stops_at("build", 3, *right, *image, "nobody.json")
+        etag = self.store.ask("HEAD", blob)[1]["ETag"]
+        # By another credential, in the environment, it goes on all the same.
+        self.given = {"AZURE_STORAGE_CONNECTION_STRING": self.store.connection_string()}
+        summary = self.publish("faults", *image, "logins.json")
+        self.assertEqual([step["status"] for step in summary["steps"]], ["done before", "done before", "done now", "done before", "done before", "done now", "done now"])
+        self.assertEqual(self.store.ask("HEAD", blob)[1]["ETag"], etag, "it was sent again")
+        self.assertEqual(self.store.get(blob), (self.place / "faults.publish/model.tbenc").read_bytes())
 
     def killed_in_mid_upload(self, asset_id, *flags):
         """By SIGKILL, publish and its step, once a part of the ciphertext lies at the store."""
