@@ -14,6 +14,7 @@
 #include "cli/interrupt.h"
 #include "cli/paths.h"
 #include "cli/registry_login.h"
+#include "cli/work_folder.h"
 #include "oci/archive.h"
 #include "oci/entrypoint_script.h"
 #include "oci/image.h"
@@ -29,25 +30,6 @@ constexpr std::string_view kCertificates = "/etc/ssl/certs/ca-certificates.crt";
 constexpr std::int64_t kSliceMs = 50;
 // tpm2-tss opens what TB_TPM_TCTI names by name.
 constexpr const char* kTpmDevice = "libtss2-tcti-device.so.0";
-
-/// A folder that goes with the object, for blobs on their way.
-class WorkFolder {
- public:
-  explicit WorkFolder(const Environment& environment)
-      : path_(environment("TMPDIR").value_or("/tmp") + "/trustbridge-build-XXXXXX") {
-    if (::mkdtemp(path_.data()) == nullptr) throw error_from_errno(errno, path_);
-  }
-  ~WorkFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  WorkFolder(const WorkFolder&) = delete;
-  WorkFolder& operator=(const WorkFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 ImageKind kind_of(const BuildOptions& options) {
   if (options.what == "sentinel") return ImageKind::kSentinel;
@@ -191,7 +173,7 @@ Built build_image(const BuildOptions& options, const Console& console, const Env
   const std::int64_t created = created_s(environment);
   if (!options.archive.empty() && !options.force) require_free(options.archive);
 
-  const WorkFolder work(environment);
+  const WorkFolder work(environment("TMPDIR").value_or("/tmp"));
   const oci::BlobFolder blobs(options.layout.empty() ? work.path() : options.layout);
   std::uint64_t moved = 0;
   Progress progress(console, "move", 0);
