@@ -135,8 +135,11 @@ std::string summary_text(const Json& summary) {
 void settle_places(PublishFlags& f) {
   SettingFlags given{.edc_endpoint = f.edc_endpoint, .profile = f.profile};
   f.edc_endpoint = settle(given).edc_endpoint;
+  const bool says_azure = f.store == "azure:";  // as upload takes it: the account says the same
+  if (says_azure) f.store.clear();
   if (f.store.empty() && f.storage_account.empty()) {
     f.storage_account = process_environment("AZURE_STORAGE_ACCOUNT").value_or("");
+    if (says_azure && f.storage_account.empty()) throw Error("usage", "--store azure: needs --storage-account");
   }
   if (!f.storage_account.empty() && f.container.empty()) {
     f.container = process_environment("AZURE_STORAGE_CONTAINER").value_or("");
@@ -186,7 +189,7 @@ void add_store_flags(CLI::App& command, PublishFlags& f) {
   const auto option = [&](const char* name, std::string& value, const char* text, const char* type) {
     command.add_option(name, value, text)->type_name(type)->group("Store");
   };
-  option("--store", f.store, "cp:, file:DIR, or another store of upload", "STORE");
+  option("--store", f.store, "cp:, file:DIR, azure: or https:URL, as upload takes them", "STORE");
   option("--storage-account", f.storage_account, "Azure account", "NAME");
   option("--container", f.container, "its container", "NAME");
   option("--prefix", f.prefix, "what stands before the asset's id in the container", "PATH");

@@ -43,6 +43,7 @@ def refusals(s, common):
     s.fails("usage", 2, "publish", "--asset-id", "m-1", "--yes")
     s.fails("usage", 2, "publish", "m", "--asset-id", "m-1", "--store", "file:b", "--yes")
     s.fails("usage", 2, "publish", "m", "--asset-id", "m-1", "--consumer", "acme", "--yes")
+    s.fails("usage", 2, "publish", "m", "--asset-id", "m-1", "--store", "azure:", "--yes")
     signed = s.fails("usage", 2, "publish", "m", "--asset-id", "m-1", "--blob-url", "https://x.example/m?sig=SECRET", "--yes")
     check("SECRET" not in signed.out + signed.err, "a signed URL in an error")
     skipped = [f"--skip-{name}" for name in ("encrypt", "verify")]

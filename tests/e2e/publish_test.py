@@ -172,6 +172,7 @@ class Publish(chain.Case):
         digest = self.model()
         flags = ["--account-key-file", f"keys/{azurite.ACCOUNT}.key", "--registry", self.registry.host, "--base-image", "oci:base", "--tag", "1.0",
                  "--auth-file", "logins.json", "--offer-id", "llm", "--plan-id", "standard", "--dimension", "tokens", "--all-steps"]
+        flags += ["--store", "azure:"]  # which the account says, too
         plan = subprocess.run(self.command("whole", *flags, "--dry-run"), cwd=self.place, env=self.chain.environment, capture_output=True, check=True)
         self.assertFalse((self.place / "whole.publish").exists())
         summary = self.publish("whole", *flags)
