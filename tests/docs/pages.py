@@ -67,7 +67,7 @@ def faults(page, name):
 
 
 def documents():
-    return sorted([*REPO.glob("*.md"), *(REPO / "docs").glob("*.md")])
+    return sorted([*REPO.glob("*.md"), *(REPO / "docs").glob("*.md"), *(REPO / "docs" / "architecture").glob("*.md")])
 
 
 def main():
