@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Plays the commands of README.md, docs/provider-guide.md and docs/workflow.md against the real programs, each page in a
-fresh directory with a small model `llama-8b`; the first two with a control plane that is there already."""
+"""Plays the commands of README.md and of the guides in docs/ against the real programs, each page in a fresh directory with a small
+model `llama-8b`; all but workflow.md with a control plane that is there already, the consumer's with a contract and what its provider sent."""
 import os
 import pathlib
 import re
@@ -19,7 +19,7 @@ from pages import blocks  # noqa: E402
 
 PROGRAMS = {"trustbridge": "TB_CLI", "trustbridge-control-plane": "TB_CONTROL_PLANE", "trustbridge-sentinel": "TB_SENTINEL"}
 # Page, fewest blocks that are run, whether it expects a control plane.
-PAGES = {"README.md": (1, True), "provider-guide.md": (10, True), "workflow.md": (6, False)}
+PAGES = {"README.md": (1, True), "provider-guide.md": (10, True), "workflow.md": (6, False), "consumer-guide.md": (7, True)}
 
 
 def free_port():
@@ -55,6 +55,21 @@ def start_control_plane(root, port, environment):
     return process
 
 
+def give_to_the_consumer(root, port, environment):
+    """What a provider sends, and the stand-in for a runtime that the page takes from workflow.md; the model itself is not the consumer's."""
+    environment = {**environment, "TB_EDC_ENDPOINT": f"http://127.0.0.1:{port}", "TB_TOKEN_FILE": "provider.token", "TB_CONTROL_PLANE_KEY": "control-plane.pub"}
+    publish = ["publish", "llama-8b/", "--asset-id", "llama-8b-v1", "--store", "cp:", "--contract-id", "globex-1", "--consumer", "globex",
+               "--not-after", "30d", "--yes"]
+    subprocess.run([str(root / "bin" / "trustbridge"), *publish], cwd=root, env=environment, check=True, stdin=subprocess.DEVNULL,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
+    (root / "llama-8b-v1.publish" / "activation.token").rename(root / "globex-1.token")
+    for path in ("llama-8b", "llama-8b-v1.publish"):
+        shutil.rmtree(root / path)
+    (root / "control-plane.pub").unlink()
+    [runtime] = [text for _, _, text in blocks(REPO / "docs" / "workflow.md") if text.startswith("cat > runtime.py")]
+    subprocess.run(["/bin/bash", "-c", runtime], cwd=root, env=environment, check=True, timeout=60)
+
+
 def script(page, port):
     pieces = ["set -euo pipefail"]
     for line, words, text in blocks(page):
@@ -82,6 +97,8 @@ def play(name):
             process = start_control_plane(root, port, environment)
             if name == "README.md":
                 environment.update(TB_EDC_ENDPOINT=f"http://127.0.0.1:{port}", TB_TOKEN_FILE="provider.token")
+            if name == "consumer-guide.md":
+                give_to_the_consumer(root, port, environment)
         text = script(page, port)
         # Into a file: services that a page starts would hold a pipe open.
         with open(root / "played.log", "wb") as log:
