@@ -44,6 +44,7 @@ function(tb_folder name)
   if(TB_TESTS AND tests)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE ${lib} tb_options ${arg_TEST_LINK} GTest::gmock GTest::gtest_main)
+    target_compile_options(${name}_test PRIVATE $<$<CONFIG:Release>:-g0>)  # a tenth of their compile time
     target_compile_definitions(${name}_test PRIVATE TB_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
     target_precompile_headers(${name}_test PRIVATE ${pch} <gtest/gtest.h> <gmock/gmock.h>)
     add_test(NAME ${name} COMMAND ${name}_test)
