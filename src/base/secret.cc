@@ -10,7 +10,7 @@
 namespace tb {
 
 void wipe(void* p, std::size_t bytes) {
-  explicit_bzero(p, bytes);
+  if (bytes != 0) explicit_bzero(p, bytes);
 }
 
 bool equal_constant_time(ByteView a, ByteView b) {

@@ -16,6 +16,19 @@
 namespace tb::sentinel {
 namespace {
 
+constexpr std::string_view kUsage =
+    R"(Serves a model under a contract: lease, download, decryption into memory, runtime, proxy, audit log.
+
+Usage:
+  trustbridge-sentinel [SETTING...]         serve until SIGTERM
+  trustbridge-sentinel fetch trustbridge://CONTRACT/ASSET DIR
+                                            bring ciphertext and manifest to DIR, to be served later
+  trustbridge-sentinel keys add|limits|list|revoke
+                                            API keys of those who may ask
+  trustbridge-sentinel healthcheck          ask the running one whether it is ready
+  trustbridge-sentinel --print-config | --isolation-report [--json] | --print-evidence | --version
+)";
+
 int dispatch(const std::vector<std::string>& arguments, std::string_view version,
              const std::function<int(const Config&)>& serve) {
   const std::string first = arguments.empty() ? "" : arguments.front();
@@ -23,7 +36,8 @@ int dispatch(const std::vector<std::string>& arguments, std::string_view version
   if (first == "--print-allowed-paths") return fmt::print("{}", proxy::allowed_paths_document()), 0;
   if (first == "--print-states") return fmt::print("{}", states_document()), 0;
   if (first == "fetch") return fetch_command({arguments.begin() + 1, arguments.end()}, version);
-  if (first == "--print-config-doc" || first == "--help") return fmt::print("{}", config_document()), 0;
+  if (first == "--print-config-doc") return fmt::print("{}", config_document()), 0;
+  if (first == "--help" || first == "-h") return fmt::print("{}\n{}", kUsage, config_document()), 0;
   std::vector<std::string> faults;
   const bool is_keys = first == "keys";
   const bool is_healthcheck = first == "healthcheck";
