@@ -109,7 +109,14 @@ void RequestBody::take_count(const Picked& value, std::int64_t most, std::option
 }
 
 void RequestBody::take_limit(const Picked& value) {
-  Limit limit{.begin = value.begin, .end = value.end, .given = !is_null(value), .binds = binds(dialect_, value.path)};
+  const int ours = dialect_ == Dialect::kLlama       ? kNPredict
+                   : dialect_ == Dialect::kResponses ? kMaxOutputTokens
+                                                     : kMaxTokens;
+  Limit limit{.begin = value.begin,
+              .end = value.end,
+              .given = !is_null(value),
+              .binds = binds(dialect_, value.path),
+              .is_ours = value.path == ours};
   const bool may_be_negative = value.path == kNPredict;
   if (limit.given && (!value.is_integer(limit.value) || (limit.value < 0 && !may_be_negative))) {
     return refuse("the limit of tokens must be a whole number, not negative");
@@ -307,8 +314,10 @@ void RequestBody::lower_limits(std::int64_t output_each) {
   }
   if (bound) return;
   for (const Limit& limit : limits_) {
-    if (!limit.given && limit.binds) return write(limit);
+    if (!limit.given && (limit.binds || limit.is_ours)) return write(limit);
   }
+  // What binds nobody by its promise may have the name of what would be added: a second one would be no JSON.
+  if (std::ranges::any_of(limits_, &Limit::is_ours)) return;
   insert_member("\"" + std::string(limit_name(dialect_)) + "\":" + text);
 }
 

@@ -95,8 +95,9 @@ class RequestBody {
   struct Limit {
     std::int64_t value = 0;
     std::uint64_t begin = 0, end = 0;
-    bool given = false;  ///< false: null
-    bool binds = false;  ///< every runtime of the dialect keeps it
+    bool given = false;    ///< false: null
+    bool binds = false;    ///< every runtime of the dialect keeps it
+    bool is_ours = false;  ///< has the name that a limit of ours would have
   };
   static constexpr std::size_t kMaxLimits = 8;
 

@@ -90,6 +90,14 @@ TEST(RequestBody, AsksForNothingWhereStreamsCarryUsageAnyhow) {
   }
 }
 
+TEST(RequestBody, LowersALimitThatNobodyPromisesToKeepAndAddsNoSecond) {
+  const Case lowered{.dialect = Dialect::kGenerate, .output_each = 5};
+  EXPECT_EQ(send(R"({"max_tokens":50,"text_input":"a"})", lowered).body, R"({"max_tokens":5,"text_input":"a"})");
+  EXPECT_EQ(send(R"({"max_tokens":null})", lowered).body, R"({"max_tokens":5})");
+  EXPECT_EQ(send(R"({"max_tokens":3})", lowered).body, R"({"max_tokens":3})");
+  EXPECT_EQ(send(R"({"text_input":"a"})", lowered).body, R"({"text_input":"a","max_tokens":5})");
+}
+
 TEST(RequestBody, AsksForUsageInALongBodyToo) {
   const std::string long_prompt = with_padding(R"({"messages":")", 200000, "\"");
   EXPECT_EQ(send(long_prompt + R"(,"stream":true})").body,
