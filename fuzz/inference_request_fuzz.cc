@@ -67,7 +67,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t byte
       FUZZ_CHECK(options != nullptr && options->find("include_usage") != nullptr);
       FUZZ_CHECK(options->find("include_usage")->as_bool());
     } else if (!lower) {
-      FUZZ_CHECK(whole.body == input);
+      // The options of a long body go on before it is known whether the answer will stream.
+      FUZZ_CHECK(whole.body == input || (padded && before->find("stream_options") != nullptr));
     }
     const tb::Json* most = after->find("max_tokens");
     if (lower && dialect == Dialect::kChat)
