@@ -111,8 +111,8 @@ def main():
     parser.add_argument("--directory", required=True)
     parser.add_argument("--trustbridge", required=True)
     parser.add_argument("--storage-blob", required=True)
-    parser.add_argument("--mib", type=int, default=512)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--mib", type=int, default=2048)
+    parser.add_argument("--rounds", type=int, default=3)
     bench = Bench(parser.parse_args())
     ways = {
         "library, 4 at once": lambda: bench.library(4),

@@ -10,7 +10,7 @@
 namespace tb::azure {
 namespace {
 
-constexpr std::size_t kWindowBytes = std::size_t{1} << 20;
+constexpr std::size_t kWindowBytes = std::size_t{256} << 10;
 /// Of blocks that are made on the way.
 constexpr std::uint64_t kMemoryBytes = std::uint64_t{160} << 20;
 /// How often blocks that the service has lost are sent anew.

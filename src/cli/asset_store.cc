@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sched.h>
 
 #include <filesystem>
 
@@ -149,6 +150,10 @@ void check_store(const StoreFlags& flags) {
 
 std::unique_ptr<AssetStore> open_store(const StoreFlags& flags, const SettingFlags& settings, const Console& console) {
   check_store(flags);
+  // Long work of many threads: whoever else wakes on this machine (a store, a shell) need not wait for their turn to
+  // end.
+  const sched_param none{};
+  sched_setscheduler(0, SCHED_BATCH, &none);
   if (is_directory_store(flags.store)) return open_folder_store(flags, console);
   if (flags.store == "cp:") return open_embedded_store(settle(settings), console);
   if (is_url(flags.store)) return open_range_store(flags, settle(settings), console);

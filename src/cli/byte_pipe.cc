@@ -3,6 +3,14 @@
 #include <algorithm>
 
 namespace tb::cli {
+namespace {
+
+/// As much at a time as the other side may wait for.
+constexpr std::size_t kPieceBytes = std::size_t{256} << 10;
+
+}  // namespace
+
+// What lies between the two ends belongs to one side at a time, so it is copied without the lock.
 
 void BytePipe::write(ByteView bytes) {
   std::unique_lock lock(mutex_);
@@ -10,8 +18,10 @@ void BytePipe::write(ByteView bytes) {
     changed_.wait(lock, [&] { return refused_ || held_ < ring_.size(); });
     if (refused_) throw Error(*refused_);
     const std::size_t to = (first_ + held_) % ring_.size();
-    const std::size_t n = std::min({bytes.size(), ring_.size() - held_, ring_.size() - to});
+    const std::size_t n = std::min({bytes.size(), kPieceBytes, ring_.size() - held_, ring_.size() - to});
+    lock.unlock();
     std::copy_n(bytes.begin(), n, ring_.begin() + static_cast<std::ptrdiff_t>(to));
+    lock.lock();
     held_ += n;
     bytes = bytes.subspan(n);
     changed_.notify_all();
@@ -23,9 +33,12 @@ void BytePipe::read(MutableBytes out) {
   while (!out.empty()) {
     changed_.wait(lock, [&] { return broken_off_ || held_ > 0; });
     if (held_ == 0) throw Error("cancelled", "what was to be sent does not come");
-    const std::size_t n = std::min({out.size(), held_, ring_.size() - first_});
-    std::copy_n(ring_.begin() + static_cast<std::ptrdiff_t>(first_), n, out.begin());
-    first_ = (first_ + n) % ring_.size();
+    const std::size_t from = first_;
+    const std::size_t n = std::min({out.size(), held_, ring_.size() - from});
+    lock.unlock();
+    std::copy_n(ring_.begin() + static_cast<std::ptrdiff_t>(from), n, out.begin());
+    lock.lock();
+    first_ = (from + n) % ring_.size();
     held_ -= n;
     out = out.subspan(n);
     changed_.notify_all();
