@@ -29,13 +29,26 @@ std::size_t plain_run(std::string_view text) {
   const auto zero_byte = [](std::uint64_t v) { return (v - kOnes) & ~v & kHighs; };
   std::size_t at = 0;
 #ifdef __SSE2__
-  for (; at + 16 <= text.size(); at += 16) {
-    const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + at));
+  const auto others = [&](std::size_t from) {
+    const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + from));
     // Signed: bytes over 0x7f are below 0x20 too.
     const __m128i low = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20));
     const __m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
     const __m128i backslash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
-    const int found = _mm_movemask_epi8(_mm_or_si128(low, _mm_or_si128(quote, backslash)));
+    return _mm_or_si128(low, _mm_or_si128(quote, backslash));
+  };
+  // Most texts are short, and end in the first sixteen.
+  if (text.size() >= 16) {
+    const int found = _mm_movemask_epi8(others(0));
+    if (found != 0) return static_cast<std::size_t>(std::countr_zero(static_cast<unsigned>(found)));
+    at = 16;
+  }
+  for (; at + 64 <= text.size(); at += 64) {
+    const __m128i first = _mm_or_si128(others(at), others(at + 16));
+    if (_mm_movemask_epi8(_mm_or_si128(first, _mm_or_si128(others(at + 32), others(at + 48)))) != 0) break;
+  }
+  for (; at + 16 <= text.size(); at += 16) {
+    const int found = _mm_movemask_epi8(others(at));
     if (found != 0) return at + static_cast<std::size_t>(std::countr_zero(static_cast<unsigned>(found)));
   }
 #endif
@@ -52,11 +65,27 @@ std::size_t plain_run(std::string_view text) {
   return at;
 }
 
+/// Most names are of a length that none has who is looked for.
+std::uint32_t length_bit(std::string_view name) {
+  return std::uint32_t{1} << std::min<std::size_t>(name.size(), 31);
+}
+bool has_length(std::uint32_t lengths, std::string_view name) {
+  return (lengths & length_bit(name)) != 0;
+}
+
+std::string_view literal_of(unsigned char first) {
+  return first == 't' ? "true" : first == 'f' ? "false" : first == 'n' ? "null" : "";
+}
+Picked::Kind kind_of_literal(unsigned char first) {
+  return first == 't' ? Picked::Kind::kTrue : first == 'f' ? Picked::Kind::kFalse : Picked::Kind::kNull;
+}
+
 }  // namespace
 
 JsonPaths::JsonPaths(const std::vector<std::string_view>& paths, std::vector<std::string_view> anywhere,
                      const std::vector<int>& numbers)
     : nodes_(1), anywhere_(std::move(anywhere)) {
+  for (const std::string_view name : anywhere_) anywhere_lengths_ |= length_bit(name);
   for (std::size_t number = 0; number < paths.size(); ++number) {
     std::string_view rest = paths[number];
     int node = 0;
@@ -68,7 +97,9 @@ JsonPaths::JsonPaths(const std::vector<std::string_view>& paths, std::vector<std
       int next = child(node, name);
       if (next == kNowhere) {
         next = static_cast<int>(nodes_.size());
-        nodes_[static_cast<std::size_t>(node)].children.emplace_back(name, next);
+        Node& parent = nodes_[static_cast<std::size_t>(node)];
+        parent.children.emplace_back(name, next);
+        parent.lengths |= length_bit(name);
         nodes_.emplace_back();
       }
       node = next;
@@ -79,7 +110,9 @@ JsonPaths::JsonPaths(const std::vector<std::string_view>& paths, std::vector<std
 
 int JsonPaths::child(int node, std::string_view name) const {
   if (node == kNowhere) return kNowhere;
-  for (const auto& [have, to] : nodes_[static_cast<std::size_t>(node)].children) {
+  const Node& here = nodes_[static_cast<std::size_t>(node)];
+  if (!has_length(here.lengths, name)) return kNowhere;
+  for (const auto& [have, to] : here.children) {
     if (have == name) return to;
   }
   return kNowhere;
@@ -90,7 +123,7 @@ int JsonPaths::item(int node) const {
 }
 
 bool JsonPaths::is_anywhere(std::string_view name) const {
-  return std::ranges::find(anywhere_, name) != anywhere_.end();
+  return has_length(anywhere_lengths_, name) && std::ranges::find(anywhere_, name) != anywhere_.end();
 }
 
 bool Picked::is_integer(std::int64_t& value) const {
@@ -134,12 +167,64 @@ bool JsonPick::feed(std::string_view piece) {
         offset_ += run;
         continue;
       }
+    } else if (const std::size_t taken = take_token(piece.substr(at)); taken > 0) {
+      if (failed()) return false;
+      at += taken;
+      continue;
     }
     if (!step(static_cast<unsigned char>(piece[at]))) return false;
     ++at;
     ++offset_;
   }
   return true;
+}
+
+/// A name, a string, a whole number or a literal that lies in `rest` to its end, and in plain bytes, is taken at once:
+/// gives its length. Else nothing has changed, and it is read byte by byte.
+std::size_t JsonPick::take_token(std::string_view rest) {
+  const bool is_name = state_ == State::kName || state_ == State::kNameOrEnd;
+  if (!is_name && state_ != State::kValue && state_ != State::kItemOrEnd) return 0;
+  const auto c = static_cast<unsigned char>(rest.front());
+  if (c == '"') {
+    const std::size_t run = plain_run(rest.substr(1));
+    if (run + 2 > rest.size() || rest[run + 1] != '"') return 0;
+    const std::string_view text = rest.substr(1, run);
+    if (!is_name) {
+      place_value();
+      offset_ += run + 2;
+      end_scalar(Picked::Kind::kString, text.substr(0, kKeptBytes), run);
+      return run + 2;
+    }
+    name_begin_ = offset_;
+    hash_ = kFnvOffset;
+    const std::string_view compared = stack_.size() == 1 ? text : std::string_view();
+    for (const char byte : compared) hash_ = (hash_ ^ static_cast<unsigned char>(byte)) * kFnvPrime;
+    offset_ += run + 1;
+    if (!end_name(run <= kKeptBytes ? text : std::string_view())) return run + 1;
+    ++offset_;
+    if (run + 2 == rest.size() || rest[run + 2] != ':') return run + 2;
+    ++offset_;
+    state_ = State::kValue;
+    return run + 3;
+  }
+  if (is_name) return 0;
+  if (const std::string_view literal = literal_of(c); !literal.empty()) {
+    if (!rest.starts_with(literal)) return 0;
+    place_value();
+    offset_ += literal.size();
+    end_scalar(kind_of_literal(c), {}, 0);
+    return literal.size();
+  }
+  const std::size_t sign = c == '-' ? 1 : 0;
+  std::size_t end = sign;
+  while (end < rest.size() && is_digit(static_cast<unsigned char>(rest[end]))) ++end;
+  if (end == sign || end == rest.size() || (rest[sign] == '0' && end > sign + 1)) return 0;
+  const auto after = static_cast<unsigned char>(rest[end]);
+  if (after != ',' && after != '}' && after != ']' && !is_blank(after)) return 0;
+  place_value();
+  offset_ += end;
+  end_scalar(Picked::Kind::kNumber, rest.substr(0, std::min(end, kKeptBytes)), end);
+  return end;
 }
 
 bool JsonPick::step(unsigned char c) {
@@ -154,9 +239,7 @@ bool JsonPick::step(unsigned char c) {
       if (c != static_cast<unsigned char>(literal_[literal_at_])) return fail("is not JSON");
       if (++literal_at_ < literal_.size()) return true;
       ++offset_;
-      end_value(literal_ == "null"   ? Picked::Kind::kNull
-                : literal_ == "true" ? Picked::Kind::kTrue
-                                     : Picked::Kind::kFalse);
+      end_scalar(kind_of_literal(static_cast<unsigned char>(literal_[0])), {}, 0);
       --offset_;
       return true;
     case State::kMinus:
@@ -185,8 +268,7 @@ bool JsonPick::step(unsigned char c) {
       if (c != '"') return fail("is not JSON");
       is_name_ = true;
       name_begin_ = offset_;
-      kept_.clear();
-      kept_total_ = 0;
+      kept_bytes_ = kept_total_ = 0;
       hash_ = kFnvOffset;
       state_ = State::kString;
       return true;
@@ -204,7 +286,8 @@ bool JsonPick::step(unsigned char c) {
   }
 }
 
-bool JsonPick::begin_value(unsigned char c) {
+/// A value begins here: where it stands in its paths.
+void JsonPick::place_value() {
   if (!stack_.empty() && !stack_.back().object) {
     node_ = paths_->item(stack_.back().node);
     name_begin_ = offset_;
@@ -213,17 +296,20 @@ bool JsonPick::begin_value(unsigned char c) {
     name_begin_ = offset_;
   }
   begin_ = offset_;
-  kept_.clear();
-  kept_total_ = 0;
+  kept_bytes_ = kept_total_ = 0;
   is_name_ = false;
   if (stack_.size() == 1) in_member_value_ = true;
+}
+
+bool JsonPick::begin_value(unsigned char c) {
+  place_value();
   if (c == '{') return open(true);
   if (c == '[') return open(false);
   if (c == '"') {
     state_ = State::kString;
     return true;
   }
-  literal_ = c == 't' ? "true" : c == 'f' ? "false" : c == 'n' ? "null" : "";
+  literal_ = literal_of(c);
   if (!literal_.empty()) {
     literal_at_ = 1;
     state_ = State::kLiteral;
@@ -241,6 +327,7 @@ bool JsonPick::open(bool object) {
     outermost_object_ = object;
     settled_end_ = offset_ + 1;
   }
+  if (stack_.capacity() == 0) stack_.reserve(8);
   stack_.push_back({.object = object, .node = node_, .name_begin = name_begin_, .begin = begin_});
   state_ = object ? State::kNameOrEnd : State::kItemOrEnd;
   return true;
@@ -252,24 +339,26 @@ bool JsonPick::close() {
   node_ = frame.node;
   begin_ = frame.begin;
   name_begin_ = frame.name_begin;
-  kept_.clear();
-  kept_total_ = 0;
   if (stack_.empty()) members_ = frame.items;
   ++offset_;
-  end_value(frame.object ? Picked::Kind::kObject : Picked::Kind::kArray, frame.items, frame.first_item);
+  end_value({.kind = frame.object ? Picked::Kind::kObject : Picked::Kind::kArray,
+             .items = frame.items,
+             .first_item = frame.first_item});
   --offset_;
   return true;
 }
 
 void JsonPick::keep(char c) {
   ++kept_total_;
-  if (kept_.size() < kKeptBytes) kept_.push_back(c);
+  if (kept_bytes_ < kKeptBytes) kept_[kept_bytes_++] = c;
   if (is_name_) hash_ = (hash_ ^ static_cast<unsigned char>(c)) * kFnvPrime;
 }
 
 void JsonPick::keep(std::string_view run) {
   kept_total_ += run.size();
-  if (kept_.size() < kKeptBytes) kept_.append(run.substr(0, kKeptBytes - kept_.size()));
+  const std::size_t more = std::min(run.size(), kKeptBytes - kept_bytes_);
+  std::copy_n(run.begin(), more, kept_.begin() + static_cast<std::ptrdiff_t>(kept_bytes_));
+  kept_bytes_ += more;
   if (!is_name_) return;
   for (const char c : run) hash_ = (hash_ ^ static_cast<unsigned char>(c)) * kFnvPrime;
 }
@@ -354,18 +443,21 @@ bool JsonPick::hex_digit(unsigned char c) {
 }
 
 bool JsonPick::end_string() {
-  if (!is_name_) {
-    ++offset_;
-    end_value(Picked::Kind::kString);
-    --offset_;
-    return true;
-  }
-  const std::string_view name = kept_total_ == kept_.size() ? std::string_view(kept_) : std::string_view();
+  if (is_name_) return end_name(kept_total_ == kept_bytes_ ? kept() : std::string_view());
+  ++offset_;
+  end_scalar(Picked::Kind::kString, kept(), kept_total_);
+  --offset_;
+  return true;
+}
+
+/// At its closing quote. Empty: too long for any that is looked for.
+bool JsonPick::end_name(std::string_view name) {
   node_ = paths_->child(stack_.back().node, name);
   if (!saw_anywhere_ && paths_->is_anywhere(name)) saw_anywhere_ = true;
   if (stack_.size() == 1) {
     if (std::ranges::find(name_hashes_, hash_) != name_hashes_.end()) return fail("names a member twice");
     if (name_hashes_.size() >= kMaxNames) return fail("has too many members");
+    if (name_hashes_.capacity() == 0) name_hashes_.reserve(16);
     name_hashes_.push_back(hash_);
     taker_->on_name(paths_->path(node_), name_begin_, offset_ + 1);
   }
@@ -407,24 +499,20 @@ bool JsonPick::number_byte(unsigned char c) {
       if (is_digit(c)) return go(State::kExponentDigits);
       break;
   }
-  end_value(Picked::Kind::kNumber);
+  end_scalar(Picked::Kind::kNumber, kept(), kept_total_);
   return step(c);  // the byte after the number belongs to what is around it
 }
 
-void JsonPick::end_value(Picked::Kind kind, std::uint64_t items, Picked::Kind first_item) {
-  const bool container = kind == Picked::Kind::kObject || kind == Picked::Kind::kArray;
-  if (const int path = paths_->path(node_); path != JsonPaths::kNowhere) {
-    Picked value{.path = path,
-                 .kind = kind,
-                 .items = items,
-                 .first_item = first_item,
-                 .name_begin = name_begin_,
-                 .begin = begin_,
-                 .end = offset_};
-    if (!container) {
-      value.text = kept_;
-      value.text_bytes = kept_total_;
-    }
+void JsonPick::end_scalar(Picked::Kind kind, std::string_view text, std::uint64_t text_bytes) {
+  end_value({.kind = kind, .text = text, .text_bytes = text_bytes});
+}
+
+void JsonPick::end_value(Picked value) {
+  value.path = paths_->path(node_);
+  if (value.path != JsonPaths::kNowhere) {
+    value.name_begin = name_begin_;
+    value.begin = begin_;
+    value.end = offset_;
     taker_->on_value(value);
   }
   if (stack_.empty()) {
@@ -432,7 +520,7 @@ void JsonPick::end_value(Picked::Kind kind, std::uint64_t items, Picked::Kind fi
     return;
   }
   Frame& frame = stack_.back();
-  if (frame.items++ == 0) frame.first_item = kind;
+  if (frame.items++ == 0) frame.first_item = value.kind;
   if (stack_.size() == 1) {
     settled_end_ = offset_;
     in_member_value_ = false;

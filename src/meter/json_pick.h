@@ -4,6 +4,7 @@
 // name twice in the outermost object, a bound on depth. Memory is one frame a level and kKeptBytes of one value.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -28,10 +29,12 @@ class JsonPaths {
  private:
   struct Node {
     std::vector<std::pair<std::string_view, int>> children;
+    std::uint32_t lengths = 0;  ///< of the children's names, a bit each
     int path = kNowhere;
   };
   std::vector<Node> nodes_;
   std::vector<std::string_view> anywhere_;
+  std::uint32_t anywhere_lengths_ = 0;
 };
 
 /// One value, told when it has ended; the members of an object are told before it.
@@ -116,8 +119,10 @@ class JsonPick {
 
   bool fail(std::string_view why);
   bool number_could_end() const;
+  std::size_t take_token(std::string_view rest);
   bool step(unsigned char c);
   bool begin_value(unsigned char c);
+  void place_value();
   bool open(bool object);
   bool close();
   bool string_byte(unsigned char c);
@@ -128,7 +133,10 @@ class JsonPick {
   void keep(std::string_view run);
   void keep_code_point(std::uint32_t code);
   bool end_string();
-  void end_value(Picked::Kind kind, std::uint64_t items = 0, Picked::Kind first_item = Picked::Kind::kNull);
+  bool end_name(std::string_view name);
+  void end_scalar(Picked::Kind kind, std::string_view text, std::uint64_t text_bytes);
+  void end_value(Picked value);
+  std::string_view kept() const { return {kept_.data(), kept_bytes_}; }
 
   const JsonPaths* paths_;
   Taker* taker_;
@@ -143,7 +151,8 @@ class JsonPick {
   bool is_name_ = false;
   int node_ = 0;
   std::uint64_t begin_ = 0, name_begin_ = 0, kept_total_ = 0, hash_ = 0;
-  std::string kept_;
+  std::size_t kept_bytes_ = 0;
+  std::array<char, kKeptBytes> kept_;
   std::string_view literal_;
   std::size_t literal_at_ = 0;
   std::uint32_t code_ = 0, high_surrogate_ = 0;

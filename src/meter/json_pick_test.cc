@@ -74,6 +74,25 @@ TEST(JsonPick, GivesTheValuesOfItsPathsAndNoOthers) {
               ElementsAre("0=1@5-6", "1=true@28-32", "4={2}@23-39", R"(2="v"1@50-53)", "2=null@68-72", "3=[3]@44-74"));
 }
 
+TEST(JsonPick, ReadsTokensAlikeWhereverTheyAreCut) {
+  // read() compares: whole tokens have a way of their own.
+  for (const char* value :
+       {"0",        "-0",   "01",    "-",           "12",   "-7 ", "1.5",     "1e3",          "1E",
+        "true",     "tru",  "nulll", "falsE",       "\"\"", "\"x", "\"\\n\"", "\"\xc3\xa9\"", "\"\x01\"",
+        "[1,2 ,3]", "[01]", "[,]",   "{\"e\":\"\"}"}) {
+    for (const char* around :
+         {"%", " % ", "[%]", "{\"a\":%}", "{\"a\" : % , \"b\":{\"c\":%}}", "{\"a\":%,\"a\":%}", "{%}"}) {
+      std::string text;
+      for (const char* c = around; *c != 0; ++c) *c == '%' ? text += value : text += *c;
+      read(text);
+    }
+  }
+  const std::string longest(JsonPick::kKeptBytes, '7');
+  EXPECT_THAT(read("{\"a\":" + longest + "8}").seen, ElementsAre("0=" + longest + "@5-262"));
+  EXPECT_THAT(read("{\"" + longest + "\":1,\"a\":\"" + longest + "8\"}").seen,
+              ElementsAre("0=\"" + longest + "\"257@266-525"));
+}
+
 TEST(JsonPick, ReadsNamesAfterTheirEscapes) {
   EXPECT_THAT(read(R"({"\u0061":2})").seen, ElementsAre("0=2@10-11"));
   EXPECT_EQ(read(R"({"a":2,"\u0061":3})").fault, "names a member twice");
