@@ -41,6 +41,7 @@ void Budgets::set_quotas(Quotas quotas, const std::map<std::string, std::int64_t
     next.emplace(dimension, state);
   }
   quotas_ = std::move(next);
+  has_quotas_ = !quotas_.empty();
 }
 
 /// Null where no limit needs one, or there is no room for one more.
@@ -106,6 +107,12 @@ void Budgets::use(std::string_view dimension, std::int64_t reserved, std::int64_
   found->second.used += used;
 }
 
+TokenGrant Budgets::grant_of(const TokenWant& want) {
+  return {.input = std::min(want.input, kNoLimit),
+          .output_each = std::min(want.output_each, kNoLimit / std::max<std::int64_t>(1, want.sequences)),
+          .sequences = std::max<std::int64_t>(1, want.sequences)};
+}
+
 std::expected<TokenGrant, TokenRefusal> Budgets::reserve(const TokenWant& want, std::int64_t boot_ms, UnixMs now) {
   using Why = TokenRefusal::Why;
   const std::scoped_lock lock(mutex_);
@@ -123,9 +130,7 @@ std::expected<TokenGrant, TokenRefusal> Budgets::reserve(const TokenWant& want, 
   }
   if (left("input_tokens") < want.input) return std::unexpected(TokenRefusal{Why::kQuota});
 
-  TokenGrant grant{.input = std::min(want.input, kNoLimit),
-                   .output_each = std::min(want.output_each, kNoLimit / std::max<std::int64_t>(1, want.sequences)),
-                   .sequences = std::max<std::int64_t>(1, want.sequences)};
+  TokenGrant grant = grant_of(want);
   grant.limited = want.limits.total || quotas_.contains("tokens") || quotas_.contains("output_tokens");
   const std::int64_t for_output = tokens_left - grant.input;
   if (for_output < grant.output()) {
@@ -135,7 +140,7 @@ std::expected<TokenGrant, TokenRefusal> Budgets::reserve(const TokenWant& want, 
     grant.lowered = true;
   }
   const std::int64_t needed = grant.input + grant.output();
-  Open open{.subject = want.subject, .input = grant.input, .output = grant.output()};
+  Open open{.subject = want.subject, .of_subject = subject != nullptr, .input = grant.input, .output = grant.output()};
   if (want.limits.per_minute) {
     const std::int64_t per_minute = std::max<std::int64_t>(1, *want.limits.per_minute);
     fill(*subject, per_minute, boot_ms);
@@ -161,14 +166,17 @@ std::expected<TokenGrant, TokenRefusal> Budgets::reserve(const TokenWant& want, 
 void Budgets::settle(std::uint64_t number, const std::optional<TokenUsage>& used, std::uint64_t bytes,
                      std::int64_t boot_ms, UnixMs now) {
   const std::scoped_lock lock(mutex_);
-  const auto found = open_.find(number);
-  if (found == open_.end()) return;
+  Open open;
+  if (number != 0) {
+    const auto found = open_.find(number);
+    if (found == open_.end()) return;
+    open = std::move(found->second);
+    open_.erase(found);
+  }
   turn_periods(now);
-  const Open open = std::move(found->second);
-  open_.erase(found);
   const TokenUsage usage = used.value_or(TokenUsage{});
   const std::int64_t tokens = tokens_of(usage);
-  if (const auto it = subjects_.find(open.subject); it != subjects_.end()) {
+  if (const auto it = subjects_.find(open.subject); open.of_subject && it != subjects_.end()) {
     Subject& subject = it->second;
     subject.reserved -= open.input + open.output;
     subject.used += tokens;
@@ -181,7 +189,7 @@ void Budgets::settle(std::uint64_t number, const std::optional<TokenUsage>& used
   use("tokens", open.input + open.output, tokens);
   use("input_tokens", open.input, usage.input_tokens);
   use("output_tokens", open.output, usage.output_tokens);
-  use("requests", 1, used ? 1 : 0);
+  use("requests", number == 0 ? 0 : 1, used ? 1 : 0);
   use("bytes", 0, static_cast<std::int64_t>(bytes));
 }
 

@@ -5,6 +5,7 @@
 // key's tokens over its life, and the contract's quotas a day, month or in all.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <expected>
 #include <map>
@@ -72,8 +73,13 @@ class Budgets {
   /// What quotas hold from now on; `used`: what is known to be used in their periods.
   void set_quotas(Quotas quotas, const std::map<std::string, std::int64_t, std::less<>>& used, UnixMs now);
 
+  /// No limit holds a request of such a subject: it may have all that it wants, grant_of(), and needs no reservation.
+  bool is_unlimited(const TokenLimits& limits) const { return !limits.per_minute && !limits.total && !has_quotas_; }
+  static TokenGrant grant_of(const TokenWant& want);
+  bool has_quotas() const { return has_quotas_; }
   std::expected<TokenGrant, TokenRefusal> reserve(const TokenWant& want, std::int64_t boot_ms, UnixMs now);
-  /// Ends a reservation: `used` is what is billed; nothing: not even a request. `bytes`: of both bodies.
+  /// Ends a reservation: `used` is what is billed; nothing: not even a request. `bytes`: of both bodies. `number` 0:
+  /// there was none.
   void settle(std::uint64_t number, const std::optional<TokenUsage>& used, std::uint64_t bytes, std::int64_t boot_ms,
               UnixMs now);
   /// Nothing where the subject has no such limit.
@@ -96,6 +102,7 @@ class Budgets {
   };
   struct Open {
     std::string subject;
+    bool of_subject = false;  ///< it holds some of its key's budget
     std::int64_t input = 0, output = 0, from_bucket = 0;
   };
 
@@ -110,6 +117,7 @@ class Budgets {
   std::unordered_map<std::string, Subject> subjects_;
   std::map<std::string, std::int64_t, std::less<>> used_before_;  ///< of subjects that have not come yet
   std::map<std::string, QuotaState, std::less<>> quotas_;
+  std::atomic<bool> has_quotas_ = false;
   std::unordered_map<std::uint64_t, Open> open_;
   std::uint64_t next_ = 1;
   std::int64_t next_sweep_boot_ms_ = 0;

@@ -185,6 +185,34 @@ TEST(ContractQuotas, KeepWhatIsReservedWhenTheyChange) {
   EXPECT_FALSE(budgets.reserve(want(1, 0), 0, kNow));
 }
 
+TEST(Budgets, WithoutLimitsNothingIsReservedAndStillCounted) {
+  Budgets budgets;
+  EXPECT_TRUE(budgets.is_unlimited({}));
+  EXPECT_FALSE(budgets.is_unlimited({.per_minute = 5}));
+  EXPECT_FALSE(budgets.is_unlimited({.total = 5}));
+  const TokenGrant grant = Budgets::grant_of(want(1000, 1 << 20, {}, 4));
+  EXPECT_EQ(grant.number, 0U);
+  EXPECT_EQ(grant.output(), 4 << 20);
+  EXPECT_FALSE(grant.limited);
+  // Quotas that come while it is under way count what it cost.
+  budgets.set_quotas(quota("tokens", 100), {}, kNow);
+  EXPECT_FALSE(budgets.is_unlimited({}));
+  budgets.settle(grant.number, used(30, 60), 0, 0, kNow);
+  EXPECT_FALSE(budgets.reserve({.subject = "k", .input = 11, .can_be_lowered = false}, 0, kNow));
+  EXPECT_TRUE(budgets.reserve({.subject = "k", .input = 10, .can_be_lowered = false}, 0, kNow));
+}
+
+TEST(Budgets, AKeyThatGetsALimitMeanwhileIsNotGivenWhatItNeverHeld) {
+  Budgets budgets;
+  budgets.set_quotas(quota("requests", 100), {}, kNow);
+  const auto before = budgets.reserve(want(500, 500), 0, kNow);
+  ASSERT_TRUE(before);
+  const TokenLimits limits{.total = 100};
+  ASSERT_TRUE(budgets.reserve(want(40, 10, limits), 0, kNow));
+  budgets.settle(before->number, used(1, 1), 0, 0, kNow);
+  EXPECT_EQ(budgets.reserved("k"), 50);
+}
+
 TEST(Budgets, NeverOvershootWithManyThreads) {
   Budgets budgets;
   constexpr std::int64_t kBudget = 100'000;

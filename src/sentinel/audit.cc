@@ -15,6 +15,8 @@ namespace {
 /// Where the writer shares a core with the proxy's loop, requests go first; a quarter of the core is left to it still.
 constexpr int kNice = 5;
 constexpr std::int64_t kRetryMs = 200;
+/// Of a queue, kept with their memory when it is empty.
+constexpr std::size_t kKeptEntries = 512;
 
 }  // namespace
 
@@ -50,16 +52,30 @@ void AuditLog::count_unrecorded() {
   if (writable_) wake_.notify_all();
 }
 
-void AuditLog::append(AuditEntry entry) {
-  entry.time = options_.place.clock();
-  bool first = false;
+AuditEntry& AuditLog::Queue::next() {
+  if (used == entries.size()) entries.emplace_back();
+  return entries[used++];
+}
+
+void AuditLog::Queue::clear() {
+  used = 0;
+  if (entries.size() <= kKeptEntries) return;
+  entries.resize(kKeptEntries);
+  entries.shrink_to_fit();
+}
+
+void AuditLog::append(const AuditEntry& entry) {
+  const UnixMs now = options_.place.clock();
+  bool wake = false;
   {
     const std::scoped_lock lock(mutex_);
-    first = queue_.empty();
-    queue_.push_back(std::move(entry));
+    AuditEntry& queued = queue_.next();
+    queued = entry;
+    queued.time = now;
     ++appended_;
+    wake = std::exchange(idle_, false);
   }
-  if (first) wake_.notify_all();
+  if (wake) wake_.notify_all();
 }
 
 BodyHash AuditLog::body_hash(std::string_view request_id) const {
@@ -106,64 +122,111 @@ void AuditLog::begin_new_origin(std::uint64_t seen) {
 void AuditLog::run(const std::stop_token& stop) {
   setpriority(PRIO_PROCESS, 0, kNice);  // this thread's
   while (true) {
-    std::vector<AuditEntry> taken;
     bool checkpoint = false;
     {
       std::unique_lock lock(mutex_);
       const std::int64_t until_checkpoint = checkpoint_boot_ms_ + options_.checkpoint_ms - boot_ms_now();
       const auto has_work = [&] {
-        return !queue_.empty() || hurry_ || checkpoint_wanted_ || witness_has_seen_ || (unrecorded_ != 0 && writable_);
+        return queue_.used > 0 || hurry_ || checkpoint_wanted_ || witness_has_seen_ || (unrecorded_ != 0 && writable_);
       };
+      idle_ = true;
       wake_.wait_for(lock, stop, std::chrono::milliseconds(std::max<std::int64_t>(until_checkpoint, 0)), has_work);
-      if (!queue_.empty()) {
-        wake_.wait_for(lock, stop, std::chrono::milliseconds(options_.gather_ms), [&] { return hurry_; });
-      }
-      hurry_ = false;
-      taken.swap(queue_);
+      idle_ = false;
       checkpoint = std::exchange(checkpoint_wanted_, false);
     }
     start_anew();
-    write(std::move(taken), stop);
+    gather(stop);
+    if (!commit_gathered()) write_gathered(stop);
+    for (Queue& part : gathered_) part.clear();
     const bool last = stop.stop_requested();
     keep_house(checkpoint || last || boot_ms_now() - checkpoint_boot_ms_ >= options_.checkpoint_ms);
     if (last) {
       const std::scoped_lock lock(mutex_);
-      if (queue_.empty()) return;
+      if (queue_.used == 0) return;
     }
   }
 }
 
-/// Until all of it is durable; a disk that takes nothing is asked again and again, and requests are refused meanwhile.
-void AuditLog::write(std::vector<AuditEntry> entries, const std::stop_token& stop) {
-  std::size_t done = 0;
-  std::optional<std::int64_t> give_up_boot_ms;
-  while (done < entries.size() || unrecorded_ != 0) {
-    const auto written = write_some(std::span<const AuditEntry>(entries).subspan(done));
-    if (written) {
-      done += *written;
-      pending_.fetch_sub(*written, std::memory_order_relaxed);
-      if (!writable_.exchange(true)) log_.info("the audit log can be written again");
-      const std::scoped_lock lock(mutex_);
-      durable_ += *written;
-      written_.notify_all();
-      continue;
+/// What comes within `gather_ms`, made ready for one commit in a few turns: on a core that the proxy's loop has too,
+/// each is short enough not to be felt.
+void AuditLog::gather(const std::stop_token& stop) {
+  batch_.emplace(files_.begin());
+  const auto turn = std::chrono::microseconds(options_.gather_ms * 1000 / static_cast<std::int64_t>(kTurns));
+  bool hurry = false;
+  for (std::size_t i = 0; i < kTurns && !hurry; ++i) {
+    Queue& part = gathered_[i];
+    {
+      std::unique_lock lock(mutex_);
+      if (i > 0 || queue_.used > 0) wake_.wait_for(lock, stop, turn, [&] { return hurry_; });
+      hurry = std::exchange(hurry_, false) || stop.stop_requested() || (i == 0 && queue_.used == 0);
+      std::swap(part, queue_);
     }
-    if (writable_.exchange(false)) {
-      log_.error("the audit log cannot be written: requests are refused", written.error());
-    }
-    std::unique_lock lock(mutex_);
-    if (stop.stop_requested()) {
-      const std::int64_t now = boot_ms_now();
-      if (!give_up_boot_ms) give_up_boot_ms = now + options_.give_up_ms;
-      if (now >= *give_up_boot_ms) {
-        log_.error("audit records are lost", {{"records", entries.size() - done + queue_.size()}});
-        queue_.clear();
-        return;
+    for (const AuditEntry& entry : part.all()) {
+      if (!batch_) break;
+      if (batch_->bytes() + kMaxAuditRecordBytes <= kMaxAuditBatchBytes) {
+        batch_->add(options_.place.frame, entry);
+      } else {
+        batch_.reset();
       }
-      lock.unlock();
-      std::this_thread::sleep_for(std::chrono::milliseconds(kRetryMs));
-    } else {
-      wake_.wait_for(lock, stop, std::chrono::milliseconds(kRetryMs), [] { return false; });
+    }
+    hurry = hurry || !batch_;
+  }
+}
+
+/// In one commit, as it mostly goes. False if nothing of it is in the log, or there is more to tell.
+bool AuditLog::commit_gathered() {
+  const std::optional<AuditBatch> batch = std::exchange(batch_, std::nullopt);
+  if (!batch || !writable_ || unrecorded_ != 0) return false;
+  if (batch->records() == 0) return true;
+  std::uint64_t seq = files_.records();
+  if (!files_.commit(*batch)) return false;
+  for (const Queue& part : gathered_) {
+    if (options_.on_durable && part.used > 0) options_.on_durable(files_.origin(), seq, part.all());
+    seq += part.used;
+  }
+  pending_.fetch_sub(batch->records(), std::memory_order_relaxed);
+  const std::scoped_lock lock(mutex_);
+  durable_ += batch->records();
+  written_.notify_all();
+  return true;
+}
+
+/// Until all of it is durable; a disk that takes nothing is asked again and again, and requests are refused meanwhile.
+void AuditLog::write_gathered(const std::stop_token& stop) {
+  std::size_t left = 0;
+  for (const Queue& part : gathered_) left += part.used;
+  std::optional<std::int64_t> give_up_boot_ms;
+  for (const Queue& part : gathered_) {
+    std::span<const AuditEntry> entries = part.all();
+    while (!entries.empty() || unrecorded_ != 0) {
+      const auto written = write_some(entries);
+      if (written) {
+        entries = entries.subspan(*written);
+        left -= *written;
+        pending_.fetch_sub(*written, std::memory_order_relaxed);
+        if (!writable_.exchange(true)) log_.info("the audit log can be written again");
+        const std::scoped_lock lock(mutex_);
+        durable_ += *written;
+        written_.notify_all();
+        continue;
+      }
+      if (writable_.exchange(false)) {
+        log_.error("the audit log cannot be written: requests are refused", written.error());
+      }
+      std::unique_lock lock(mutex_);
+      if (stop.stop_requested()) {
+        const std::int64_t now = boot_ms_now();
+        if (!give_up_boot_ms) give_up_boot_ms = now + options_.give_up_ms;
+        if (now >= *give_up_boot_ms) {
+          log_.error("audit records are lost", {{"records", left + queue_.used}});
+          queue_.clear();
+          return;
+        }
+        lock.unlock();
+        std::this_thread::sleep_for(std::chrono::milliseconds(kRetryMs));
+      } else {
+        wake_.wait_for(lock, stop, std::chrono::milliseconds(kRetryMs), [] { return false; });
+      }
     }
   }
 }

@@ -9,6 +9,7 @@
 // written, it is refused, and counted; the count becomes a record when writing goes on.
 #pragma once
 
+#include <array>
 #include <condition_variable>
 #include <functional>
 #include <span>
@@ -54,8 +55,8 @@ class AuditLog {
   // ---- any thread, never blocking on the disk ----
   /// Takes a place for one record; false if there is none, or the log cannot be written.
   bool reserve();
-  /// Uses a place up. `entry.time` is set here.
-  void append(AuditEntry entry);
+  /// Uses a place up. The record's time is now, not `entry.time`.
+  void append(const AuditEntry& entry);
   /// Gives a place back unused.
   void give_back();
   /// A request was refused for want of a place.
@@ -78,8 +79,21 @@ class AuditLog {
   AuditFiles& files() { return files_; }
 
  private:
+  /// Entries in the order they came. Their texts keep their memory, and with it the threads their peace: what one of
+  /// them allocates is not freed by the other.
+  static constexpr std::size_t kTurns = 5;  ///< in which a batch is gathered
+  struct Queue {
+    std::vector<AuditEntry> entries;
+    std::size_t used = 0;
+    AuditEntry& next();
+    std::span<const AuditEntry> all() const { return std::span(entries).first(used); }
+    void clear();
+  };
+
   void run(const std::stop_token& stop);
-  void write(std::vector<AuditEntry> entries, const std::stop_token& stop);
+  void gather(const std::stop_token& stop);
+  bool commit_gathered();
+  void write_gathered(const std::stop_token& stop);
   Result<std::size_t> write_some(std::span<const AuditEntry> entries);
   void keep_house(bool checkpoint);
   void start_anew();
@@ -95,12 +109,16 @@ class AuditLog {
   mutable std::mutex mutex_;  ///< of what follows
   std::condition_variable_any wake_;
   std::condition_variable written_;
-  std::vector<AuditEntry> queue_;
+  Queue queue_;
   std::uint64_t appended_ = 0, durable_ = 0;
+  bool idle_ = false;   ///< the writer waits for work
   bool hurry_ = false;  ///< somebody waits: do not gather
   bool checkpoint_wanted_ = false;
   std::optional<std::uint64_t> witness_has_seen_;
-  std::int64_t checkpoint_boot_ms_ = 0;  ///< writer's
+  // The writer's.
+  std::int64_t checkpoint_boot_ms_ = 0;
+  std::array<Queue, kTurns> gathered_;
+  std::optional<AuditBatch> batch_;  ///< of what is gathered; nothing: it has to be written in pieces
   std::jthread writer_;
 };
 

@@ -171,8 +171,7 @@ std::uint64_t AuditFiles::read_part(const std::string& path, bool open_part, con
     for (std::string line; lines.next(line);) {
       tlog::verify_record(head_, line);
       good = lines.offset();
-      tree_.append(head_.prev);
-      growth_.append(head_.prev);
+      growth_.append(tree_.append(head_.prev));
       compare(must);
       if (open_part && !part_day_) {
         const auto json = Json::parse(line);
@@ -252,9 +251,9 @@ Result<> AuditFiles::commit(const AuditBatch& batch) {
   const std::scoped_lock lock(mutex_);
   head_ = batch.head_;
   for (const Digest& leaf : batch.leaves_) {
-    tree_.append(leaf);
-    growth_.append(leaf);
-    if (pending_) pending_->since.append(leaf);
+    const std::vector<tlog::Node> completed = tree_.append(leaf);
+    growth_.append(completed);
+    if (pending_) pending_->since.append(completed);
   }
   return {};
 }
@@ -425,8 +424,8 @@ std::vector<Digest> AuditFiles::proof_from_files(std::uint64_t from, std::uint64
     if (tree.size() == from) growth.emplace(tree);
     for (std::string line; tree.size() < to && lines.next(line);) {
       const Digest leaf = tlog::leaf_hash(line);
-      tree.append(leaf);
-      if (growth) growth->append(leaf);
+      const std::vector<tlog::Node> completed = tree.append(leaf);
+      if (growth) growth->append(completed);
       if (tree.size() == from) growth.emplace(tree);
     }
   }

@@ -7,7 +7,6 @@
 namespace tb::sentinel {
 namespace {
 
-constexpr std::size_t kMaxPathBytes = 1024;
 constexpr std::size_t kMaxNameBytes = 256;  ///< of methods, models, subjects and ids
 
 void append_string(std::string& out, std::string_view text, std::size_t most) {
@@ -25,42 +24,41 @@ void append_string(std::string& out, std::string_view text, std::size_t most) {
   out += '"';
 }
 
-void append_member(std::string& out, std::string_view name, std::string_view text, std::size_t most = kMaxNameBytes) {
-  out += ",\"";
-  out += name;
-  out += "\":";
+/// `lead`: what stands before the value, as in `,"status":`.
+void append_member(std::string& out, std::string_view lead, std::string_view text, std::size_t most = kMaxNameBytes) {
+  out += lead;
   append_string(out, text, most);
 }
 
 template <typename Number>
-void append_member(std::string& out, std::string_view name, Number value)
+void append_member(std::string& out, std::string_view lead, Number value)
   requires std::is_integral_v<Number>
 {
   char digits[24];
   const auto [end, fault] = std::to_chars(digits, digits + sizeof digits, value);
-  out += ",\"";
-  out += name;
-  out += "\":";
+  out += lead;
   out.append(digits, end);
 }
 
-void append_member(std::string& out, std::string_view name, const Digest& digest) {
+void append_member(std::string& out, std::string_view lead, const Digest& digest) {
   constexpr std::string_view kHex = "0123456789abcdef";
-  std::array<char, 2 * sizeof(Digest)> hex;
+  std::array<char, 2 * sizeof(Digest) + 2> text;
+  text.front() = text.back() = '"';
   for (std::size_t i = 0; i < digest.size(); ++i) {
-    hex[2 * i] = kHex[digest[i] >> 4];
-    hex[2 * i + 1] = kHex[digest[i] & 15];
+    text[2 * i + 1] = kHex[digest[i] >> 4];
+    text[2 * i + 2] = kHex[digest[i] & 15];
   }
-  out += ",\"";
-  out += name;
-  out += "\":\"";
-  out.append(hex.data(), hex.size());
-  out += '"';
+  out += lead;
+  out.append(text.data(), text.size());
+}
+
+std::string lead_of(std::string_view name) {
+  return ",\"" + std::string(name) + "\":";
 }
 
 void append_usage(std::string& out, const meter::TokenUsage& usage) {
-  out += ",\"usage\":{\"input_tokens\":" + std::to_string(usage.input_tokens);
-  append_member(out, "output_tokens", usage.output_tokens);
+  append_member(out, R"(,"usage":{"input_tokens":)", usage.input_tokens);
+  append_member(out, R"(,"output_tokens":)", usage.output_tokens);
   out += usage.estimated ? ",\"estimated\":true" : ",\"estimated\":false";
   out += usage.disputed ? ",\"disputed\":true}" : ",\"disputed\":false}";
 }
@@ -69,8 +67,8 @@ void append_frame(std::string& out, const AuditFrame& frame, UnixMs time) {
   out += "{\"ts\":\"";
   out += to_rfc3339(time, true);
   out += '"';
-  append_member(out, "contract_id", frame.contract_id);
-  append_member(out, "asset_id", frame.asset_id);
+  append_member(out, R"(,"contract_id":)", frame.contract_id);
+  append_member(out, R"(,"asset_id":)", frame.asset_id);
 }
 
 }  // namespace
@@ -91,19 +89,19 @@ std::string_view outcome_name(Outcome outcome) {
 
 void append_record_text(std::string& out, const AuditFrame& frame, const AuditEntry& entry) {
   append_frame(out, frame, entry.time);
-  append_member(out, "method", entry.method);
-  append_member(out, "path", entry.path, kMaxPathBytes);
-  append_member(out, "req_sha256", entry.req_sha256);
-  append_member(out, "status", entry.status);
-  append_member(out, "latency_ms", entry.latency_ms);
-  append_member(out, "request_id", entry.request_id);
-  append_member(out, "subject", entry.subject);
-  if (entry.resp_sha256) append_member(out, "resp_sha256", *entry.resp_sha256);
-  append_member(out, "hash_alg", frame.keyed ? "HMAC-SHA256" : "SHA-256");
-  append_member(out, "req_bytes", entry.req_bytes);
-  append_member(out, "resp_bytes", entry.resp_bytes);
-  append_member(out, "outcome", outcome_name(entry.outcome));
-  if (!entry.model.empty()) append_member(out, "model", entry.model);
+  append_member(out, R"(,"method":)", entry.method);
+  append_member(out, R"(,"path":)", entry.path, kMaxAuditPathBytes);
+  append_member(out, R"(,"req_sha256":)", entry.req_sha256);
+  append_member(out, R"(,"status":)", entry.status);
+  append_member(out, R"(,"latency_ms":)", entry.latency_ms);
+  append_member(out, R"(,"request_id":)", entry.request_id);
+  append_member(out, R"(,"subject":)", entry.subject);
+  if (entry.resp_sha256) append_member(out, R"(,"resp_sha256":)", *entry.resp_sha256);
+  append_member(out, R"(,"hash_alg":)", frame.keyed ? "HMAC-SHA256" : "SHA-256");
+  append_member(out, R"(,"req_bytes":)", entry.req_bytes);
+  append_member(out, R"(,"resp_bytes":)", entry.resp_bytes);
+  append_member(out, R"(,"outcome":)", outcome_name(entry.outcome));
+  if (!entry.model.empty()) append_member(out, R"(,"model":)", entry.model);
   if (entry.usage) append_usage(out, *entry.usage);
 }
 
@@ -112,9 +110,9 @@ std::string event_record_text(const AuditFrame& frame, UnixMs time, std::string_
                               std::initializer_list<std::pair<std::string_view, std::string_view>> words) {
   std::string out;
   append_frame(out, frame, time);
-  append_member(out, "event", event);
-  for (const auto& [name, value] : numbers) append_member(out, name, value);
-  for (const auto& [name, value] : words) append_member(out, name, value);
+  append_member(out, R"(,"event":)", event);
+  for (const auto& [name, value] : numbers) append_member(out, lead_of(name), value);
+  for (const auto& [name, value] : words) append_member(out, lead_of(name), value);
   return out;
 }
 

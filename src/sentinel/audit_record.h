@@ -35,6 +35,9 @@ class BodyHash {
 enum class Outcome { kComplete, kAborted, kRefused, kUpstreamError };
 std::string_view outcome_name(Outcome outcome);
 
+/// Of a path, in a record.
+inline constexpr std::size_t kMaxAuditPathBytes = 1024;
+
 struct AuditEntry {
   UnixMs time = 0;  ///< of the request's end
   std::string request_id, subject;

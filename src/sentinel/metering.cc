@@ -1,6 +1,8 @@
 #include "sentinel/metering.h"
 
 #include <algorithm>
+#include <new>
+#include <vector>
 
 #include "base/clock.h"
 #include "meter/answer_body.h"
@@ -85,11 +87,10 @@ class RequestTransform final : public BodyTransform {
 
 class AnswerTransform final : public BodyTransform {
  public:
-  AnswerTransform(meter::AnswerTerms terms, std::shared_ptr<UnderwayBook::Note> note)
-      : body_(terms), note_(std::move(note)) {}
+  AnswerTransform(meter::AnswerTerms terms, UnderwayBook::Note& note) : body_(terms), note_(note) {}
   std::optional<Refusal> feed(ByteView in, bool last, std::string& out) override {
     body_.feed(as_text(in), last, out);
-    if (note_) note_->output.store(body_.tally().seen, std::memory_order_relaxed);
+    note_.output.store(body_.tally().seen, std::memory_order_relaxed);
     return std::nullopt;
   }
   bool ends_here() const override { return body_.ended(); }
@@ -97,13 +98,24 @@ class AnswerTransform final : public BodyTransform {
 
  private:
   meter::AnswerBody body_;
-  std::shared_ptr<UnderwayBook::Note> note_;
+  UnderwayBook::Note& note_;
 };
 
 class MeteringVisit final : public proxy::Visit {
  public:
   explicit MeteringVisit(Shared& shared) : shared_(shared) {}
   ~MeteringVisit() override { settle(std::nullopt, 0); }
+  /// Too large for the allocator's quick ways, and wanted for each request: the loop's thread keeps some.
+  static void* operator new(std::size_t bytes) {
+    if (spare_.places.empty()) return ::operator new(bytes);
+    void* const place = spare_.places.back();
+    spare_.places.pop_back();
+    return place;
+  }
+  static void operator delete(void* place) {
+    if (spare_.places.size() >= kMostSpare) return ::operator delete(place);
+    spare_.places.push_back(place);
+  }
 
   std::optional<Refusal> on_request(Exchange& exchange) override {
     if (exchange.request.method != "POST") return std::nullopt;
@@ -134,11 +146,11 @@ class MeteringVisit final : public proxy::Visit {
 
   BodyTransform* response_transform(Exchange&, proxy::ResponseHead& head) override {
     answered_ = head.status >= 200 && head.status < 300;
-    if (!answered_ || !grant_ || !request_) return nullptr;
+    if (!answered_ || !grant_ || !request_ || !note_) return nullptr;
     const auto* type = proxy::find_field(head.fields, "content-type");
     terms_.form =
         has_coding(head.fields) || type == nullptr ? meter::AnswerForm::kOther : meter::answer_form(type->value);
-    answer_.emplace(terms_, note_);
+    answer_.emplace(terms_, **note_);
     return &*answer_;
   }
 
@@ -184,18 +196,18 @@ class MeteringVisit final : public proxy::Visit {
               .echoes = facts.echoes,
               .input_estimate = bounds_.input_estimate};
     if (grant_->limited) terms_.cut_after = grant_->output();
-    note_ = shared_.underway.begin({.request_id = exchange.request_id,
-                                    .subject = exchange.subject,
-                                    .path = std::string(path_of(exchange)),
-                                    .model = facts.model,
-                                    .input_tokens = bounds_.input_estimate},
-                                   exchange.started_boot_ms);
+    note_ = shared_.underway.begin(exchange.request_id, exchange.subject, path_of(exchange), facts.model,
+                                   bounds_.input_estimate, exchange.started_boot_ms);
     return meter::RequestVerdict{grant_->lowered ? std::optional(grant_->output_each) : std::nullopt};
   }
 
   std::optional<meter::BodyFault> reserve(Exchange& exchange, meter::TokenWant want) {
     using Why = meter::TokenRefusal::Why;
     want.limits = {.per_minute = exchange.limits.tokens_per_minute, .total = exchange.limits.token_budget};
+    if (shared_.budgets.is_unlimited(want.limits)) {
+      grant_ = meter::Budgets::grant_of(want);
+      return std::nullopt;
+    }
     const std::int64_t now = boot_ms_now();
     const auto granted = shared_.budgets.reserve(want, now, shared_.options.clock());
     if (const auto rate = shared_.budgets.rate(want.subject, want.limits, now)) {
@@ -222,12 +234,24 @@ class MeteringVisit final : public proxy::Visit {
   }
 
   void settle(const std::optional<meter::TokenUsage>& usage, std::uint64_t bytes) {
-    if (note_) shared_.underway.end(note_);
+    if (note_) shared_.underway.end(*note_);
     note_.reset();
     if (!grant_) return;
-    shared_.budgets.settle(grant_->number, usage, bytes, boot_ms_now(), shared_.options.clock());
+    if (grant_->number != 0 || shared_.budgets.has_quotas()) {
+      shared_.budgets.settle(grant_->number, usage, bytes, boot_ms_now(), shared_.options.clock());
+    }
     grant_.reset();
   }
+
+  static constexpr std::size_t kMostSpare = 128;
+  struct Spare {
+    Spare() { places.reserve(kMostSpare); }
+    ~Spare() {
+      for (void* const place : places) ::operator delete(place);
+    }
+    std::vector<void*> places;
+  };
+  inline static thread_local Spare spare_;
 
   Shared& shared_;
   Dialect dialect_ = Dialect::kNone;
@@ -236,7 +260,7 @@ class MeteringVisit final : public proxy::Visit {
   std::optional<meter::TokenGrant> grant_;
   meter::UsageBounds bounds_;
   meter::AnswerTerms terms_;
-  std::shared_ptr<UnderwayBook::Note> note_;
+  std::optional<UnderwayBook::Place> note_;
   int retry_after_seconds_ = 0;
   bool answered_ = false;
 };

@@ -146,9 +146,9 @@ TEST_F(UsageServiceTest, BillsARequestThatACrashInterrupted) {
   {
     Process process(dir_);
     process.start();
-    const auto note = process.underway.begin({"lost", "k", "/v1/messages", "m", 40, 0}, boot_ms_now() - 1'000);
+    const auto note = process.underway.begin("lost", "k", "/v1/messages", "m", 40, boot_ms_now() - 1'000);
     note->output = 7;
-    const auto ended = process.underway.begin({"ended", "k", "/v1/messages", "m", 10, 0}, boot_ms_now() - 1'000);
+    const auto ended = process.underway.begin("ended", "k", "/v1/messages", "m", 10, boot_ms_now() - 1'000);
     const std::int64_t give_up = boot_ms_now() + 60'000;
     while (process.usage.ledger().underway().size() < 2 && boot_ms_now() < give_up) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));

@@ -15,13 +15,13 @@ Digest find_node(std::span<const Node> nodes, unsigned height, std::uint64_t ind
 
 }  // namespace
 
-void Growth::append(const Digest& leaf) {
-  nodes_.push_back({.height = 0, .index = end_++, .hash = leaf});
-  while (nodes_.size() > 1) {
+void Growth::append(std::span<const Node> completed) {
+  nodes_.push_back(completed.front());
+  ++end_;
+  for (const Node& parent : completed.subspan(1)) {
+    if (nodes_.size() < 2) return;
     const Node& left = nodes_[nodes_.size() - 2];
-    const Node& right = nodes_.back();
-    if (left.height != right.height || left.index % 2 != 0) return;
-    const Node parent{.height = left.height + 1, .index = left.index / 2, .hash = node_hash(left.hash, right.hash)};
+    if (left.height + 1 != parent.height || left.index % 2 != 0) return;
     nodes_.pop_back();
     nodes_.back() = parent;
   }

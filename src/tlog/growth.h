@@ -17,7 +17,8 @@ class Growth {
   /// Nothing has grown yet since the tree that `from` is the frontier of.
   explicit Growth(Frontier from) : from_(std::move(from)), end_(from_.size()) {}
 
-  void append(const Digest& leaf);
+  /// `completed`: what Frontier::append() gave for the leaf, so that no node is hashed twice.
+  void append(std::span<const Node> completed);
   std::uint64_t begin() const { return from_.size(); }
   std::uint64_t end() const { return end_; }
   /// Of the tree of end() leaves with that of begin() leaves. RFC 6962 2.1.2.

@@ -33,8 +33,7 @@ TEST(Growth, ProvesEverySizeAgainstEverySizeBefore) {
       const auto whole = consistency_proof(from, size, nodes_after(Frontier(), leaves));
       ASSERT_EQ(proof, whole) << from << " to " << size;
       if (size == leaves.size()) break;
-      growth.append(leaves[size]);
-      now.append(leaves[size]);
+      growth.append(now.append(leaves[size]));
     }
   }
 }
@@ -42,9 +41,9 @@ TEST(Growth, ProvesEverySizeAgainstEverySizeBefore) {
 TEST(Growth, OfAnotherTreeProvesNothing) {
   const auto leaves = many_leaves(20);
   Growth growth(frontier_of(std::span(leaves).first(5)));
-  Frontier now = frontier_of(std::span(leaves).first(5));
+  Frontier grown = frontier_of(std::span(leaves).first(5)), now = grown;
   for (std::size_t i = 5; i < 20; ++i) {
-    growth.append(leaves[i]);
+    growth.append(grown.append(leaves[i]));
     now.append(leaves[i == 9 ? 0 : i]);
   }
   EXPECT_FALSE(verify_consistency(5, frontier_of(std::span(leaves).first(5)).root(), 20, now.root(),

@@ -1,4 +1,6 @@
 // A record for every request. A place for it is taken before anything is done, so that what was served is recorded.
+#include <algorithm>
+
 #include "base/clock.h"
 #include "sentinel/audit.h"
 #include "sentinel/proxy/filters.h"
@@ -8,7 +10,8 @@ namespace {
 
 class AuditVisit final : public Visit {
  public:
-  AuditVisit(AuditLog& log, const Exchange& exchange) : log_(log), reserved_(log.reserve()) {
+  AuditVisit(AuditLog& log, AuditEntry& entry, const Exchange& exchange)
+      : log_(log), entry_(entry), reserved_(log.reserve()) {
     if (reserved_) hashes_ = log.body_hashes(exchange.request_id);
   }
   ~AuditVisit() override {
@@ -28,11 +31,12 @@ class AuditVisit final : public Visit {
   void on_end(Exchange& exchange) override {
     if (!reserved_) return log_.count_unrecorded();
     reserved_ = false;
-    AuditEntry entry;
+    AuditEntry& entry = entry_;
     entry.request_id = exchange.request_id;
     entry.subject = exchange.subject;
     entry.method = exchange.request.method;
-    entry.path = exchange.request.target.substr(0, exchange.request.target.find('?'));
+    const std::string_view target = exchange.request.target;
+    entry.path = target.substr(0, std::min(target.find('?'), kMaxAuditPathBytes));
     entry.model = exchange.model;
     entry.req_sha256 = hashes_.first.finish();
     if (log_.hashes_responses()) entry.resp_sha256 = hashes_.second.finish();
@@ -42,11 +46,12 @@ class AuditVisit final : public Visit {
     entry.latency_ms = boot_ms_now() - exchange.started_boot_ms;
     entry.outcome = exchange.outcome;
     entry.usage = exchange.usage;
-    log_.append(std::move(entry));
+    log_.append(entry);
   }
 
  private:
   AuditLog& log_;
+  AuditEntry& entry_;  ///< all visits', with its memory
   bool reserved_;
   std::pair<BodyHash, BodyHash> hashes_;
 };
@@ -55,11 +60,12 @@ class AuditFilter final : public Filter {
  public:
   explicit AuditFilter(AuditLog& log) : log_(log) {}
   std::unique_ptr<Visit> visit(const Exchange& exchange) override {
-    return std::make_unique<AuditVisit>(log_, exchange);
+    return std::make_unique<AuditVisit>(log_, entry_, exchange);
   }
 
  private:
   AuditLog& log_;
+  AuditEntry entry_;
 };
 
 }  // namespace

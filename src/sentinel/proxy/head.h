@@ -11,10 +11,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <expected>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace tb::sentinel::proxy {
@@ -36,9 +38,29 @@ using Fields = std::vector<Field>;
 constexpr char to_lower(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
 }
+/// Eight bytes, the letters A to Z of them made small.
+constexpr std::uint64_t to_lower(std::uint64_t bytes) {
+  constexpr std::uint64_t kOnes = 0x0101010101010101;
+  const std::uint64_t low = bytes & kOnes * 0x7f;
+  const std::uint64_t is_letter =
+      (low + kOnes * (0x80 - 'A')) & ~(low + kOnes * (0x80 - 'Z' - 1)) & ~bytes & kOnes * 0x80;
+  return bytes | is_letter >> 2;
+}
 /// ASCII case-insensitive equality.
 constexpr bool equal_fold(std::string_view a, std::string_view b) {
   if (a.size() != b.size()) return false;
+  if (!std::is_constant_evaluated() && a.size() >= 8) {
+    const auto differs = [&](std::size_t at) {
+      std::uint64_t x = 0, y = 0;
+      std::memcpy(&x, a.data() + at, 8);
+      std::memcpy(&y, b.data() + at, 8);
+      return to_lower(x) != to_lower(y);
+    };
+    for (std::size_t at = 0; at + 8 < a.size(); at += 8) {
+      if (differs(at)) return false;
+    }
+    return !differs(a.size() - 8);
+  }
   for (std::size_t i = 0; i < a.size(); ++i) {
     if (to_lower(a[i]) != to_lower(b[i])) return false;
   }

@@ -171,5 +171,20 @@ TEST(ProxyHead, ListMembers) {
   EXPECT_EQ(list_members(fields, "CONNECTION"), (std::vector<std::string_view>{"close", "x-a", "Keep-Alive"}));
 }
 
+TEST(EqualFold, FoldsLettersAndNothingElseAtAnyPlace) {
+  for (const std::size_t size : {1U, 7U, 8U, 9U, 16U, 19U}) {
+    for (std::size_t at = 0; at < size; ++at) {
+      for (int a = 0; a < 256; ++a) {
+        for (const int b : {a, a ^ 0x20, a ^ 1}) {
+          std::string x(size, 'k'), y(size, 'K');
+          x[at] = static_cast<char>(a);
+          y[at] = static_cast<char>(b);
+          ASSERT_EQ(equal_fold(x, y), to_lower(x[at]) == to_lower(y[at])) << a << " " << b << " " << at << "/" << size;
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace tb::sentinel::proxy

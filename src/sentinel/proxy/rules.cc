@@ -50,8 +50,20 @@ bool is_among(std::string_view name, std::span<const std::string_view> names) {
   return std::ranges::any_of(names, [&](std::string_view other) { return equal_fold(name, other); });
 }
 
+/// All of it with one look at the memory that there is.
+void append(std::string& out, std::initializer_list<std::string_view> parts) {
+  const std::size_t before = out.size();
+  std::size_t bytes = before;
+  for (const std::string_view part : parts) bytes += part.size();
+  out.resize_and_overwrite(bytes, [&](char* text, std::size_t) {
+    char* at = text + before;
+    for (const std::string_view part : parts) at = std::copy(part.begin(), part.end(), at);
+    return bytes;
+  });
+}
+
 void append_field(std::string& out, const Field& field) {
-  out.append(field.name).append(": ").append(field.value).append("\r\n");
+  append(out, {field.name, ": ", field.value, "\r\n"});
 }
 
 void append_number(std::string& out, std::uint64_t number) {
@@ -167,22 +179,20 @@ std::string upstream_head(const RequestHead& head, std::string_view target, cons
 
 void append_upstream_head(std::string& out, const RequestHead& head, std::string_view target, const Peer& peer,
                           std::string_view request_id, Framing framing, std::uint64_t length, std::string_view bearer) {
-  out.append(head.method).append(" ").append(target).append(" HTTP/1.1\r\n");
   const Field* host = find_field(head.fields, "host");
   const std::string_view host_value =
       host != nullptr && !host->value.empty() ? std::string_view(host->value) : "localhost";
-  out.append("Host: ").append(host_value).append("\r\n");
+  append(out, {head.method, " ", target, " HTTP/1.1\r\nHost: ", host_value, "\r\n"});
   const std::vector<std::string_view> named = list_members(head.fields, "connection");
   for (const Field& field : head.fields) {
     if (kHopByHop.contains(field.name) || kReplaced.contains(field.name)) continue;
     if (field.name.find('_') != std::string::npos || is_among(field.name, named)) continue;
     append_field(out, field);
   }
-  out.append("X-Forwarded-For: ").append(peer.address).append("\r\nX-Real-IP: ").append(peer.address);
-  out.append("\r\nX-Forwarded-Proto: ").append(peer.tls ? "https" : "http");
-  out.append("\r\nX-Forwarded-Host: ").append(host_value);
-  out.append("\r\nX-Request-Id: ").append(request_id).append("\r\n");
-  if (!bearer.empty()) out.append("Authorization: Bearer ").append(bearer).append("\r\n");
+  append(out, {"X-Forwarded-For: ", peer.address, "\r\nX-Real-IP: ", peer.address,
+               "\r\nX-Forwarded-Proto: ", peer.tls ? "https" : "http", "\r\nX-Forwarded-Host: ", host_value,
+               "\r\nX-Request-Id: ", request_id, "\r\n"});
+  if (!bearer.empty()) append(out, {"Authorization: Bearer ", bearer, "\r\n"});
   if (framing == Framing::kLength) append_length(out, length);
   if (framing == Framing::kChunked) out.append("Transfer-Encoding: chunked\r\n");
   out.append("\r\n");
@@ -198,7 +208,7 @@ void append_client_head(std::string& out, const ResponseHead& head, std::string_
                         bool close) {
   out.append("HTTP/1.1 ");
   append_number(out, static_cast<std::uint64_t>(head.status));
-  out.append(" ").append(reason_phrase(head.status)).append("\r\n");
+  append(out, {" ", reason_phrase(head.status), "\r\n"});
   const std::vector<std::string_view> named = list_members(head.fields, "connection");
   for (const Field& field : head.fields) {
     if (kHopByHop.contains(field.name) || kOfTheRuntime.contains(field.name)) continue;
@@ -207,7 +217,7 @@ void append_client_head(std::string& out, const ResponseHead& head, std::string_
     if (is_among(field.name, named)) continue;
     append_field(out, field);
   }
-  out.append("X-Request-Id: ").append(request_id).append("\r\n");
+  append(out, {"X-Request-Id: ", request_id, "\r\n"});
   if (head.framing == Framing::kLength) append_length(out, head.length);
   const bool chunked = head.framing == Framing::kChunked || head.framing == Framing::kUntilClose;
   if (chunked && client_minor == 1) out.append("Transfer-Encoding: chunked\r\n");
