@@ -327,7 +327,7 @@ bool JsonPick::open(bool object) {
     outermost_object_ = object;
     settled_end_ = offset_ + 1;
   }
-  if (stack_.capacity() == 0) stack_.reserve(8);
+  if (stack_.capacity() == 0) stack_.reserve(kUsualDepth);
   stack_.push_back({.object = object, .node = node_, .name_begin = name_begin_, .begin = begin_});
   state_ = object ? State::kNameOrEnd : State::kItemOrEnd;
   return true;
@@ -457,7 +457,7 @@ bool JsonPick::end_name(std::string_view name) {
   if (stack_.size() == 1) {
     if (std::ranges::find(name_hashes_, hash_) != name_hashes_.end()) return fail("names a member twice");
     if (name_hashes_.size() >= kMaxNames) return fail("has too many members");
-    if (name_hashes_.capacity() == 0) name_hashes_.reserve(16);
+    if (name_hashes_.capacity() == 0) name_hashes_.reserve(kUsualNames);
     name_hashes_.push_back(hash_);
     taker_->on_name(paths_->path(node_), name_begin_, offset_ + 1);
   }

@@ -5,7 +5,9 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <memory_resource>
 #include <span>
 #include <string>
 #include <string_view>
@@ -144,9 +146,13 @@ class JsonPick {
   std::string_view fault_;
   std::uint64_t offset_ = 0, settled_end_ = 0, members_ = 0;
   bool outermost_object_ = false, saw_anywhere_ = false, in_member_value_ = false;
-  std::vector<Frame> stack_;
-  std::vector<std::uint64_t>
-      name_hashes_;  ///< of the outermost object; equal hashes of different names refuse, no more
+  /// For the depth and the names that are usual, without the heap.
+  static constexpr std::size_t kUsualDepth = 8, kUsualNames = 16;
+  alignas(Frame) std::array<std::byte, kUsualDepth * sizeof(Frame) + kUsualNames * sizeof(std::uint64_t)> room_;
+  std::pmr::monotonic_buffer_resource memory_{room_.data(), room_.size()};
+  std::pmr::vector<Frame> stack_{&memory_};
+  /// Of the outermost object; equal hashes of different names refuse, no more.
+  std::pmr::vector<std::uint64_t> name_hashes_{&memory_};
   // The value or name under way.
   bool is_name_ = false;
   int node_ = 0;

@@ -215,7 +215,10 @@ void RequestBody::ask_for_usage() {
 }
 
 std::optional<BodyFault> RequestBody::feed(std::string_view in, bool last, std::string& out) {
-  if (expected_ != 0 && !in.empty()) held_.reserve(std::exchange(expected_, 0) + kEditRoom);
+  if (expected_ != 0 && !in.empty()) {
+    if (out.empty()) held_.swap(out);  // send() gives it back, with the body in it
+    held_.reserve(std::exchange(expected_, 0) + kEditRoom);
+  }
   while (!fault_ && !in.empty()) {
     // Decisions fall at fixed offsets, so that they do not depend on the pieces in which the body comes.
     const std::string_view step = in.substr(0, kStepBytes - facts_.bytes % kStepBytes);

@@ -1,7 +1,6 @@
 #include "sentinel/audit_record.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 
 namespace tb::sentinel {
@@ -9,66 +8,71 @@ namespace {
 
 constexpr std::size_t kMaxNameBytes = 256;  ///< of methods, models, subjects and ids
 
-void append_string(std::string& out, std::string_view text, std::size_t most) {
-  text = text.substr(0, most);
-  out += '"';
-  const auto is_special = [](char c) { return c < 0x20 || c >= 0x7f || c == '"' || c == '\\'; };
-  if (std::ranges::none_of(text, is_special)) {
-    out += text;
-  } else {
-    for (const char c : text) {
-      if (c == '"' || c == '\\') out += '\\';
-      out += c < 0x20 || c >= 0x7f ? '?' : c;
+/// Every text of a record as long as it may be, and escaped; the rest are numbers and names.
+static_assert(2 * (6 * kMaxNameBytes + kMaxAuditPathBytes) + 1024 <= kMaxAuditRecordBytes);
+
+// Puts JSON members behind each other, into room for kMaxAuditRecordBytes. `lead`: what stands before the value, as in
+// `,"status":`.
+class MemberWriter {
+ public:
+  explicit MemberWriter(char* at) : at_(at) {}
+  char* end() const { return at_; }
+
+  void text(std::string_view text) { at_ = std::copy(text.begin(), text.end(), at_); }
+  void member(std::string_view lead, std::string_view value, std::size_t most = kMaxNameBytes) {
+    text(lead);
+    *at_++ = '"';
+    for (const char c : value.substr(0, most)) {
+      if (c == '"' || c == '\\') *at_++ = '\\';
+      *at_++ = c < 0x20 || c >= 0x7f ? '?' : c;
     }
+    *at_++ = '"';
   }
-  out += '"';
-}
-
-/// `lead`: what stands before the value, as in `,"status":`.
-void append_member(std::string& out, std::string_view lead, std::string_view text, std::size_t most = kMaxNameBytes) {
-  out += lead;
-  append_string(out, text, most);
-}
-
-template <typename Number>
-void append_member(std::string& out, std::string_view lead, Number value)
-  requires std::is_integral_v<Number>
-{
-  char digits[24];
-  const auto [end, fault] = std::to_chars(digits, digits + sizeof digits, value);
-  out += lead;
-  out.append(digits, end);
-}
-
-void append_member(std::string& out, std::string_view lead, const Digest& digest) {
-  constexpr std::string_view kHex = "0123456789abcdef";
-  std::array<char, 2 * sizeof(Digest) + 2> text;
-  text.front() = text.back() = '"';
-  for (std::size_t i = 0; i < digest.size(); ++i) {
-    text[2 * i + 1] = kHex[digest[i] >> 4];
-    text[2 * i + 2] = kHex[digest[i] & 15];
+  template <typename Number>
+  void member(std::string_view lead, Number value)
+    requires std::is_integral_v<Number>
+  {
+    text(lead);
+    at_ = std::to_chars(at_, at_ + 24, value).ptr;
   }
-  out += lead;
-  out.append(text.data(), text.size());
+  void member(std::string_view lead, const Digest& digest) {
+    constexpr std::string_view kHex = "0123456789abcdef";
+    text(lead);
+    *at_++ = '"';
+    for (const std::uint8_t byte : digest) {
+      *at_++ = kHex[byte >> 4];
+      *at_++ = kHex[byte & 15];
+    }
+    *at_++ = '"';
+  }
+  void frame(const AuditFrame& frame, UnixMs time) {
+    member(R"({"ts":)", to_rfc3339(time, true));
+    member(R"(,"contract_id":)", frame.contract_id);
+    member(R"(,"asset_id":)", frame.asset_id);
+  }
+  void usage(const meter::TokenUsage& usage) {
+    member(R"(,"usage":{"input_tokens":)", usage.input_tokens);
+    member(R"(,"output_tokens":)", usage.output_tokens);
+    text(usage.estimated ? R"(,"estimated":true)" : R"(,"estimated":false)");
+    text(usage.disputed ? R"(,"disputed":true})" : R"(,"disputed":false})");
+  }
+
+ private:
+  char* at_;
+};
+
+template <typename Write>
+void append_members(std::string& out, Write write) {
+  const std::size_t before = out.size();
+  out.resize_and_overwrite(before + kMaxAuditRecordBytes, [&](char* text, std::size_t) {
+    MemberWriter writer(text + before);
+    write(writer);
+    return static_cast<std::size_t>(writer.end() - text);
+  });
 }
 
 std::string lead_of(std::string_view name) {
   return ",\"" + std::string(name) + "\":";
-}
-
-void append_usage(std::string& out, const meter::TokenUsage& usage) {
-  append_member(out, R"(,"usage":{"input_tokens":)", usage.input_tokens);
-  append_member(out, R"(,"output_tokens":)", usage.output_tokens);
-  out += usage.estimated ? ",\"estimated\":true" : ",\"estimated\":false";
-  out += usage.disputed ? ",\"disputed\":true}" : ",\"disputed\":false}";
-}
-
-void append_frame(std::string& out, const AuditFrame& frame, UnixMs time) {
-  out += "{\"ts\":\"";
-  out += to_rfc3339(time, true);
-  out += '"';
-  append_member(out, R"(,"contract_id":)", frame.contract_id);
-  append_member(out, R"(,"asset_id":)", frame.asset_id);
 }
 
 }  // namespace
@@ -88,31 +92,35 @@ std::string_view outcome_name(Outcome outcome) {
 }
 
 void append_record_text(std::string& out, const AuditFrame& frame, const AuditEntry& entry) {
-  append_frame(out, frame, entry.time);
-  append_member(out, R"(,"method":)", entry.method);
-  append_member(out, R"(,"path":)", entry.path, kMaxAuditPathBytes);
-  append_member(out, R"(,"req_sha256":)", entry.req_sha256);
-  append_member(out, R"(,"status":)", entry.status);
-  append_member(out, R"(,"latency_ms":)", entry.latency_ms);
-  append_member(out, R"(,"request_id":)", entry.request_id);
-  append_member(out, R"(,"subject":)", entry.subject);
-  if (entry.resp_sha256) append_member(out, R"(,"resp_sha256":)", *entry.resp_sha256);
-  append_member(out, R"(,"hash_alg":)", frame.keyed ? "HMAC-SHA256" : "SHA-256");
-  append_member(out, R"(,"req_bytes":)", entry.req_bytes);
-  append_member(out, R"(,"resp_bytes":)", entry.resp_bytes);
-  append_member(out, R"(,"outcome":)", outcome_name(entry.outcome));
-  if (!entry.model.empty()) append_member(out, R"(,"model":)", entry.model);
-  if (entry.usage) append_usage(out, *entry.usage);
+  append_members(out, [&](MemberWriter& record) {
+    record.frame(frame, entry.time);
+    record.member(R"(,"method":)", entry.method);
+    record.member(R"(,"path":)", entry.path, kMaxAuditPathBytes);
+    record.member(R"(,"req_sha256":)", entry.req_sha256);
+    record.member(R"(,"status":)", entry.status);
+    record.member(R"(,"latency_ms":)", entry.latency_ms);
+    record.member(R"(,"request_id":)", entry.request_id);
+    record.member(R"(,"subject":)", entry.subject);
+    if (entry.resp_sha256) record.member(R"(,"resp_sha256":)", *entry.resp_sha256);
+    record.member(R"(,"hash_alg":)", std::string_view(frame.keyed ? "HMAC-SHA256" : "SHA-256"));
+    record.member(R"(,"req_bytes":)", entry.req_bytes);
+    record.member(R"(,"resp_bytes":)", entry.resp_bytes);
+    record.member(R"(,"outcome":)", outcome_name(entry.outcome));
+    if (!entry.model.empty()) record.member(R"(,"model":)", entry.model);
+    if (entry.usage) record.usage(*entry.usage);
+  });
 }
 
 std::string event_record_text(const AuditFrame& frame, UnixMs time, std::string_view event,
                               std::initializer_list<std::pair<std::string_view, std::uint64_t>> numbers,
                               std::initializer_list<std::pair<std::string_view, std::string_view>> words) {
   std::string out;
-  append_frame(out, frame, time);
-  append_member(out, R"(,"event":)", event);
-  for (const auto& [name, value] : numbers) append_member(out, lead_of(name), value);
-  for (const auto& [name, value] : words) append_member(out, lead_of(name), value);
+  append_members(out, [&](MemberWriter& record) {
+    record.frame(frame, time);
+    record.member(R"(,"event":)", event);
+    for (const auto& [name, value] : numbers) record.member(lead_of(name), value);
+    for (const auto& [name, value] : words) record.member(lead_of(name), value);
+  });
   return out;
 }
 

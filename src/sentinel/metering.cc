@@ -1,8 +1,6 @@
 #include "sentinel/metering.h"
 
 #include <algorithm>
-#include <new>
-#include <vector>
 
 #include "base/clock.h"
 #include "meter/answer_body.h"
@@ -105,17 +103,6 @@ class MeteringVisit final : public proxy::Visit {
  public:
   explicit MeteringVisit(Shared& shared) : shared_(shared) {}
   ~MeteringVisit() override { settle(std::nullopt, 0); }
-  /// Too large for the allocator's quick ways, and wanted for each request: the loop's thread keeps some.
-  static void* operator new(std::size_t bytes) {
-    if (spare_.places.empty()) return ::operator new(bytes);
-    void* const place = spare_.places.back();
-    spare_.places.pop_back();
-    return place;
-  }
-  static void operator delete(void* place) {
-    if (spare_.places.size() >= kMostSpare) return ::operator delete(place);
-    spare_.places.push_back(place);
-  }
 
   std::optional<Refusal> on_request(Exchange& exchange) override {
     if (exchange.request.method != "POST") return std::nullopt;
@@ -242,16 +229,6 @@ class MeteringVisit final : public proxy::Visit {
     }
     grant_.reset();
   }
-
-  static constexpr std::size_t kMostSpare = 128;
-  struct Spare {
-    Spare() { places.reserve(kMostSpare); }
-    ~Spare() {
-      for (void* const place : places) ::operator delete(place);
-    }
-    std::vector<void*> places;
-  };
-  inline static thread_local Spare spare_;
 
   Shared& shared_;
   Dialect dialect_ = Dialect::kNone;

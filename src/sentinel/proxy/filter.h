@@ -63,6 +63,9 @@ class Visit {
   Visit(const Visit&) = delete;
   Visit& operator=(const Visit&) = delete;
   virtual ~Visit() = default;
+  /// One of each filter is wanted for each request: the loop's thread keeps what ends for those that begin.
+  static void* operator new(std::size_t bytes);
+  static void operator delete(void* place, std::size_t bytes);
   virtual std::optional<Refusal> on_request(Exchange&) { return std::nullopt; }
   /// Nothing, or what the request's body passes through; the visit owns it.
   virtual BodyTransform* request_transform(Exchange&) { return nullptr; }

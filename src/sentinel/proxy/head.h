@@ -46,9 +46,8 @@ constexpr std::uint64_t to_lower(std::uint64_t bytes) {
       (low + kOnes * (0x80 - 'A')) & ~(low + kOnes * (0x80 - 'Z' - 1)) & ~bytes & kOnes * 0x80;
   return bytes | is_letter >> 2;
 }
-/// ASCII case-insensitive equality.
-constexpr bool equal_fold(std::string_view a, std::string_view b) {
-  if (a.size() != b.size()) return false;
+/// Of texts of one length.
+constexpr bool equal_fold_sized(std::string_view a, std::string_view b) {
   if (!std::is_constant_evaluated() && a.size() >= 8) {
     const auto differs = [&](std::size_t at) {
       std::uint64_t x = 0, y = 0;
@@ -65,6 +64,10 @@ constexpr bool equal_fold(std::string_view a, std::string_view b) {
     if (to_lower(a[i]) != to_lower(b[i])) return false;
   }
   return true;
+}
+/// ASCII case-insensitive equality.
+constexpr bool equal_fold(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && equal_fold_sized(a, b);
 }
 
 /// Header names, looked up by their length first. Lower case.
