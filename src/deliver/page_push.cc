@@ -4,15 +4,15 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
 #include "base/memory.h"
 
 namespace tb::deliver {
 namespace {
 
-bool memory_is_short() {
-  const auto available = memory_available();
-  return available && *available < PagePusher::kLeastFreeMemory;
-}
+/// Asking costs several files' reading, a tenth of storing a small chunk; in this time no more is stored than a part of
+/// kLeastFreeMemory.
+constexpr std::int64_t kLookAgainMs = 20;
 
 }  // namespace
 
@@ -61,6 +61,16 @@ void PagePusher::run() {
     --held_;
     room_.notify_one();
   }
+}
+
+bool PagePusher::memory_is_short() {
+  const std::int64_t now = boot_ms_now();
+  if (now >= look_again_boot_ms_.load(std::memory_order_relaxed)) {
+    const auto available = memory_available();
+    short_.store(available && *available < kLeastFreeMemory, std::memory_order_relaxed);
+    look_again_boot_ms_.store(now + kLookAgainMs, std::memory_order_relaxed);
+  }
+  return short_.load(std::memory_order_relaxed);
 }
 
 void PagePusher::store(const ChunkCache::Pin& pin) {

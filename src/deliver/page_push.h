@@ -6,6 +6,7 @@
 // memory, is left. The pages are the kernel's, clean, and count as the page cache of this program's cgroup.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -40,6 +41,7 @@ class PagePusher {
 
  private:
   void run();
+  bool memory_is_short();
   void store(const ChunkCache::Pin& pin);
 
   const MountTree& tree_;
@@ -49,6 +51,8 @@ class PagePusher {
   std::condition_variable work_, room_;
   std::deque<ChunkCache::Pin> queue_;
   std::size_t held_ = 0;  ///< queued or being stored
+  std::atomic<std::int64_t> look_again_boot_ms_ = 0;
+  std::atomic<bool> short_ = false;
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };
