@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <span>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -45,10 +46,12 @@ void Poller::round(std::int64_t ms) {
   const int timeout = ms < 0 ? -1 : static_cast<int>(std::min<std::int64_t>(ms, 3'600'000));
   const int count = epoll_wait(epoll_.get(), events.data(), kEventsPerRound, timeout);
   take_time();
-  ++rounds_;
+  const std::span ready(events.data(), static_cast<std::size_t>(std::max(count, 0)));
+  for (const epoll_event& event : ready) {
+    if (event.data.ptr != nullptr) static_cast<Watched*>(event.data.ptr)->note(event.events);
+  }
   bool woken = false;
-  for (int i = 0; i < count; ++i) {
-    const epoll_event& event = events[static_cast<std::size_t>(i)];
+  for (const epoll_event& event : ready) {
     if (event.data.ptr == nullptr) {
       woken = true;
     } else {

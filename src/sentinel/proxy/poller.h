@@ -23,6 +23,8 @@ class Watched {
   Watched(const Watched&) = delete;
   Watched& operator=(const Watched&) = delete;
   virtual ~Watched() = default;
+  /// Told of all that is ready before anybody is called: who uses another's connection then knows how it stands.
+  virtual void note(std::uint32_t /*events*/) {}
   /// `events` as of epoll(7).
   virtual void on_ready(std::uint32_t events) = 0;
 };
@@ -46,15 +48,12 @@ class Poller {
   void retire(std::unique_ptr<Watched> watched) { retired_.push_back(std::move(watched)); }
   /// Boot clock at the start of this round.
   std::int64_t now_ms() const { return now_ms_; }
-  /// Which round this is.
-  std::uint64_t rounds() const { return rounds_; }
 
  private:
   void take_time();
 
   Fd epoll_, wake_;
   std::int64_t now_ms_ = 0;
-  std::uint64_t rounds_ = 0;
   std::vector<std::unique_ptr<Watched>> retired_;
   std::mutex mutex_;
   std::vector<std::function<void()>> posted_;

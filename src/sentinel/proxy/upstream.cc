@@ -13,6 +13,8 @@
 namespace tb::sentinel::proxy {
 namespace {
 
+constexpr std::int64_t kLatelyMs = 50;
+
 /// Neither ended nor readable: whatever stands there was not asked for.
 bool is_quiet(int fd) {
   char byte = 0;
@@ -22,7 +24,6 @@ bool is_quiet(int fd) {
 }  // namespace
 
 void UpstreamLink::on_ready(std::uint32_t events) {
-  stream.note(events);
   if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) connecting_ = false;  // a failure shows at the first write
   if (user_ != nullptr) {
     user_->on_upstream();
@@ -39,9 +40,10 @@ UpstreamPool::Acquired UpstreamPool::acquire(UpstreamUser& user) {
     }
     std::unique_ptr<UpstreamLink> last = std::move(kept_.back());
     kept_.pop_back();
-    // One that was read to its end in this same round needs no second look.
-    const bool just_read = last->since_round_ == poller_.rounds() && !last->stream.may_read();
-    if (just_read || is_quiet(last->stream.fd())) {
+    // What has happened to it before this round was noted. Runtimes close what was idle for seconds: the rest of the
+    // race is theirs.
+    const bool used_lately = poller_.now_ms() - last->since_boot_ms_ < kLatelyMs && !last->stream.may_read();
+    if (used_lately || is_quiet(last->stream.fd())) {
       last->user_ = &user;
       return {std::move(last), Failure::kNone};
     }
@@ -117,7 +119,6 @@ void UpstreamPool::keep(std::unique_ptr<UpstreamLink> link) {
   if (kept_.size() >= most_) drop_kept(kept_.front().get());
   link->user_ = nullptr;
   link->since_boot_ms_ = poller_.now_ms();
-  link->since_round_ = poller_.rounds();
   kept_.push_back(std::move(link));
 }
 

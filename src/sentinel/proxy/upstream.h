@@ -35,6 +35,7 @@ class UpstreamLink final : public Watched {
  public:
   UpstreamLink(UpstreamPool& pool, Fd fd, bool connecting, std::uint64_t generation)
       : stream(std::move(fd)), pool_(pool), connecting_(connecting), generation_(generation) {}
+  void note(std::uint32_t events) override { stream.note(events); }
   void on_ready(std::uint32_t events) override;
   /// Still waits for the runtime to accept.
   bool is_connecting() const { return connecting_; }
@@ -48,7 +49,6 @@ class UpstreamLink final : public Watched {
   bool connecting_;
   std::uint64_t generation_;
   std::int64_t since_boot_ms_ = 0;  ///< where it is kept
-  std::uint64_t since_round_ = 0;
 };
 
 class UpstreamPool {
