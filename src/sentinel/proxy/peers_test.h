@@ -239,13 +239,15 @@ class ScriptFilter final : public Filter {
 
 class ProxyCase : public testing::Test {
  protected:
-  void begin(const RuntimeAddress& upstream, ProxyOptions options = {}) {
+  /// `last`: a filter that stands next to the runtime, after the scripts.
+  void begin(const RuntimeAddress& upstream, ProxyOptions options = {}, std::unique_ptr<Filter> last = nullptr) {
     options.address = {.host = "127.0.0.1", .port = 0, .is_loopback = true};
     options.upstream = upstream;
     std::vector<std::unique_ptr<Filter>> filters;
     filters.push_back(gate_filter(gate_));
     filters.push_back(std::make_unique<ScriptFilter>(first_));
     filters.push_back(std::make_unique<ScriptFilter>(second_));
+    if (last) filters.push_back(std::move(last));
     gate_.set(Gate::Door::kOpen);
     proxy_ = std::make_unique<Proxy>(std::move(options), std::move(filters), obs::Log(), &metrics_);
     proxy_->open();
