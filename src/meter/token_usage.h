@@ -11,4 +11,10 @@ struct TokenUsage {
   bool disputed = false;   ///< the runtime's numbers and our own count exclude each other
 };
 
+/// Sums of many answers.
+struct TokenCounts {
+  std::int64_t input = 0, output = 0;
+  bool operator==(const TokenCounts&) const = default;
+};
+
 }  // namespace tb::meter

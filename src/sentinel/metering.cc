@@ -253,9 +253,10 @@ class MeteringFilter final : public proxy::Filter {
 
 }  // namespace
 
-std::int64_t metered_tokens(obs::Metrics& metrics) {
+meter::TokenCounts metered_tokens(obs::Metrics& metrics) {
   const Counters counters(metrics);
-  return static_cast<std::int64_t>(counters.input.value() + counters.output.value());
+  return {.input = static_cast<std::int64_t>(counters.input.value()),
+          .output = static_cast<std::int64_t>(counters.output.value())};
 }
 
 std::unique_ptr<proxy::Filter> metering_filter(meter::Budgets& budgets, UnderwayBook& underway, obs::Metrics& metrics,

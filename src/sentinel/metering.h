@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "meter/budget.h"
+#include "meter/token_usage.h"
 #include "obs/metrics.h"
 #include "sentinel/proxy/filter.h"
 #include "sentinel/underway.h"
@@ -18,7 +19,7 @@ struct MeteringOptions {
 };
 
 /// Tokens that were billed since the start, as the metrics count them.
-std::int64_t metered_tokens(obs::Metrics& metrics);
+meter::TokenCounts metered_tokens(obs::Metrics& metrics);
 
 /// Sets `model` and `usage` of each exchange. What it refers to outlives it.
 std::unique_ptr<proxy::Filter> metering_filter(meter::Budgets& budgets, UnderwayBook& underway, obs::Metrics& metrics,

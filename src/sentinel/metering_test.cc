@@ -160,7 +160,7 @@ TEST_F(MeteringTest, AnAnswerIsCountedAndTheRestOfItsReservationGivenBack) {
   expect_usage(5, 7, "", 2);
   EXPECT_TRUE(has_left(1000 - 24));
   EXPECT_EQ(metered("counted"), 2U);
-  EXPECT_EQ(metered_tokens(metrics_), 24);
+  EXPECT_EQ(metered_tokens(metrics_), (meter::TokenCounts{10, 14}));
 }
 
 TEST_F(MeteringTest, UsageOfAStreamIsAskedForAndTakenOutAgain) {
@@ -412,7 +412,7 @@ TEST_F(MeteringTest, WhatTheRuntimeFailsAtCostsNothing) {
   }
   EXPECT_FALSE(ended(2).usage);
   EXPECT_TRUE(has_left(200));
-  EXPECT_EQ(metered_tokens(metrics_), 0);
+  EXPECT_EQ(metered_tokens(metrics_), meter::TokenCounts{});
   expect_nothing_held();
 }
 

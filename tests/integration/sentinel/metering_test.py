@@ -506,7 +506,8 @@ class MeteringTest(unittest.TestCase):
         client = Client(sentinel, sentinel.api_key(), 3)
         client.expect(200, "/v1/chat/completions", {"messages": ["x"], "seed": 22})
         sentinel.wait_for("counters", lambda: "trustbridge_sentinel_runtime_counts_tokens 1" in sentinel.health("/metrics")[1])
-        self.assertIn("trustbridge_sentinel_metering_drift_tokens 0", sentinel.health("/metrics")[1])
+        for direction in ("input", "output"):
+            self.assertIn(f'trustbridge_sentinel_metering_drift_tokens{{direction="{direction}"}} 0\n', sentinel.health("/metrics")[1])
 
 
 if __name__ == "__main__":
