@@ -9,7 +9,7 @@
 # Flags, and the variables that stand in for them (the sentinel passes no TB_* on):
 #   --kind auto|vllm|llama|triton|custom   TB_RUNTIME_KIND    custom: ARGUMENT… is the whole command, of which the words
 #                                                             {model_path} {host} {port} {socket} are replaced
-#   --name NAME                            TB_SERVED_MODEL_NAME
+#   --name NAME                            TB_SERVED_MODEL_NAME (with --sentinel: else the asset's id)
 #   --host 127.0.0.1 --port 8081           TB_RUNTIME_HOST, TB_RUNTIME_PORT    loopback only
 #   --socket PATH                          TB_RUNTIME_SOCKET  a unix socket instead
 #   --api-key-file FILE                    TB_RUNTIME_API_KEY_FILE
@@ -111,8 +111,8 @@ if [ "$mode" = sentinel ]; then
   if [ -z "${TB_RUNTIME_COMMAND:-}" ]; then
     # Every value in it has passed above: none can end a JSON text.
     if [ "$kind" = custom ] || [ $# -gt 0 ]; then die 2 "with --sentinel, arguments of the server are said by TB_RUNTIME_COMMAND"; fi
-    command="[\"/bin/sh\",\"$here/entrypoint.sh\",\"--supervised\",\"--model\",\"{model_path}\",\"--kind\",\"$kind\""
-    [ -z "$name" ] || command="$command,\"--name\",\"$name\""
+    command="[\"/bin/sh\",\"$here/entrypoint.sh\",\"--supervised\",\"--model\",\"{model_path}\",\"--kind\",\"$kind\",\"--name\",\"{served_model_name}\""
+    [ -z "$name" ] || export TB_SERVED_MODEL_NAME="$name"
     for lora in $loras; do command="$command,\"--lora\",\"$lora\""; done
     if [ -n "$socket" ]; then command="$command,\"--socket\",\"{runtime_socket}\"]"
     else command="$command,\"--host\",\"{runtime_host}\",\"--port\",\"{runtime_port}\"]"; fi

@@ -276,7 +276,9 @@ void Lifecycle::check_contract(const Lease& lease) const {
 runtime::ChildSpec Lifecycle::runtime_spec() {
   const Config& config = parts_.config;
   runtime::ChildSpec spec{
-      .arguments = runtime::expand_command(config.runtime_command, provision_->path(), runtime_address_),
+      .arguments = runtime::expand_command(config.runtime_command, {.model_path = provision_->path(),
+                                                                    .served_model_name = config.served_model_name,
+                                                                    .address = runtime_address_}),
       .environment = runtime::runtime_environment(parts_.environment),
       .uid = config.runtime_uid};
   if (runtime::wants_api_key(config.runtime_command)) {

@@ -35,11 +35,12 @@ constexpr std::array<std::string_view, 14> kServiceVariables = {
 
 }  // namespace
 
-std::vector<std::string> expand_command(const std::vector<std::string>& command, const std::string& model_path,
-                                        const RuntimeAddress& address) {
-  const std::array<std::pair<std::string_view, std::string>, 6> words = {{
-      {"{model_path}", model_path},
-      {"{model_dir}", directory_of(model_path)},
+std::vector<std::string> expand_command(const std::vector<std::string>& command, const CommandWords& stand_for) {
+  const RuntimeAddress& address = stand_for.address;
+  const std::array<std::pair<std::string_view, std::string>, 7> words = {{
+      {"{model_path}", stand_for.model_path},
+      {"{model_dir}", directory_of(stand_for.model_path)},
+      {"{served_model_name}", stand_for.served_model_name},
       {"{runtime_host}", address.host},
       {"{runtime_port}", std::to_string(address.port)},
       {"{runtime_socket}", address.unix_path},

@@ -14,10 +14,15 @@ namespace tb::sentinel::runtime {
 /// What `{api_key_file}` becomes: a file in memory that only the runtime has, as its descriptor 3.
 inline constexpr const char* kApiKeyPath = "/dev/fd/3";
 
-/// Replaces `{model_path}`, `{model_dir}`, `{runtime_host}`, `{runtime_port}`, `{runtime_socket}` and `{api_key_file}`
-/// in every argument. Other braces stay as they are.
-std::vector<std::string> expand_command(const std::vector<std::string>& command, const std::string& model_path,
-                                        const RuntimeAddress& address);
+/// What the words of a command stand for.
+struct CommandWords {
+  std::string model_path, served_model_name;
+  RuntimeAddress address;
+};
+
+/// Replaces `{model_path}`, `{model_dir}`, `{served_model_name}`, `{runtime_host}`, `{runtime_port}`,
+/// `{runtime_socket}` and `{api_key_file}` in every argument. Other braces stay as they are.
+std::vector<std::string> expand_command(const std::vector<std::string>& command, const CommandWords& stand_for);
 
 /// `NAME=value` entries that a runtime may have: not TB_*, and no name that looks like a credential (TOKEN, SECRET,
 /// PASSWORD, CREDENTIAL, API_KEY, ACCESS_KEY, PRIVATE_KEY, CONNECTION_STRING, SAS), nor what makes the loader run other

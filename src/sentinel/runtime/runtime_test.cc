@@ -57,15 +57,18 @@ ChildSpec shell(std::string script) {
 TEST(RuntimeCommand, WordsAreReplacedInPlace) {
   const RuntimeAddress address{.unix_path = "/run/r.sock", .host = "127.0.0.1", .port = 9000};
   EXPECT_EQ(expand_command({"srv", "--m={model_path}", "{model_dir}", "{runtime_host}:{runtime_port}",
-                            "{runtime_socket}", "{other}{"},
-                           "/no/such/dir/m.gguf", address),
+                            "{runtime_socket}", "--alias={served_model_name},x", "{other}{"},
+                           {.model_path = "/no/such/dir/m.gguf", .served_model_name = "a1", .address = address}),
             (std::vector<std::string>{"srv", "--m=/no/such/dir/m.gguf", "/no/such/dir", "127.0.0.1:9000", "/run/r.sock",
-                                      "{other}{"}));
-  EXPECT_EQ(expand_command({"{model_dir}"}, testing::TempDir(), address).front(), testing::TempDir());
+                                      "--alias=a1,x", "{other}{"}));
+  EXPECT_EQ(expand_command({"{model_dir}"}, {.model_path = testing::TempDir()}).front(), testing::TempDir());
 }
 
 TEST(RuntimeCommand, ReplacedTextIsNotReplacedAgain) {
-  EXPECT_EQ(expand_command({"{model_path}"}, "/x/{runtime_port}", {}).front(), "/x/{runtime_port}");
+  EXPECT_EQ(expand_command({"{model_path}{served_model_name}"},
+                           {.model_path = "/x/{runtime_port}", .served_model_name = "{model_path}"})
+                .front(),
+            "/x/{runtime_port}{model_path}");
 }
 
 TEST(RuntimeCommand, SecretsStayOutOfTheEnvironment) {

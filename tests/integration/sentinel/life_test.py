@@ -52,7 +52,7 @@ class LifeTest(unittest.TestCase):
         runtime = peers.Runtime()
         self.addCleanup(runtime.close)
         if supervised:
-            settings["TB_RUNTIME_COMMAND"] = json.dumps(["/usr/bin/python3", "-c", ENGINE, "{model_path}", "{runtime_port}"])
+            settings["TB_RUNTIME_COMMAND"] = json.dumps(["/usr/bin/python3", "-c", ENGINE, "{model_path}", "{runtime_port}", "{served_model_name}"])
         sentinel = peers.Sentinel(control_plane, None if supervised else f"http://127.0.0.1:{runtime.port}", **settings)
         self.addCleanup(sentinel.close)
         return control_plane, runtime, sentinel
@@ -242,7 +242,10 @@ class LifeTest(unittest.TestCase):
     def test_a_runtime_that_ends_is_started_again(self):
         _, _, sentinel = self.begin(supervised=True)
         sentinel.wait_state("Ready")
-        os.kill(sentinel.runtime_pid(), 9)
+        pid = sentinel.runtime_pid()
+        with open(f"/proc/{pid}/cmdline", encoding="ascii") as file:
+            self.assertTrue(file.read().endswith("\0asset-1\0"), "the runtime is told what the model is called here")
+        os.kill(pid, 9)
         sentinel.wait_for("a restart", lambda: sentinel.status()["runtime"]["restarts"] >= 1)
         sentinel.wait_for("answers", lambda: self.get(sentinel)[0] == 200)
 
