@@ -93,7 +93,7 @@ std::expected<std::vector<meter::EventAnswer>, meter::EventSink::Trouble> Market
   return std::unexpected(std::move(trouble));
 }
 
-meter::EventSink::Submitted Marketplace::submitted(const std::string& dimension, UnixMs day) {
+meter::EventSum Marketplace::submitted(const std::string& dimension, UnixMs day) {
   need_token();
   http::ClientRequest request;
   request.url = SecretUrl(

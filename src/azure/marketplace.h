@@ -20,7 +20,7 @@ class Marketplace final : public meter::EventSink {
   Marketplace(std::string endpoint, MarketplaceResource resource, Credential credential, const std::string& ca_path);
 
   std::expected<std::vector<meter::EventAnswer>, Trouble> send(std::span<const meter::HourEvent> events) override;
-  Submitted submitted(const std::string& dimension, UnixMs day) override;
+  meter::EventSum submitted(const std::string& dimension, UnixMs day) override;
   /// The marketplace's clock less our boot clock, by the newest answer; nothing before the first.
   std::optional<std::int64_t> clock_offset_ms() const;
   void use_stop(std::stop_token stop) override { stop_ = std::move(stop); }

@@ -125,11 +125,11 @@ std::vector<meter::EventAnswer> parse_batch_answer(std::string_view text, const 
   return out;
 }
 
-meter::EventSink::Submitted parse_submitted(std::string_view text, const MarketplaceResource& resource,
+meter::EventSum parse_submitted(std::string_view text, const MarketplaceResource& resource,
                                             std::string_view dimension, UnixMs day) {
   const auto json = Json::parse(text, kLimits);
   if (!json || !json->is_array()) throw Error("answer_malformed", "the marketplace's books are no list");
-  meter::EventSink::Submitted out;
+  meter::EventSum out;
   for (const Json& row : json->as_array()) {
     const auto date = time_of(row, "usageDate");
     const bool ours = same_id(text_of(row, "usageResourceId"), resource.id) && text_of(row, "dimension") == dimension &&

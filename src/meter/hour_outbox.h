@@ -18,15 +18,9 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "meter/ledger_db.h"
+#include "meter/hour_books.h"
 
 namespace tb::meter {
-
-struct HourEvent {
-  std::string dimension;
-  UnixMs hour = 0;
-  std::int64_t quantity = 0;
-};
 
 /// What the marketplace said of one event.
 struct EventAnswer {
@@ -58,12 +52,9 @@ class EventSink {
   };
   /// One answer for each of 1 to kMaxBatch events, or what went wrong with all.
   virtual std::expected<std::vector<EventAnswer>, Trouble> send(std::span<const HourEvent> events) = 0;
-  struct Submitted {
-    std::int64_t quantity = 0, count = 0;
-  };
   /// What the marketplace took for the resource and dimension in one day of UTC, whoever sent it. Throws if it cannot
   /// say.
-  virtual Submitted submitted(const std::string& dimension, UnixMs day) = 0;
+  virtual EventSum submitted(const std::string& dimension, UnixMs day) = 0;
 };
 
 class HourOutbox {
@@ -78,13 +69,10 @@ class HourOutbox {
   /// After the end of an hour, for what is still on its way to the ledger.
   static constexpr UnixMs kSettleMs = 60'000;
 
-  enum State { kPending = 0, kAccepted = 1, kGivenUp = 2 };
-
-  /// From the first time on that a dimension is named for a resource, its usage is owed.
-  HourOutbox(LedgerDb& db, std::string resource, std::vector<std::string> dimensions);
+  HourOutbox(HourBooks& books, std::vector<std::string> dimensions);
 
   /// Makes events of the hours that have ended. `now`: server-anchored.
-  void seal(UnixMs now);
+  void seal(UnixMs now, UnixMs settle_ms = kSettleMs);
 
   struct Round {
     std::size_t accepted = 0, given_up = 0, waiting = 0;
@@ -95,27 +83,16 @@ class HourOutbox {
   /// Sends what waits, oldest first, and decides about what is too old.
   Round drain(EventSink& sink, UnixMs now);
 
-  /// Sums over the resource: owed so far, accepted, in events whose fate is open.
-  struct Sums {
-    std::int64_t owed = 0, accepted = 0, pending = 0;
-  };
-  Sums sums(const std::string& dimension);
-
  private:
-  struct Row {
-    HourEvent event;
-    bool fate_unknown = false;
-  };
-  std::vector<Row> waiting();
-  void set(const HourEvent& event, State state, bool fate_unknown, const std::string& detail);
-  void take_answer(const Row& row, const EventAnswer& answer, Round& round);
-  void give_up(const Row& row, const std::string& why, Round& round);
-  void look_up(const std::vector<Row>& rows, EventSink& sink, UnixMs now, Round& round);
-  void look_up_day(std::span<const Row> rows, EventSink& sink, Round& round);
-  EventSink::Submitted accepted_of_day(const std::string& dimension, UnixMs day);
+  void set(const HourEvent& event, EventState state, bool fate_unknown, const std::string& detail);
+  void take_answer(const WaitingEvent& row, const EventAnswer& answer, Round& round);
+  void give_up(const WaitingEvent& row, const std::string& why, Round& round);
+  void look_up(std::span<const WaitingEvent> rows, EventSink& sink, UnixMs now, Round& round);
+  void look_up_day(std::span<const WaitingEvent> rows, EventSink& sink, Round& round);
+  /// One batch of events. False: the others of this round stay, too.
+  bool send(std::span<const WaitingEvent> batch, EventSink& sink, Round& round);
 
-  LedgerDb& db_;
-  std::string resource_;
+  HourBooks& books_;
   std::vector<std::string> dimensions_;
 };
 

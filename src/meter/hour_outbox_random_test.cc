@@ -10,6 +10,7 @@
 #include "base/test_scale.h"
 #include "meter/hour_outbox.h"
 #include "meter/ledger.h"
+#include "meter/ledger_books.h"
 #include "sql/sqlite.h"
 
 namespace tb::meter {
@@ -52,9 +53,9 @@ class Marketplace final : public EventSink {
     return out;
   }
 
-  Submitted submitted(const std::string& dimension, UnixMs day) override {
+  EventSum submitted(const std::string& dimension, UnixMs day) override {
     if (chance(trouble)) throw Error("marketplace_unavailable", "503");
-    Submitted out;
+    EventSum out;
     for (const auto& [key, quantity] : taken) {
       if (key.first != dimension || key.second / api::kDayMs * api::kDayMs != day) continue;
       out.quantity += quantity;
@@ -94,7 +95,8 @@ void live_once(unsigned seed) {
   Ledger ledger(db);
   Marketplace market(random);
   const std::vector<std::string> dimensions = {"tokens", "requests"};
-  std::optional<HourOutbox> outbox(std::in_place, db, "res", dimensions);
+  std::optional<LedgerBooks> books(std::in_place, db, "res", dimensions);
+  std::optional<HourOutbox> outbox(std::in_place, *books, dimensions);
   std::map<std::string, std::int64_t> owed;
   std::int64_t seq = 0;
   UnixMs skew = 0;
@@ -107,7 +109,8 @@ void live_once(unsigned seed) {
       if (below(20) == 0) throw Killed();
       outbox->drain(market, market.now + skew);
     } catch (const Killed&) {
-      outbox.emplace(db, "res", dimensions);
+      books.emplace(db, "res", dimensions);
+      outbox.emplace(*books, dimensions);
     }
   };
   const std::int64_t steps = 10 + below(30);
@@ -142,7 +145,7 @@ void live_once(unsigned seed) {
     outbox->drain(market, market.now);
   }
   for (const auto& dimension : dimensions) {
-    const auto sums = outbox->sums(dimension);
+    const auto sums = books->sums(dimension);
     ASSERT_EQ(sums.owed, owed[dimension]) << seed;
     ASSERT_EQ(sums.accepted + sums.pending, owed[dimension]) << "run " << seed << " " << dimension;
     // Nothing is billed twice, ever; and all is billed, but for what cannot be decided because others report, too.

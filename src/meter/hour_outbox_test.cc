@@ -4,6 +4,7 @@
 
 #include "api/usage.h"
 #include "meter/ledger.h"
+#include "meter/ledger_books.h"
 #include "sql/sqlite.h"
 
 namespace tb::meter {
@@ -24,13 +25,13 @@ class Scripted final : public EventSink {
     std::vector<EventAnswer> out(events.size(), answer);
     return out;
   }
-  Submitted submitted(const std::string&, UnixMs) override {
+  EventSum submitted(const std::string&, UnixMs) override {
     if (unreadable) throw Error("marketplace_unavailable", "no answer");
     return found;
   }
   EventAnswer answer{.kind = Kind::kAccepted};
   std::optional<Trouble> trouble;
-  Submitted found;
+  EventSum found;
   bool unreadable = false;
   std::vector<HourEvent> sent;
   int batches = 0;
@@ -40,7 +41,8 @@ class HourOutboxTest : public testing::Test {
  protected:
   LedgerDb db_{sql::open_sqlite(":memory:")};
   Ledger ledger_{db_};
-  HourOutbox outbox_{db_, "res", {"tokens"}};
+  LedgerBooks books_{db_, "res", {"tokens"}};
+  HourOutbox outbox_{books_, {"tokens"}};
   Scripted sink_;
   std::int64_t seq_ = 0;
 
@@ -98,7 +100,8 @@ TEST_F(HourOutboxTest, GivesEachOfTheLastHoursItsOwnAndOlderUsageToTheFirst) {
 }
 
 TEST_F(HourOutboxTest, SendsTwentyFiveAtMost) {
-  HourOutbox two(db_, "res", {"tokens", "requests"});
+  LedgerBooks two_books(db_, "res", {"tokens", "requests"});
+  HourOutbox two(two_books, {"tokens", "requests"});
   for (int i = 0; i < 20; ++i) use(1, kHour + i * kHourMs);
   two.seal(kHour + 20 * kHourMs + kMinute);
   EXPECT_EQ(two.drain(sink_, kHour + 20 * kHourMs + kMinute).accepted, 40U);
@@ -112,7 +115,7 @@ TEST_F(HourOutboxTest, TakesADuplicateOnlyForAnEventWhoseFateWasUnknown) {
   sink_.trouble.reset();
   sink_.answer = {.kind = Kind::kDuplicate, .same = true};
   EXPECT_EQ(round(kHour + kHourMs + 2 * kMinute).accepted, 1U);
-  EXPECT_EQ(outbox_.sums("tokens").accepted, 5);
+  EXPECT_EQ(books_.sums("tokens").accepted, 5);
 }
 
 TEST_F(HourOutboxTest, GivesAnHourThatWasTakenByAnotherToALaterOne) {
@@ -132,7 +135,7 @@ TEST_F(HourOutboxTest, TakesNoDuplicateThatDiffers) {
   sink_.trouble.reset();
   sink_.answer = {.kind = Kind::kDuplicate, .same = false};
   EXPECT_EQ(round(kHour + kHourMs + 2 * kMinute).given_up, 1U);
-  EXPECT_EQ(outbox_.sums("tokens").accepted, 0);
+  EXPECT_EQ(books_.sums("tokens").accepted, 0);
 }
 
 TEST_F(HourOutboxTest, KnowsThatARefusedBatchWasNotTaken) {
@@ -188,7 +191,7 @@ TEST_F(LookUp, FindsWhichWereTaken) {
   const auto got = decide();
   EXPECT_EQ(got.accepted, 2U);
   EXPECT_EQ(got.given_up, 1U);
-  EXPECT_EQ(outbox_.sums("tokens").accepted, 16);
+  EXPECT_EQ(books_.sums("tokens").accepted, 16);
 }
 
 TEST_F(LookUp, DecidesNothingWhereTheBooksDoNotFit) {
@@ -199,7 +202,7 @@ TEST_F(LookUp, DecidesNothingWhereTheBooksDoNotFit) {
   EXPECT_TRUE(got.trouble);
   sink_.found = {.quantity = 12, .count = 1};
   EXPECT_EQ(decide().waiting, 3U);
-  EXPECT_EQ(outbox_.sums("tokens").pending, 23);
+  EXPECT_EQ(books_.sums("tokens").pending, 23);
 }
 
 TEST_F(LookUp, WaitsForBooksThatCannotBeRead) {
@@ -227,16 +230,17 @@ TEST_F(HourOutboxTest, OnlyAnInactiveSubscriptionSuspends) {
 
 TEST_F(HourOutboxTest, BillsADimensionFromWhenItWasNamed) {
   use(5, kHour);
-  HourOutbox later(db_, "other", {"tokens"});
+  LedgerBooks later(db_, "other", {"tokens"});
   use(3, kHour + 1);
   EXPECT_EQ(later.sums("tokens").owed, 3);
-  HourOutbox again(db_, "other", {"tokens"});
+  LedgerBooks again(db_, "other", {"tokens"});
   EXPECT_EQ(again.sums("tokens").owed, 3);
-  EXPECT_EQ(outbox_.sums("tokens").owed, 8);
+  EXPECT_EQ(books_.sums("tokens").owed, 8);
 }
 
 TEST_F(HourOutboxTest, CarriesWhatIsLeftOfAUnit) {
-  HourOutbox gigabytes(db_, "res", {"gb_transferred"});
+  LedgerBooks gigabyte_books(db_, "res", {"gb_transferred"});
+  HourOutbox gigabytes(gigabyte_books, {"gb_transferred"});
   const auto transfer = [&](UnixMs time) {
     const std::vector<LedgerEntry> one = {{.request_id = "r", .subject = "k", .time = time, .bytes = 600'000'000}};
     ledger_.apply("log", seq_++, one);
@@ -244,7 +248,7 @@ TEST_F(HourOutboxTest, CarriesWhatIsLeftOfAUnit) {
   for (int i = 0; i < 5; ++i) transfer(kHour + i * kHourMs);
   gigabytes.seal(kHour + 5 * kHourMs + kMinute);
   EXPECT_EQ(gigabytes.drain(sink_, kHour + 5 * kHourMs + kMinute).accepted, 3U);
-  EXPECT_EQ(gigabytes.sums("gb_transferred").accepted, 3);
+  EXPECT_EQ(gigabyte_books.sums("gb_transferred").accepted, 3);
 }
 
 TEST_F(HourOutboxTest, HoldsAnEventOfTheFutureBack) {
@@ -261,7 +265,7 @@ TEST_F(HourOutboxTest, BelievesNoAnswerOfAnotherLength) {
     std::expected<std::vector<EventAnswer>, Trouble> send(std::span<const HourEvent>) override {
       return std::vector<EventAnswer>{};
     }
-    Submitted submitted(const std::string&, UnixMs) override { return {}; }
+    EventSum submitted(const std::string&, UnixMs) override { return {}; }
   } sink;
   use(5, kHour);
   outbox_.seal(kHour + kHourMs + kMinute);

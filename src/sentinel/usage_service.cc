@@ -88,7 +88,10 @@ void UsageService::start(AuditLog& audit, UsageSources sources) {
   audit.flush(kFlushMs);
   catch_up(origin);
   budgets_.restore({.by_subject = ledger_.tokens_by_subject(), .by_dimension = {}}, sources_.clock());
-  if (sources_.marketplace) outbox_.emplace(db_, sources_.resource, sources_.dimensions);
+  if (sources_.marketplace) {
+    books_.emplace(db_, sources_.resource, sources_.dimensions);
+    outbox_.emplace(*books_, sources_.dimensions);
+  }
   follower_ = std::jthread([this](const std::stop_token& stop) { follow(stop); });
   reporter_ = std::jthread([this](const std::stop_token& stop) { report_loop(stop); });
 }
@@ -258,9 +261,9 @@ void UsageService::bill_round() {
     const std::scoped_lock lock(mutex_);
     if (round.inactive || !round.trouble) inactive_ = round.inactive;
   }
-  meter::HourOutbox::Sums sums;
+  meter::HourBooks::Sums sums;
   for (const auto& dimension : sources_.dimensions) {
-    const auto of_one = outbox_->sums(dimension);
+    const auto of_one = books_->sums(dimension);
     sums.owed += of_one.owed;
     sums.accepted += of_one.accepted;
   }

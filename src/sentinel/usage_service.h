@@ -18,6 +18,7 @@
 #include "meter/budget.h"
 #include "meter/hour_outbox.h"
 #include "meter/ledger.h"
+#include "meter/ledger_books.h"
 #include "meter/usage_report.h"
 #include "obs/log.h"
 #include "obs/metrics.h"
@@ -110,6 +111,7 @@ class UsageService {
   meter::LedgerDb db_;
   meter::Ledger ledger_;
   UsageSources sources_;
+  std::optional<meter::LedgerBooks> books_;
   std::optional<meter::HourOutbox> outbox_;
   std::int64_t bill_not_before_boot_ms_ = 0, gpus_since_boot_ms_ = 0, purged_boot_ms_ = 0;
   std::string last_trouble_;

@@ -206,7 +206,7 @@ class OneAnswer final : public meter::EventSink {
     sent += events.size();
     return std::vector<meter::EventAnswer>(events.size(), {.kind = kind, .same = false, .detail = ""});
   }
-  Submitted submitted(const std::string&, UnixMs) override { return {}; }
+  meter::EventSum submitted(const std::string&, UnixMs) override { return {}; }
   meter::EventAnswer::Kind kind = meter::EventAnswer::Kind::kAccepted;
   std::size_t sent = 0;
 };
