@@ -183,6 +183,7 @@ ReleasePolicy ReleasePolicy::from_json(const Json& json) {
   out.enforcement.requests_per_minute =
       field(reader.optional_integer("throttle_requests_per_minute", 1, kMaxThrottle)).value_or(60);
   out.max_seats = field(reader.optional_integer("max_seats", 1, std::int64_t{1} << 53));
+  out.marketplace_by_control_plane = field(reader.optional_boolean("marketplace_by_control_plane")).value_or(false);
   if (const Json* quotas = json.find("quotas"); quotas != nullptr && quotas->is_object()) out.quotas = *quotas;
   if (const Json* metering = json.find("metering"); metering != nullptr && metering->is_object()) {
     out.metering = *metering;
@@ -203,6 +204,7 @@ Json ReleasePolicy::to_json() const {
   json.set("notice", enforcement.notice);
   json.set("throttle_requests_per_minute", enforcement.requests_per_minute);
   if (max_seats) json.set("max_seats", *max_seats);
+  if (marketplace_by_control_plane) json.set("marketplace_by_control_plane", true);
   return json;
 }
 

@@ -50,6 +50,7 @@ struct ReleasePolicy {
   std::string runtime_isolation;           ///< empty: no demand
   Enforcement enforcement;
   std::optional<std::int64_t> max_seats = std::nullopt;  ///< with more than one, a sentinel does not know all usage
+  bool marketplace_by_control_plane = false;             ///< a sentinel reports to none itself
 
   Json to_json() const;
   /// What is absent keeps its default. Throws "authorize_answer_malformed".

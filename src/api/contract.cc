@@ -68,6 +68,7 @@ void take_fields(ContractTerms& terms, const Json& json) {
   number("offline_grace_seconds", kMaxLeaseSeconds, terms.offline_grace_seconds);
   terms.quotas = object_or(json, "quotas", terms.quotas);
   terms.metering = object_or(json, "metering", terms.metering);
+  terms.marketplace = object_or(json, "marketplace", terms.marketplace);
   if (auto value = value_or_throw(reader.optional_boolean("allow_finetune"))) terms.allow_finetune = *value;
   if (json.find("allowed_paths") != nullptr) terms.allowed_paths = value_or_throw(reader.strings("allowed_paths"));
   text("runtime_isolation", terms.runtime_isolation);
@@ -106,6 +107,7 @@ Result<> only_terms(const Json& json, bool with_id) {
                       "offline_grace_seconds",
                       "quotas",
                       "metering",
+                      "marketplace",
                       "allow_finetune",
                       "allowed_paths",
                       "runtime_isolation",
@@ -204,6 +206,7 @@ void ContractTerms::validate() const {
     invalid("runtime_isolation of the contract must be none or required");
   }
   parse_quotas(quotas);
+  parse_marketplace(marketplace);
   if (lease_seconds < 1) invalid("lease_seconds of the contract must be at least 1");
   if (key_release == "plain" && attestation != "none") {
     invalid("key_release plain cannot stand together with an attestation");
@@ -247,6 +250,7 @@ Json terms_to_json(const ContractTerms& terms) {
   json.set("offline_grace_seconds", terms.offline_grace_seconds);
   json.set("quotas", terms.quotas);
   json.set("metering", terms.metering);
+  json.set("marketplace", terms.marketplace);
   json.set("allow_finetune", terms.allow_finetune);
   json.set("allowed_paths", string_list(terms.allowed_paths));
   json.set("runtime_isolation", terms.runtime_isolation);

@@ -44,6 +44,7 @@ struct ContractTerms {
   std::int64_t offline_grace_seconds = 0;
   Json quotas = Json::object();
   Json metering = Json::object();
+  Json marketplace = Json::object();  ///< where the control plane reports usage to; empty: nowhere
   bool allow_finetune = false;
   std::vector<std::string> allowed_paths;
   std::string runtime_isolation;                 ///< empty, `none`, or `required`

@@ -164,4 +164,36 @@ std::map<std::string, Quota> parse_quotas(const Json& quotas) {
   return out;
 }
 
+std::optional<MarketplaceTerms> parse_marketplace(const Json& marketplace) {
+  const auto refuse = [](const std::string& why) {
+    throw Error("contract_invalid", "marketplace of the contract " + why);
+  };
+  const auto id_of = [&](const char* name, std::size_t most) {
+    const Json* value = marketplace.find(name);
+    const auto is_plain = [](char c) { return c > ' ' && c < 0x7f && c != '"' && c != '\\'; };
+    if (value == nullptr || !value->is_string() || value->as_string().empty() || value->as_string().size() > most ||
+        !std::ranges::all_of(value->as_string(), is_plain)) {
+      refuse(std::string("needs ") + name + ", printable characters without spaces");
+    }
+    return value->as_string();
+  };
+  if (marketplace.as_object().empty()) return std::nullopt;
+  MarketplaceTerms out{.resource_id = id_of("resource_id", 1024), .plan_id = id_of("plan_id", 200), .dimensions = {}};
+  const Json* dimensions = marketplace.find("dimensions");
+  if (dimensions == nullptr || !dimensions->is_array() || dimensions->as_array().empty()) {
+    refuse("needs dimensions, a list of at least one");
+  }
+  for (const Json& dimension : dimensions->as_array()) {
+    if (!dimension.is_string() || !valid_dimension(dimension.as_string())) {
+      refuse("names a dimension that is not metered");
+    }
+    if (std::ranges::find(out.dimensions, dimension.as_string()) != out.dimensions.end()) {
+      refuse("names " + dimension.as_string() + " twice");
+    }
+    out.dimensions.push_back(dimension.as_string());
+  }
+  if (marketplace.as_object().size() != 3) refuse("has resource_id, plan_id, dimensions and nothing else");
+  return out;
+}
+
 }  // namespace tb::api

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -65,5 +66,16 @@ struct Quota {
 
 /// `{"tokens": {"limit": 1000000, "period": "day"}}`, by dimension. Throws "contract_invalid" naming what cannot stand.
 std::map<std::string, Quota> parse_quotas(const Json& quotas);
+
+/// Where the control plane reports the usage of all sentinels of a contract to.
+struct MarketplaceTerms {
+  std::string resource_id;  ///< whose usage it is, in the marketplace's words
+  std::string plan_id;
+  std::vector<std::string> dimensions;
+};
+
+/// `{"resource_id": …, "plan_id": …, "dimensions": ["tokens"]}`; nothing of an empty object. Throws "contract_invalid"
+/// naming what cannot stand.
+std::optional<MarketplaceTerms> parse_marketplace(const Json& marketplace);
 
 }  // namespace tb::api

@@ -103,6 +103,29 @@ TEST(Quotas, AreStrict) {
   }
 }
 
+TEST(Marketplace, IsStrict) {
+  const auto parsed = [](std::string_view text) { return parse_marketplace(value_or_throw(Json::parse(text))); };
+  EXPECT_FALSE(parsed("{}"));
+  const auto terms =
+      parsed(R"({"resource_id":"/subscriptions/x","plan_id":"gold","dimensions":["tokens","requests"]})");
+  ASSERT_TRUE(terms);
+  EXPECT_EQ(terms->resource_id, "/subscriptions/x");
+  EXPECT_EQ(terms->plan_id, "gold");
+  EXPECT_EQ(terms->dimensions, (std::vector<std::string>{"tokens", "requests"}));
+  for (const auto* text :
+       {R"({"resource_id":"r"})", R"({"resource_id":"r","plan_id":"p"})",
+        R"({"resource_id":"r","plan_id":"p","dimensions":[]})",
+        R"({"resource_id":"r","plan_id":"p","dimensions":["x"]})",
+        R"({"resource_id":"r","plan_id":"p","dimensions":["tokens","tokens"]})",
+        R"({"resource_id":"r","plan_id":"p","dimensions":"tokens"})",
+        R"({"resource_id":"","plan_id":"p","dimensions":["tokens"]})",
+        R"({"resource_id":"a b","plan_id":"p","dimensions":["tokens"]})",
+        R"({"resource_id":5,"plan_id":"p","dimensions":["tokens"]})", R"({"plan_id":"p","dimensions":["tokens"]})",
+        R"({"resource_id":"r","plan_id":"p","dimensions":["tokens"],"more":1})"}) {
+    EXPECT_THROW(parsed(text), Error) << text;
+  }
+}
+
 TEST(Quotas, PeriodsBeginInUtc) {
   const auto since = [](Quota::Period period, std::string_view now) {
     return to_rfc3339(Quota{.limit = 1, .period = period}.since(value_or_throw(from_rfc3339(now))));

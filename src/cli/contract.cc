@@ -92,6 +92,7 @@ Json fields_json(const ContractFields& f, UnixMs now) {
   set("offline_grace_seconds", f.offline_grace_seconds);
   if (f.quotas) json.set("quotas", object_file(*f.quotas));
   if (f.metering) json.set("metering", object_file(*f.metering));
+  if (f.marketplace) json.set("marketplace", object_file(*f.marketplace));
   set("allow_finetune", f.allow_finetune);
   if (!f.allowed_paths.empty()) json.set("allowed_paths", strings(f.allowed_paths));
   set("runtime_isolation", f.runtime_isolation);
@@ -142,7 +143,7 @@ std::string contract_path(const std::string& contract_id, std::string_view rest)
 
 std::string contract_text(const Json& contract) {
   std::string text = fmt::format("{}  {}\n", text_of(contract, "contract_id"), text_of(contract, "state"));
-  constexpr std::array<const char*, 24> kFields = {"tenant",
+  constexpr std::array<const char*, 25> kFields = {"tenant",
                                                    "policy_version",
                                                    "consumer",
                                                    "asset_ids",
@@ -157,6 +158,7 @@ std::string contract_text(const Json& contract) {
                                                    "offline_grace_seconds",
                                                    "quotas",
                                                    "metering",
+                                                   "marketplace",
                                                    "allow_finetune",
                                                    "allowed_paths",
                                                    "runtime_isolation",

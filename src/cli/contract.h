@@ -15,7 +15,7 @@ namespace tb::cli {
 struct ContractFields {
   std::optional<std::string> consumer, not_before, not_after, attestation, key_release, runtime_isolation,
       authentication, min_client_version, enforcement, notice;
-  std::optional<std::string> attestation_policy, quotas, metering;  ///< files with JSON objects
+  std::optional<std::string> attestation_policy, quotas, metering, marketplace;  ///< files with JSON objects
   std::vector<std::string> asset_ids, hardware, allowed_paths, client_certificates;
   std::optional<std::int64_t> max_seats, lease_seconds, offline_grace_seconds, throttle_requests_per_minute;
   std::optional<bool> allow_finetune;

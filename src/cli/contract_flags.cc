@@ -23,6 +23,7 @@ void add_term_flags(CLI::App& command, TermFlags& flags) {
   one("--offline-grace-seconds", f.offline_grace_seconds, "how long it runs on while we cannot be reached [0]", "N");
   one("--quotas", f.quotas, "file with the quotas, JSON", "FILE");
   one("--metering", f.metering, "file with what is counted, JSON", "FILE");
+  one("--marketplace", f.marketplace, "file with where the control plane reports usage to, JSON", "FILE");
   CLI::Option* on = command.add_flag("--allow-finetune", flags.finetune, "let the consumer train adapters");
   CLI::Option* off = command.add_flag("--no-allow-finetune", flags.no_finetune, "do not let the consumer train [this]");
   on->group("Terms")->excludes(off);

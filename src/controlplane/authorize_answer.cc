@@ -39,7 +39,8 @@ api::ReleasePolicy policy_of(const api::ContractTerms& terms) {
           .enforcement = {.grade = api::grade_from(terms.enforcement),
                           .notice = terms.notice,
                           .requests_per_minute = terms.throttle_requests_per_minute},
-          .max_seats = terms.max_seats};
+          .max_seats = terms.max_seats,
+          .marketplace_by_control_plane = !terms.marketplace.as_object().empty()};
 }
 
 /// The signed word on an answer that is whole but for it.

@@ -32,6 +32,7 @@ Lease lease_of(api::AuthorizeAnswer& answer, std::int64_t sent_boot_ms, UnixMs s
     lease.enforcement = answer.policy->enforcement;
     lease.quotas = answer.policy->quotas;
     lease.max_seats = answer.policy->max_seats;
+    lease.marketplace_by_control_plane = answer.policy->marketplace_by_control_plane;
     lease.isolation_required = !answer.policy->runtime_isolation.empty() && answer.policy->runtime_isolation != "none";
   }
   // The two times are of one clock, the control plane's: only their distance counts here.

@@ -42,6 +42,7 @@ struct Lease {
   api::Enforcement enforcement;                ///< how far the contract is held back
   std::optional<Json> quotas;                  ///< of the contract
   std::optional<std::int64_t> max_seats;       ///< of the contract; nothing from an old control plane
+  bool marketplace_by_control_plane = false;   ///< usage goes to a marketplace from there, or not at all
   std::int64_t expires_boot_ms = 0;            ///< boot clock: request sent + (lease_expires_at − issued_at)
   /// Of both URLs, boot clock: request sent + (expires_at − issued_at); nullopt from a control plane without issued_at.
   std::optional<std::int64_t> urls_expire_boot_ms;

@@ -83,7 +83,7 @@ int serve(const Config& config) {
 
   authorizer.on_lease([&](const Lease& lease) {
     if (lease.quotas) usage.take_quotas(*lease.quotas);
-    usage.take_seats(lease.max_seats.value_or(1));
+    usage.take_reporting(lease.max_seats.value_or(1), lease.marketplace_by_control_plane);
   });
   AuditWitness witness(audit, {.contract_id = config.contract_id, .every_ms = config.audit_checkpoint_ms},
                        sources_of(authorizer), log.named("audit"));

@@ -222,12 +222,21 @@ void UsageService::take_quotas(const Json& quotas) {
   quotas_ = std::move(parsed);
 }
 
-void UsageService::take_seats(std::int64_t seats) {
+void UsageService::take_reporting(std::int64_t seats, bool by_control_plane) {
   const std::scoped_lock lock(mutex_);
-  if (outbox_ && seats > 1 && seats_ <= 1) {
-    log_.warn("the contract has more than one seat: usage goes to the control plane only", {{"seats", seats}});
+  const Reporter before = billed_by_;
+  billed_by_ = seats > 1 || by_control_plane ? Reporter::kControlPlane : Reporter::kHere;
+  if (!outbox_ || billed_by_ == before || billed_by_ == Reporter::kHere) return;
+  // What the marketplace told us ourselves is not ours to act on any more.
+  inactive_.reset();
+  if (by_control_plane) {
+    log_.warn("the control plane reports this contract to the marketplace: TB_BILLING_ENABLED is not used here");
+  } else {
+    log_.warn(
+        "the contract has more than one seat and no marketplace: usage goes to the control plane only, and is not "
+        "billed by a marketplace unless the contract names one",
+        {{"seats", seats}});
   }
-  seats_ = seats;
 }
 
 void UsageService::check() const {
@@ -246,7 +255,7 @@ void UsageService::bill_round() {
   if (!outbox_ || boot_ms_now() < bill_not_before_boot_ms_) return;
   {
     const std::scoped_lock lock(mutex_);
-    if (seats_ != 1) return;
+    if (billed_by_ != Reporter::kHere) return;
   }
   const UnixMs now = sources_.clock();
   outbox_->seal(now);

@@ -64,9 +64,9 @@ class UsageService {
   /// The contract's quotas as the lease brought them. Those that are not understood are logged and hold nothing. Any
   /// thread.
   void take_quotas(const Json& quotas);
-  /// Seats of the contract: with more than one only the control plane knows all usage, and nothing goes to a
-  /// marketplace. Any thread.
-  void take_seats(std::int64_t seats);
+  /// Of the contract: with more than one seat only the control plane knows all usage, and where it reports to a
+  /// marketplace itself, a second reporter would take its hours. Either way nothing goes to one from here. Any thread.
+  void take_reporting(std::int64_t seats, bool by_control_plane);
   /// Throws "subscription_inactive" while the marketplace says so. Any thread.
   void check() const;
   /// Ends: what is queued goes into the ledger, and one last report is tried, which may take `ms`.
@@ -124,7 +124,8 @@ class UsageService {
   std::string dropped_origin_;  ///< log of records that did not fit; empty: none
   bool finishing_ = false, reported_last_ = false;
   std::optional<Error> inactive_;
-  std::int64_t seats_ = 0;  ///< 0: not known yet, nothing is sent
+  enum class Reporter { kUnknown, kHere, kControlPlane };
+  Reporter billed_by_ = Reporter::kUnknown;  ///< to a marketplace
   meter::Budgets::Quotas quotas_;
   std::jthread follower_, reporter_;
 };

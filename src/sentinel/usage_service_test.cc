@@ -214,12 +214,21 @@ class OneAnswer final : public meter::EventSink {
 TEST_F(UsageServiceTest, OnlyAnInactiveSubscriptionEndsTheUseOfTheModel) {
   using Kind = meter::EventAnswer::Kind;
   int number = 0;
-  for (const auto& [kind, seats, sent, suspends] :
-       std::vector<std::tuple<Kind, std::int64_t, std::size_t, bool>>{{Kind::kInactive, 1, 1, true},
-                                                                      {Kind::kRefused, 1, 1, false},
-                                                                      {Kind::kUnclear, 1, 1, false},
-                                                                      {Kind::kInactive, 2, 0, false},
-                                                                      {Kind::kInactive, 0, 0, false}}) {
+  struct Case {
+    Kind kind;
+    std::int64_t seats;  ///< 0: no lease has said
+    bool by_control_plane;
+    std::size_t sent;
+    bool suspends;
+  };
+  for (const auto& [kind, seats, by_control_plane, sent, suspends] :
+       std::vector<Case>{{Kind::kInactive, 1, false, 1, true},
+                         {Kind::kRefused, 1, false, 1, false},
+                         {Kind::kUnclear, 1, false, 1, false},
+                         {Kind::kInactive, 2, false, 0, false},
+                         {Kind::kInactive, 1, true, 0, false},
+                         {Kind::kInactive, 2, true, 0, false},
+                         {Kind::kInactive, 0, false, 0, false}}) {
     const std::string dir = dir_ + std::to_string(++number);
     std::filesystem::create_directories(dir);
     auto sink = std::make_shared<OneAnswer>();
@@ -228,7 +237,7 @@ TEST_F(UsageServiceTest, OnlyAnInactiveSubscriptionEndsTheUseOfTheModel) {
       Process process(dir);
       process.marketplace = sink;
       process.start();
-      process.usage.take_seats(seats);
+      if (seats > 0) process.usage.take_reporting(seats, by_control_plane);
       // An hour that has ended: as if this process had served then.
       process.usage.ledger().apply("earlier", 0,
                                    std::vector<meter::LedgerEntry>{{.request_id = "r",
