@@ -174,6 +174,20 @@ bool holds_rows(sql::Connection& db, std::int64_t version) {
   return false;
 }
 
+/// After the backup its usage may have been sent: what was not in an event then is never sent, so that nothing is
+/// billed twice, and of events that were not decided nobody knows.
+void hold_back_billing(sql::Connection& db) {
+  db.execute(
+      "UPDATE billing_account SET before_quantity = coalesce((SELECT CAST(SUM(u.quantity) AS BIGINT) FROM usage_sum AS "
+      "u "
+      "WHERE u.tenant = billing_account.tenant AND u.contract_id = billing_account.contract_id AND u.dimension = "
+      "billing_account.dimension AND u.hour >= billing_account.from_hour), 0) - coalesce((SELECT CAST(SUM(e.quantity) "
+      "AS "
+      "BIGINT) FROM billing_event AS e WHERE e.tenant = billing_account.tenant AND e.contract_id = "
+      "billing_account.contract_id AND e.dimension = billing_account.dimension AND e.state <> 2), 0)");
+  db.execute("UPDATE billing_event SET fate_unknown = 1 WHERE state = 0");
+}
+
 }  // namespace
 
 BackupSummary back_up(sql::Connection& from, const std::string& path) {
@@ -212,6 +226,7 @@ BackupSummary restore(sql::Connection& to, const std::string& path, bool replace
   sql::take_steps(to, steps, 0, version);
   for (const auto& table : tables_of(version)) summary.rows += copy_table(*from, to, table);
   sql::take_steps(to, steps, version, static_cast<std::int64_t>(steps.size()));
+  hold_back_billing(to);
   verify_log(to, summary);
   change.commit();
   return summary;

@@ -124,6 +124,39 @@ TEST_P(BackupTest, EverythingComesBackAndGoesOn) {
   EXPECT_EQ(reason_of([&] { to_.connect()->execute("DELETE FROM event"); }), "database_failed") << "still append only";
 }
 
+TEST_P(BackupTest, WhatMayHaveBeenBilledSinceIsNotBilledAgain) {
+  load_fixture(from_);
+  const BillingPlace place{.tenant = "t1", .contract_id = "b", .resource = "res", .plan = "gold"};
+  const UnixMs hour = kNow / api::kHourMs * api::kHourMs;
+  {
+    const auto store = from_.open_store();
+    auto contract = store->find_contract("t1", "c")->contract;
+    contract.contract_id = "b";
+    contract.terms.marketplace =
+        value_or_throw(Json::parse(R"({"resource_id":"res","plan_id":"gold","dimensions":["tokens"]})"));
+    store->create_contract(contract, {}, event("contract"));
+    from_.connect()->execute(
+        "INSERT INTO usage_sum (tenant, contract_id, dimension, hour, asset_id, quantity) VALUES ('t1', 'b', 'tokens', "
+        "1000000, 'm', 30)");
+    const auto turn = store->take_turn("marketplace", "one", kNow, kNow + 1);
+    store->add_billing_events(*turn, place,
+                              {{.dimension = "tokens", .hour = hour - api::kHourMs, .quantity = 12},
+                               {.dimension = "tokens", .hour = hour, .quantity = 8}});
+    store->set_billing_events(*turn, place, {{.dimension = "tokens", .hour = hour - api::kHourMs}},
+                              BillingState::kAccepted, "");
+    ASSERT_EQ(store->billing_sums(place, "tokens").owed, 30);
+  }
+  back_up(*from_.connect(), file_);
+  restore(*to_.connect(), file_, false);
+  const auto store = to_.open_store();
+  const auto sums = store->billing_sums(place, "tokens");
+  EXPECT_EQ(sums.owed, 20) << "what was in no event is not owed any more";
+  EXPECT_EQ(sums.accepted, 12);
+  EXPECT_EQ(sums.pending, 8);
+  ASSERT_EQ(store->waiting_billing_events(place).size(), 1U);
+  EXPECT_TRUE(store->waiting_billing_events(place)[0].fate_unknown);
+}
+
 TEST_P(BackupTest, NothingIsReplacedUnlessTold) {
   load_fixture(from_);
   back_up(*from_.connect(), file_);

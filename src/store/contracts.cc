@@ -86,6 +86,7 @@ void SqlStore::create_contract(const api::Contract& contract, const std::optiona
     }
     insert.run();
     link_assets(change.db(), contract.tenant, contract.contract_id, contract.terms.asset_ids);
+    open_accounts(change.db(), contract.tenant, contract.contract_id, Json::object(), contract.terms.marketplace, 0);
     append(change.db(), event);
     change.commit();
   });
@@ -155,6 +156,7 @@ ContractRow SqlStore::update_terms(const std::string& tenant, const std::string&
         .bind(tenant)
         .bind(contract_id)
         .run();
+    open_accounts(change.db(), tenant, contract_id, row.contract.terms.marketplace, terms.marketplace, now);
     append(change.db(), event);
     ContractRow changed = require_contract(change.db(), tenant, contract_id);
     change.commit();

@@ -2,8 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "sql/postgres_server_test.h"
+#include "store/billing_contract_test.h"
 #include "store/open.h"
-#include "store/store_contract_test.h"
 
 namespace tb::store {
 namespace {
@@ -21,6 +21,7 @@ StoreUnderTest fresh_postgres_store() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Postgres, StoreContract, testing::Values(StoreMaker(fresh_postgres_store)));
+INSTANTIATE_TEST_SUITE_P(Postgres, StoreBilling, testing::Values(StoreMaker(fresh_postgres_store)));
 
 }  // namespace
 }  // namespace tb::store

@@ -125,6 +125,19 @@ class SqlStore final : public Store {
   std::vector<UsageGap> list_usage_gaps(const Scope& scope, const std::optional<std::string>& contract_id,
                                         std::int64_t limit) override;
 
+  std::optional<Turn> take_turn(const std::string& name, const std::string& holder, UnixMs now, UnixMs until) override;
+  void end_turn(const Turn& turn) override;
+  std::vector<BillingAccount> billing_accounts() override;
+  BillingStanding billing_standing(const BillingPlace& place, const std::string& dimension, UnixMs oldest,
+                                   UnixMs newest) override;
+  void add_billing_events(const Turn& turn, const BillingPlace& place,
+                          const std::vector<BillingEvent>& events) override;
+  std::vector<BillingEvent> waiting_billing_events(const BillingPlace& place) override;
+  void set_billing_events(const Turn& turn, const BillingPlace& place, const std::vector<BillingEvent>& events,
+                          BillingState state, const std::string& detail) override;
+  BilledDay billed_of_day(const BillingPlace& place, const std::string& dimension, UnixMs day) override;
+  BillingSums billing_sums(const BillingPlace& place, const std::string& dimension) override;
+
  private:
   /// Runs `verb(db)` on a connection that no one else uses, once more if the server turns out to have gone away.
   template <typename Verb>
@@ -197,6 +210,10 @@ class SqlStore final : public Store {
   /// Within a change: what is new is counted, and all events appended.
   UsageOutcome take_usage(sql::Connection& db, const UsagePlace& place, const api::UsageReport& report, UnixMs now,
                           const Event& event);
+  /// `before` and `after`: `marketplace` of the contract.
+  static void open_accounts(sql::Connection& db, const std::string& tenant, const std::string& contract_id,
+                            const Json& before, const Json& after, UnixMs from);
+  static void require_turn(sql::Connection& db, const Turn& turn);
   /// False if the thumbprint was used before.
   static bool use_jwk(sql::Connection& db, const std::string& thumbprint, UnixMs now);
 

@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "sql/sqlite.h"
-#include "store/store_contract_test.h"
+#include "store/billing_contract_test.h"
 
 namespace tb::store {
 namespace {
@@ -22,6 +22,7 @@ StoreUnderTest fresh_sqlite_store() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sqlite, StoreContract, testing::Values(StoreMaker(fresh_sqlite_store)));
+INSTANTIATE_TEST_SUITE_P(Sqlite, StoreBilling, testing::Values(StoreMaker(fresh_sqlite_store)));
 
 TEST(SqliteStore, EventsCannotBeChangedOrDeleted) {
   const std::string dir = testing::TempDir() + "tb-store-" + random_token(8);

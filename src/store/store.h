@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "obs/metrics.h"
+#include "store/billing.h"
 #include "store/metering.h"
 #include "tlog/tree.h"
 
@@ -388,6 +389,32 @@ class Store {
   /// Audit logs of which records were never reported, as of now.
   virtual std::vector<UsageGap> list_usage_gaps(const Scope& scope, const std::optional<std::string>& contract_id,
                                                 std::int64_t limit) = 0;
+
+  // ---- turns of nodes ----
+  /// Until `until`, or longer by a next call of the same holder. Nothing while another has it; `holder` is random, of
+  /// one process.
+  virtual std::optional<Turn> take_turn(const std::string& name, const std::string& holder, UnixMs now,
+                                        UnixMs until) = 0;
+  /// Another may take it at once. Nothing happens if another has.
+  virtual void end_turn(const Turn& turn) = 0;
+
+  // ---- billing: usage that goes from here to a marketplace ----
+  /// Of all contracts that name, or named, a marketplace: who was billed longest ago first. From when a contract names
+  /// a dimension, its usage is owed.
+  virtual std::vector<BillingAccount> billing_accounts() = 0;
+  virtual BillingStanding billing_standing(const BillingPlace& place, const std::string& dimension, UnixMs oldest,
+                                           UnixMs newest) = 0;
+  virtual void add_billing_events(const Turn& turn, const BillingPlace& place,
+                                  const std::vector<BillingEvent>& events) = 0;
+  /// Those that are pending, by hour.
+  virtual std::vector<BillingEvent> waiting_billing_events(const BillingPlace& place) = 0;
+  /// Of those that are pending; others stay as they are.
+  virtual void set_billing_events(const Turn& turn, const BillingPlace& place, const std::vector<BillingEvent>& events,
+                                  BillingState state, const std::string& detail) = 0;
+  /// What all contracts know to have been taken for the resource and plan in one day of UTC.
+  virtual BilledDay billed_of_day(const BillingPlace& place, const std::string& dimension, UnixMs day) = 0;
+  /// Of the contract, wherever it went.
+  virtual BillingSums billing_sums(const BillingPlace& place, const std::string& dimension) = 0;
 };
 
 }  // namespace tb::store
