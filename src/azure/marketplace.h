@@ -19,6 +19,8 @@ class Marketplace final : public meter::EventSink {
   /// `endpoint`: an origin without a slash at its end. `credential` is no account key.
   Marketplace(std::string endpoint, MarketplaceResource resource, Credential credential, const std::string& ca_path);
 
+  /// From now on; not while something is under way.
+  void report_for(MarketplaceResource resource) { resource_ = std::move(resource); }
   std::expected<std::vector<meter::EventAnswer>, Trouble> send(std::span<const meter::HourEvent> events) override;
   meter::EventSum submitted(const std::string& dimension, UnixMs day) override;
   /// The marketplace's clock less our boot clock, by the newest answer; nothing before the first.

@@ -19,7 +19,7 @@
 namespace tb::controlplane {
 namespace {
 
-constexpr std::array<Setting, 28> kSettings = {{
+constexpr std::array<Setting, 32> kSettings = {{
     {"addr", "127.0.0.1:8080", "where to listen; plain HTTP on loopback only"},
     {"allow_unauthenticated_sentinels", "false", "allow contracts with authentication none"},
     {"client_ca_path", "", "PEM file of the authority that signs sentinels' certificates"},
@@ -31,6 +31,11 @@ constexpr std::array<Setting, 28> kSettings = {{
     {"kek_namespace", "", "namespace of a transit: KMS"},
     {"kek_token_file", "", "file (0600) with the token for a transit: KMS"},
     {"log_level", "info", "debug, info, warn or error"},
+    {"marketplace_ca_path", "", "PEM file of the authority of the marketplace, if not the system's"},
+    {"marketplace_credential", "",
+     "identity that reports usage to a marketplace: client-secret[-file:PATH], workload-identity or managed-identity"},
+    {"marketplace_endpoint", "https://marketplaceapi.microsoft.com", "the marketplace's metering API"},
+    {"marketplace_tenant", "", "whose contracts may name the marketplace; required with marketplace_credential"},
     {"max_connections", "4096", "connections at a time; half of them may wait for a change of their contract"},
     {"public_url", "", "base of signed URLs, as sentinels reach this service"},
     {"rate_limit", "200", "requests a second that one credential may make on this node; 0: no limit"},
@@ -193,6 +198,13 @@ class Values {
   std::set<std::string> from_flags_;
 };
 
+/// http:// and another host than this machine's loopback.
+bool is_plain_http_elsewhere(std::string_view url) {
+  const std::string_view authority = url.substr(std::min(url.size(), url.find("://") + 3));
+  const std::string_view host = authority.substr(0, authority.find_first_of(authority.starts_with('[') ? "]" : ":/"));
+  return url.starts_with("http://") && !http::is_loopback_host(host.starts_with('[') ? host.substr(1) : host);
+}
+
 bool is_postgres(std::string_view database) {
   return database.starts_with("postgres://") || database.starts_with("postgresql://");
 }
@@ -278,6 +290,36 @@ void take_store(Values& values, const Environment& environment, Config& config) 
   config.remote_store = std::move(settings);
 }
 
+void take_marketplace(Values& values, const Environment& environment, Config& config) {
+  if (values.of("marketplace_credential").empty()) {
+    if (!values.of("marketplace_tenant").empty()) {
+      values.fault("marketplace_tenant", "needs TB_CP_MARKETPLACE_CREDENTIAL");
+    }
+    return;
+  }
+  Config::Marketplace marketplace{.endpoint = values.of("marketplace_endpoint"),
+                                  .tenant = values.of("marketplace_tenant"),
+                                  .credential = {},
+                                  .ca_path = values.of("marketplace_ca_path")};
+  while (marketplace.endpoint.ends_with('/')) marketplace.endpoint.pop_back();
+  const bool is_url = marketplace.endpoint.starts_with("https://") || marketplace.endpoint.starts_with("http://");
+  if (!is_url || marketplace.endpoint.find_first_of("?#@ \"\\") != std::string::npos ||
+      is_plain_http_elsewhere(marketplace.endpoint)) {
+    values.fault("marketplace_endpoint", "must be https://, or http:// of this machine's loopback");
+  }
+  if (!api::valid_name(marketplace.tenant)) {
+    values.fault("marketplace_tenant", "must name the tenant whose contracts are reported");
+  }
+  if (auto credential = azure::parse_credential(values.of("marketplace_credential"), environment); !credential) {
+    values.fault("marketplace_credential", credential.error().message);
+  } else if (credential->kind == azure::Credential::Kind::kAccountKey) {
+    values.fault("marketplace_credential", "must be an identity");
+  } else {
+    marketplace.credential = std::move(*credential);
+  }
+  config.marketplace = std::move(marketplace);
+}
+
 void take_tls(Values& values, Config& config) {
   http::TlsConfig tls{.cert_path = values.of("tls_cert_path"),
                       .key_path = values.of("tls_key_path"),
@@ -304,9 +346,7 @@ void take_public_url(Values& values, Config& config) {
   }
   if (url.find_first_of("?#@ \"\\") != std::string::npos)
     values.fault("public_url", "must be scheme, host, port and path only");
-  const std::string_view authority = std::string_view(url).substr(std::min(url.size(), url.find("://") + 3));
-  const std::string_view host = authority.substr(0, authority.find_first_of(authority.starts_with('[') ? "]" : ":/"));
-  if (url.starts_with("http://") && !http::is_loopback_host(host.starts_with('[') ? host.substr(1) : host)) {
+  if (is_plain_http_elsewhere(url)) {
     values.fault("public_url", "must be https:// unless its host is this machine's loopback");
   }
   config.public_url = url;
@@ -335,6 +375,7 @@ Config load_config(const std::map<std::string, std::string>& flags, const Enviro
   take_database(values, config);
   take_store(values, environment, config);
   take_kek(values, environment, config);
+  take_marketplace(values, environment, config);
   take_tls(values, config);
   take_public_url(values, config);
   config.allow_unauthenticated_sentinels = values.truth("allow_unauthenticated_sentinels");

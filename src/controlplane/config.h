@@ -45,6 +45,13 @@ struct Config {
   TransitAccess kek_access;
   std::string blob_dir;
   std::optional<azure::StoreSettings> remote_store;  ///< of `azure:`, or where a tenant has a place of its own
+  struct Marketplace {
+    std::string endpoint;  ///< without a final slash
+    std::string tenant;    ///< the publisher: whose contracts may name the marketplace
+    azure::Credential credential;
+    std::string ca_path;
+  };
+  std::optional<Marketplace> marketplace;  ///< nothing: no contract may name one
   std::optional<http::TlsConfig> tls;
   bool allow_unauthenticated_sentinels = false;
   AttestationFiles attestation;

@@ -184,6 +184,27 @@ TEST_F(ConfigFile, TenantsMayHavePlacesInAStoreElsewhere) {
   }
 }
 
+TEST(Config, AMarketplaceNeedsAnIdentityAndATenant) {
+  EXPECT_FALSE(load_config({}, env({}), "").marketplace.has_value());
+  const Texts flags = {{"marketplace_credential", "managed-identity"}, {"marketplace_tenant", "acme"}};
+  const auto taken = load_config(flags, env({}), "").marketplace;
+  ASSERT_TRUE(taken);
+  EXPECT_EQ(taken->tenant, "acme");
+  EXPECT_EQ(taken->endpoint, "https://marketplaceapi.microsoft.com");
+  const auto with = [&](const std::string& name, const std::string& value) {
+    Texts changed = flags;
+    changed[name] = value;
+    return faults(changed);
+  };
+  EXPECT_EQ(with("marketplace_endpoint", "http://127.0.0.1:5000/"), "");
+  EXPECT_THAT(with("marketplace_endpoint", "http://market.example"), testing::HasSubstr("TB_CP_MARKETPLACE_ENDPOINT"));
+  EXPECT_THAT(with("marketplace_endpoint", "market.example"), testing::HasSubstr("TB_CP_MARKETPLACE_ENDPOINT"));
+  EXPECT_THAT(with("marketplace_credential", "key-file:/k"), testing::HasSubstr("must be an identity"));
+  EXPECT_THAT(with("marketplace_credential", "client-secret-file:/k"), testing::HasSubstr("AZURE_TENANT_ID"));
+  EXPECT_THAT(with("marketplace_tenant", ""), testing::HasSubstr("TB_CP_MARKETPLACE_TENANT"));
+  EXPECT_THAT(with("marketplace_credential", ""), testing::HasSubstr("needs TB_CP_MARKETPLACE_CREDENTIAL"));
+}
+
 TEST(Config, AKekMayLieInAKms) {
   const Texts flags = {{"kek", "transit:https://kms.example:8200/team/transit/tb"},
                        {"kek_token_file", "/run/kms-token"},

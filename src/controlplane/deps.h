@@ -47,6 +47,7 @@ struct Deps {
   RateLimits& rate_limits;
   const attest::Trust& attestation_trust;
   bool allow_unauthenticated_sentinels = false;
+  std::string marketplace_tenant;  ///< whose contracts may name a marketplace; empty: nobody's
   std::int64_t url_seconds = 3600;
   blob::SigningStore* signing_store = nullptr;  ///< where tenants keep blobs elsewhere, and we sign their URLs
   std::mutex simulating;                        ///< held by the one that runs: it takes memory and a handler's thread

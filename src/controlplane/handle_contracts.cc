@@ -44,6 +44,13 @@ void check_allowed(const api::ContractTerms& terms, const Deps& deps) {
   attest::validate_attestation_policy(terms.attestation, terms.attestation_policy, deps.attestation_trust);
 }
 
+/// One that is named and never reported to would be a bill that nobody gets.
+void check_marketplace(const api::ContractTerms& terms, const std::string& tenant, const Deps& deps) {
+  if (terms.marketplace.as_object().empty() || deps.marketplace_tenant == tenant) return;
+  throw Error("contract_invalid", "this control plane reports no usage of " + tenant + " to a marketplace")
+      .with_hint("leave marketplace out, or let the operator set TB_CP_MARKETPLACE_CREDENTIAL and its tenant");
+}
+
 http::Response handle_create_contract(const http::Request& request, Deps& deps) {
   const UnixMs now = deps.clock();
   const auto asked = api::CreateContractRequest::parse(request.body, now);
@@ -52,6 +59,7 @@ http::Response handle_create_contract(const http::Request& request, Deps& deps) 
   contract.tenant = tenant_of(request);
   contract.contract_id = asked.contract_id.empty() ? "c-" + random_token(12) : asked.contract_id;
   contract.terms = asked.terms;
+  check_marketplace(contract.terms, contract.tenant, deps);
   contract.created_at = contract.updated_at = now;
   store::Event event = event_by(request, "contract_created", contract.tenant, contract.contract_id);
   event.detail.set("terms", api::terms_to_json(contract.terms));
@@ -82,6 +90,7 @@ http::Response handle_patch_contract(const http::Request& request, Deps& deps) {
   const auto row = row_of(request, tenant, deps);
   const auto terms = api::patched(row.contract.terms, request.body);
   check_allowed(terms, deps);
+  if (terms.marketplace.dump() != row.contract.terms.marketplace.dump()) check_marketplace(terms, tenant, deps);
   store::Event event = event_by(request, "contract_changed", tenant, row.contract.contract_id);
   event.detail.set("terms", api::terms_to_json(terms));
   const UnixMs now = deps.clock();

@@ -71,6 +71,38 @@ TEST_F(Contracts, AnotherTenantsContractDoesNotExist) {
   EXPECT_EQ(get("/api/v1/contracts/c?tenant=t1", auditor_).status, 200);
 }
 
+TEST_F(Contracts, AMarketplaceIsNamedOnlyWhereUsageIsReported) {
+  const Json marketplace =
+      value_or_throw(Json::parse(R"({"resource_id":"res","plan_id":"gold","dimensions":["tokens"]})"));
+  const auto change = [&](const std::string& id) {
+    Json body = Json::object();
+    body.set("marketplace", marketplace);
+    return call({.method = "PATCH", .target = "/api/v1/contracts/" + id, .token = provider_, .body = body.dump()});
+  };
+  Json more = Json::object();
+  more.set("key_release", "plain");
+  const std::string token = create_contract("c", more);
+  EXPECT_EQ(text_of(get("/api/v1/contracts/c", provider_), "marketplace"), "{}");
+  const auto refused = change("c");
+  EXPECT_EQ(text_of(refused, "code"), "contract_invalid");
+  EXPECT_THAT(refused.body, testing::HasSubstr("TB_CP_MARKETPLACE_CREDENTIAL"));
+  deps_.marketplace_tenant = "t2";
+  EXPECT_EQ(text_of(change("c"), "code"), "contract_invalid") << "it is another publisher's";
+  deps_.marketplace_tenant = "t1";
+  EXPECT_EQ(text_of(change("c"), "marketplace"), marketplace.dump());
+  EXPECT_THAT(text_of(authorize(token, authorize_body("c")), "policy"),
+              testing::HasSubstr(R"("marketplace_by_control_plane":true)"));
+  more.set("marketplace", marketplace);
+  create_contract("d", more);
+  ASSERT_EQ(store_->billing_accounts().size(), 2U);
+  EXPECT_EQ(store_->billing_accounts()[0].dimensions, std::vector<std::string>{"tokens"});
+  // What is there already does not stand in the way of other changes.
+  deps_.marketplace_tenant = "";
+  EXPECT_EQ(call({.method = "PATCH", .target = "/api/v1/contracts/c", .token = provider_, .body = R"({"max_seats":3})"})
+                .status,
+            200);
+}
+
 TEST_F(Contracts, EventsAreAChainForAuditorsAndAnExtractForProviders) {
   create_contract("c");
   post("/api/v1/contracts/c/suspend", provider_);

@@ -14,6 +14,7 @@
 #include "controlplane/command_line.h"
 #include "controlplane/console.h"
 #include "controlplane/housekeeping.h"
+#include "controlplane/marketplace_billing.h"
 #include "controlplane/routes.h"
 #include "http/server.h"
 #include "obs/notify_socket.h"
@@ -118,6 +119,7 @@ void serve(Config config, const Environment& environment) {
   const std::size_t max_connections = connections_within(config.max_connections, log);
   HintBoard hints(*store, log.named("hints"), {.max_waiters = max_connections / 2});
   const Housekeeping housekeeping(*store, unix_ms_now, log.named("housekeeping"));
+  const auto billing = marketplace_billing(config, *store, metrics, log.named("billing"));
   Deps deps{.store = *store,
             .keyring = keyring,
             .blobs = blobs,
@@ -129,6 +131,7 @@ void serve(Config config, const Environment& environment) {
             .rate_limits = rate_limits,
             .attestation_trust = attestation_trust,
             .allow_unauthenticated_sentinels = config.allow_unauthenticated_sentinels,
+            .marketplace_tenant = config.marketplace ? config.marketplace->tenant : "",
             .url_seconds = config.url_seconds,
             .signing_store = remote_store ? &*remote_store : nullptr};
   const http::ServerConfig server_config{.address = config.address,
