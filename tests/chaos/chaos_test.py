@@ -2,7 +2,7 @@
 is suspended and resumed, certificates and keys that change. Afterwards: alive and Ready, no descriptor and no memory more
 than before, a log that verifies, and a record for each answer that a client got.
 
-20 s times TB_TEST_SCALE, five minutes at most.
+20 s times TB_TEST_SCALE, or TB_CHAOS_SECONDS; five minutes at most.
 """
 import collections
 import json
@@ -24,7 +24,7 @@ import peers  # noqa: E402
 from tls_files import TlsFiles  # noqa: E402
 from user_tokens import Issuer  # noqa: E402
 
-SECONDS = min(300, 20 * int(os.environ.get("TB_TEST_SCALE", "1")))
+SECONDS = min(300, int(os.environ.get("TB_CHAOS_SECONDS", 20 * int(os.environ.get("TB_TEST_SCALE", "1")))))
 THREADS_OF_A_KIND = 2
 MAX_GROWTH_KIB = 48 << 10
 
@@ -84,8 +84,6 @@ class Runtime(peers.Runtime):
 class Chaos(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.control_plane = peers.ControlPlane(peers.Asset(b"weights" * 1000), lease_seconds=120)
-        cls.addClassCleanup(cls.control_plane.close)
         cls.runtime = Runtime()
         cls.addClassCleanup(cls.runtime.close)
         cls.tls = TlsFiles()
@@ -93,8 +91,8 @@ class Chaos(unittest.TestCase):
         cls.issuer = Issuer(cls.tls.work)
         cls.certificate = [cls.tls.path("in-force.pem"), cls.tls.path("in-force.key")]
         cls.use_certificate(cls.tls.server)
-        cls.sentinel = peers.Sentinel(cls.control_plane, f"http://127.0.0.1:{cls.runtime.port}", TB_TLS_CERT_PATH=cls.certificate[0],
-                                      TB_TLS_KEY_PATH=cls.certificate[1], TB_DELIVERY="tmpfs", **cls.issuer.settings())
+        cls.sentinel = cls.start(f"http://127.0.0.1:{cls.runtime.port}", TB_TLS_CERT_PATH=cls.certificate[0],
+                                 TB_TLS_KEY_PATH=cls.certificate[1], TB_DELIVERY="tmpfs", **cls.issuer.settings())
         cls.addClassCleanup(cls.sentinel.close)
         cls.sentinel.wait_state("Ready")
 
@@ -105,6 +103,13 @@ class Chaos(unittest.TestCase):
         cls.key = cls.sentinel.api_key()
         cls.limited_key = cls.keys("add", "limited", "--requests-per-minute", "600", "--concurrent", "1").strip()
         cls.sentinel.wait_for("the limited key", lambda: cls.closed_path_status(cls.limited_key) == 403)
+
+    @classmethod
+    def start(cls, runtime_url, **settings):
+        """A control plane, and the sentinel that asks it."""
+        cls.control_plane = peers.ControlPlane(peers.Asset(b"weights" * 1000), lease_seconds=120)
+        cls.addClassCleanup(cls.control_plane.close)
+        return peers.Sentinel(cls.control_plane, runtime_url, **settings)
 
     @classmethod
     def closed_path_status(cls, key):
@@ -162,13 +167,17 @@ class Chaos(unittest.TestCase):
         for path in ("/metrics", "/status", "/health", "/readyz"):
             self.sentinel.health(path)
 
+    def doings(self):
+        return [self.restart_the_runtime, self.change_the_keys, self.suspend, self.change_the_certificate, self.scrape,
+                self.break_the_certificate, self.change_the_issuers_keys]
+
     # What is measured.
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.sentinel.process.pid}/fd"))
 
-    def status_value(self, name):
-        with open(f"/proc/{self.sentinel.process.pid}/status", encoding="ascii") as file:
+    def status_value(self, name, process=None):
+        with open(f"/proc/{(process or self.sentinel.process).pid}/status", encoding="ascii") as file:
             return next(int(line.split()[1]) for line in file if line.startswith(name + ":"))
 
     def metric(self, name):
@@ -192,8 +201,7 @@ class Chaos(unittest.TestCase):
         crowd = [clients.Client(self, kind, seed) for seed, kind in enumerate(clients.KINDS * THREADS_OF_A_KIND)]
         for client in crowd:
             client.thread.start()
-        doings = [self.restart_the_runtime, self.change_the_keys, self.suspend, self.change_the_certificate, self.scrape,
-                  self.break_the_certificate, self.change_the_issuers_keys]
+        doings = self.doings()
         end, number = time.monotonic() + seconds, 0
         while time.monotonic() < end:
             doings[number % len(doings)]()
@@ -205,6 +213,17 @@ class Chaos(unittest.TestCase):
             self.assertFalse(client.thread.is_alive(), f"{client.kind} hangs")
         return number
 
+    def before(self):
+        """Between the first round and the one that counts."""
+
+    def verified(self):
+        log = self.sentinel.work + "/state/audit/audit.jsonl"
+        done = subprocess.run([os.environ["TB_CLI"], "audit", "verify", log], capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def after(self):
+        """Once nothing is under way, and all is recorded."""
+
     def records(self):
         lines = [line for path in sorted(pathlib.Path(self.sentinel.work + "/state/audit").glob("*.jsonl")) for line in path.read_bytes().splitlines()]
         return [record for record in map(json.loads, lines) if "request_id" in record]
@@ -213,6 +232,7 @@ class Chaos(unittest.TestCase):
         # What is made once (threads, pools, buffers, certificates of each kind) is made in a first short round.
         self.round(4)
         descriptors, memory, threads = self.settle(), self.status_value("VmRSS"), self.status_value("Threads")
+        self.before()
         doings = self.round(SECONDS)
         self.sentinel.wait_state("Ready", seconds=120)
         after = self.settle()
@@ -244,10 +264,9 @@ class Chaos(unittest.TestCase):
         self.assertLessEqual(set(clients.KINDS) - {"half_open"}, kinds)
         self.assertTrue(any(status == 429 for _, status in self.book.done))
 
+        self.after()
         self.assertEqual(self.sentinel.stop(), 0)
-        log = self.sentinel.work + "/state/audit/audit.jsonl"
-        done = subprocess.run([os.environ["TB_CLI"], "audit", "verify", log], capture_output=True, text=True, check=False)
-        self.assertEqual(done.returncode, 0, done.stderr)
+        self.verified()
         print(f"{len(records)} requests, {len(self.book.answers)} answers seen by clients, {doings} disturbances in {SECONDS} s; "
               f"descriptors {descriptors} -> {after}, memory +{grown} KiB", file=sys.stderr)
 

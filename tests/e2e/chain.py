@@ -77,6 +77,12 @@ class Chain:
         self.environment = bare(HOME=self.work, TB_CP_ADDR="127.0.0.1:0", TB_CP_DATA_DIR=self.work + "/cp",
                                 TB_CP_STORE=f"filesystem:{self.work}/blobs") | settings
         os.mkdir(self.work + "/blobs", 0o700)
+        self.start()
+        self.token = self.own_file("token", self.operator("token", "create", "--role", "provider", "--tenant", "acme"))
+        self.pinned = self.own_file("control-plane.pub", self.operator("identity"))
+        self.at = ["--edc-endpoint", self.url, "--token-file", self.token]
+
+    def start(self):
         log = self.work + "/control-plane.log"
         with open(log, "wb") as out:
             self.process = subprocess.Popen([CONTROL_PLANE], env=self.environment, stdout=out, stderr=out)
@@ -90,9 +96,14 @@ class Chain:
                 raise AssertionError(f"the control plane does not listen: {said}")
             time.sleep(0.05)
         self.url = found[1]
-        self.token = self.own_file("token", self.operator("token", "create", "--role", "provider", "--tenant", "acme"))
-        self.pinned = self.own_file("control-plane.pub", self.operator("identity"))
-        self.at = ["--edc-endpoint", self.url, "--token-file", self.token]
+
+    def restart(self, dead_s=0.5):
+        """kill -9, and after a while another one at the same place."""
+        self.process.kill()
+        self.process.wait()
+        time.sleep(dead_s)
+        self.environment["TB_CP_ADDR"] = self.url.rsplit("/", 1)[1]
+        self.start()
 
     def own_file(self, name, content):
         path = f"{self.shm}/{name}"
