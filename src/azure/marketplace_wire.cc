@@ -125,8 +125,8 @@ std::vector<meter::EventAnswer> parse_batch_answer(std::string_view text, const 
   return out;
 }
 
-meter::EventSum parse_submitted(std::string_view text, const MarketplaceResource& resource,
-                                            std::string_view dimension, UnixMs day) {
+meter::EventSum parse_submitted(std::string_view text, const MarketplaceResource& resource, std::string_view dimension,
+                                UnixMs day) {
   const auto json = Json::parse(text, kLimits);
   if (!json || !json->is_array()) throw Error("answer_malformed", "the marketplace's books are no list");
   meter::EventSum out;

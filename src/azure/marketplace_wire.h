@@ -29,7 +29,7 @@ std::vector<meter::EventAnswer> parse_batch_answer(std::string_view text, const 
                                                    std::span<const meter::HourEvent> events);
 
 /// Of a list of usageEvents, what was submitted for the resource and dimension on the day. Throws "answer_malformed".
-meter::EventSum parse_submitted(std::string_view text, const MarketplaceResource& resource,
-                                            std::string_view dimension, UnixMs day);
+meter::EventSum parse_submitted(std::string_view text, const MarketplaceResource& resource, std::string_view dimension,
+                                UnixMs day);
 
 }  // namespace tb::azure
