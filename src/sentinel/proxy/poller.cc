@@ -47,6 +47,7 @@ void Poller::round(std::int64_t ms) {
   const int count = epoll_wait(epoll_.get(), events.data(), kEventsPerRound, timeout);
   take_time();
   const std::span ready(events.data(), static_cast<std::size_t>(std::max(count, 0)));
+  crowd_ = ready.size();
   for (const epoll_event& event : ready) {
     if (event.data.ptr != nullptr) static_cast<Watched*>(event.data.ptr)->note(event.events);
   }
@@ -58,6 +59,7 @@ void Poller::round(std::int64_t ms) {
       static_cast<Watched*>(event.data.ptr)->on_ready(event.events);
     }
   }
+  crowd_ = 0;
   if (woken) {
     std::uint64_t times = 0;
     (void)!read(wake_.get(), &times, sizeof times);

@@ -46,6 +46,8 @@ class Poller {
   /// Runs `job` on the loop's thread in its next round. Any thread.
   void post(std::function<void()> job);
   void retire(std::unique_ptr<Watched> watched) { retired_.push_back(std::move(watched)); }
+  /// How much was ready at once in the round under way; 0 between rounds.
+  std::size_t crowd() const { return crowd_; }
   /// Boot clock at the start of this round.
   std::int64_t now_ms() const { return now_ms_; }
 
@@ -54,6 +56,7 @@ class Poller {
 
   Fd epoll_, wake_;
   std::int64_t now_ms_ = 0;
+  std::size_t crowd_ = 0;
   std::vector<std::unique_ptr<Watched>> retired_;
   std::mutex mutex_;
   std::vector<std::function<void()>> posted_;

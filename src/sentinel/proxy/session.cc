@@ -14,6 +14,7 @@ constexpr std::size_t kLingerBytes = std::size_t{4} << 20;
 constexpr std::int64_t kLingerMs = 2'000;
 constexpr std::int64_t kCutMs = 250;
 constexpr int kTurns = 6;
+constexpr std::size_t kCrowd = 8, kMostHeldBytes = 8192;
 /// What a slow client makes us keep of an answer is no more than this.
 constexpr std::size_t kAnswerReadBytes = 60 * 1024;
 /// Of the next requests that a client sends while one is under way.
@@ -76,6 +77,15 @@ void Session::advance() {
     run_.visits.clear();
     gone();
   }
+}
+
+/// While many are served in one round, short messages are sent at its end, one after the other: whoever reads them is
+/// woken once and not for each.
+bool Session::waits_for_the_round(Outbox& out) {
+  if (engine_.poller.crowd() < kCrowd || out.unsent_bytes() > kMostHeldBytes) return false;
+  out.hold();
+  if (!std::exchange(queued_, true)) engine_.again(*this);
+  return true;
 }
 
 /// One move. False if everything waits.

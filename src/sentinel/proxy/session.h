@@ -68,6 +68,7 @@ class Session final : public Watched, public UpstreamUser {
 
   void advance();
   bool step();
+  bool waits_for_the_round(Outbox& out);
   void park();
   void set_deadlines();
 

@@ -170,6 +170,7 @@ Io Session::flush_upstream() {
     upstream_out_.hold();
     return Io::kWait;
   }
+  if (waits_for_the_round(upstream_out_)) return Io::kWait;
   const std::uint64_t before = upstream_out_.took();
   const Io io = upstream_out_.flush(link_->stream, [](std::string_view) {});
   if (upstream_out_.took() != before) progress_ = true;

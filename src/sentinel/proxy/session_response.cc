@@ -253,6 +253,7 @@ void Session::upstream_failed() {
 }
 
 Io Session::flush_client() {
+  if (waits_for_the_round(client_out_)) return Io::kWait;
   const std::uint64_t before = client_out_.took();
   const Io io = client_out_.flush(client_, [&](std::string_view sent) {
     run_.exchange.response_bytes += sent.size();

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t kRecordBytes = 16 * 1024;
 /// An Intake or Outbox that is empty gives memory beyond this back.
-constexpr std::size_t kKeptCapacity = 1024;
+constexpr std::size_t kKeptCapacity = 4096;
 
 }  // namespace
 

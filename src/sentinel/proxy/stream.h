@@ -151,6 +151,14 @@ class Outbox {
   }
   /// Keeps what was added: it is to be sent later.
   void hold() { keep(); }
+  /// Not sent yet.
+  std::size_t unsent_bytes() const {
+    std::size_t total = kept_.size() - sent_;
+    if (!is_waiting()) {
+      for (std::size_t i = 0; i < gather_.count; ++i) total += gather_.parts[i].iov_len;
+    }
+    return total;
+  }
   void clear();
   /// Bytes that the kernel has taken, of all time.
   std::uint64_t took() const { return took_; }
