@@ -276,7 +276,7 @@ def main():
                 (pathlib.Path(directory) / sub).mkdir()
             place = f"{directory}/{part}"
             if part == "small":
-                requests(args, place, KIB, KIB, ["nginx", bare, "ours metrics keys", "ours audit", full])
+                requests(args, place, KIB, KIB, ["nginx", bare, "ours metrics keys", "ours audit", "ours audit metering keys", full])
             if part == "large":
                 requests(args, place, 64 * KIB, KIB, ["nginx", bare, full])
             if part == "events":

@@ -26,6 +26,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/fs.h"
@@ -72,17 +73,25 @@ std::string padded(std::string_view before, std::string_view after, double bytes
   return std::string(before) + std::string(all > frame ? all - frame : 0, fill) + std::string(after);
 }
 
+/// Around a text of a GiB.
+constexpr std::string_view kRequestBegin = R"({"model":"m","max_tokens":16,"prompt":")", kRequestEnd = "\"}";
+constexpr std::string_view kAnswerBegin = R"({"id":"cmpl-1","object":"text_completion","choices":[{"index":0,"text":")",
+                           kAnswerEnd = R"("}],"usage":{"prompt_tokens":1,"completion_tokens":16,"total_tokens":17}})";
+
 struct Connection {
   Fd fd;
   bool is_client = false;
   std::string held;             ///< of a head
   std::uint64_t body_left = 0;  ///< of the message that is coming in
   bool in_body = false;
+  bool chunked = false;    ///< and ends with the last chunk; so does the read that it comes in
+  std::string last_bytes;  ///< of a chunked body
   std::int64_t due_ns = 0;
   bool busy = false;
   bool streams = false;
   std::string_view rest;        ///< of what goes out and is not sent yet
-  std::uint64_t bulk_left = 0;  ///< more to go out, of zeros
+  std::uint64_t bulk_left = 0;  ///< more to go out, of one letter
+  std::string_view tail;        ///< and after that
 };
 
 struct Options {
@@ -145,10 +154,12 @@ class Bench {
 
   /// Sends what can be sent of rest and bulk, and watches for more room if there is none.
   void push(Connection& connection) {
-    while (!connection.rest.empty() || connection.bulk_left > 0) {
-      if (connection.rest.empty()) {
-        connection.rest = std::string_view(zeros_).substr(0, connection.bulk_left);
+    while (!connection.rest.empty() || connection.bulk_left > 0 || !connection.tail.empty()) {
+      if (connection.rest.empty() && connection.bulk_left > 0) {
+        connection.rest = std::string_view(letters_).substr(0, connection.bulk_left);
         connection.bulk_left -= connection.rest.size();
+      } else if (connection.rest.empty()) {
+        connection.rest = std::exchange(connection.tail, {});
       }
       const ssize_t sent =
           send(connection.fd.get(), connection.rest.data(), connection.rest.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -168,9 +179,10 @@ class Bench {
     epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection.fd.get(), &event);
   }
 
-  void say(Connection& connection, std::string_view text, std::uint64_t bulk = 0) {
+  void say(Connection& connection, std::string_view text, std::uint64_t bulk = 0, std::string_view tail = {}) {
     connection.rest = text;
     connection.bulk_left = bulk;
+    connection.tail = tail;
     push(connection);
   }
 
@@ -219,6 +231,20 @@ class Bench {
         bytes = bytes.substr(bytes.size() - of_body);
         connection.body_left = length_in(std::string_view(connection.held).substr(0, end + 2));
         connection.in_body = true;
+        connection.chunked =
+            std::string_view(connection.held).substr(0, end).find("Transfer-Encoding: chunked") != std::string::npos;
+      }
+      if (connection.chunked) {
+        constexpr std::string_view kLast = "\r\n0\r\n\r\n";
+        connection.last_bytes.append(bytes.substr(bytes.size() - std::min(bytes.size(), kLast.size())));
+        connection.last_bytes.erase(
+            0, connection.last_bytes.size() - std::min(connection.last_bytes.size(), kLast.size()));
+        if (connection.last_bytes != kLast) return;
+        connection.last_bytes.clear();
+        connection.in_body = false;
+        whole(connection);
+        connection.held.clear();
+        return;
       }
       const auto taken = static_cast<std::size_t>(std::min<std::uint64_t>(connection.body_left, bytes.size()));
       connection.body_left -= taken;
@@ -248,9 +274,10 @@ class Bench {
     if (options_.mode == "requests") return say(connection, answer_);
     if (options_.mode == "up") return say(connection, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     if (options_.mode == "down") {
-      down_head_ = fmt::format("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-                               static_cast<std::uint64_t>(number(0)));
-      return say(connection, down_head_, static_cast<std::uint64_t>(number(0)));
+      const auto bytes = static_cast<std::uint64_t>(number(0));
+      down_head_ = fmt::format("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{}",
+                               kAnswerBegin.size() + bytes + kAnswerEnd.size(), kAnswerBegin);
+      return say(connection, down_head_, bytes, kAnswerEnd);
     }
     say(connection,
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
@@ -373,9 +400,11 @@ class Bench {
     client.due_ns = ns_now();
     const double cpu = own_cpu();
     const std::int64_t start = ns_now();
+    const std::uint64_t in_request = options_.mode == "up" ? bytes : 1;
     const std::string request =
-        options_.mode == "up" ? head("POST", "/v1/completions", bytes) : head("POST", "/v1/completions", 0);
-    say(client, request, options_.mode == "up" ? bytes : 0);
+        head("POST", "/v1/completions", kRequestBegin.size() + in_request + kRequestEnd.size()) +
+        std::string(kRequestBegin);
+    say(client, request, in_request, kRequestEnd);
     while (free_.empty()) wait(1'000'000'000);
     report(static_cast<double>(ns_now() - start) * 1e-9, own_cpu() - cpu);
   }
@@ -400,7 +429,7 @@ class Bench {
   std::vector<Connection*> free_, streams_;
   std::vector<std::int64_t> latency_ns_;
   std::array<char, 262144> room_;
-  std::string zeros_ = std::string(262144, 'z');
+  std::string letters_ = std::string(262144, 'z');
   std::string answer_, down_head_, chunk_;
   bool full_ = false, ending_ = false;
   std::size_t bad_ = 0;

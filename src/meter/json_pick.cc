@@ -167,6 +167,11 @@ bool JsonPick::feed(std::string_view piece) {
         offset_ += run;
         continue;
       }
+    } else if (state_ == State::kCommaOrEnd && piece[at] == ',') {
+      state_ = stack_.back().object ? State::kName : State::kValue;
+      ++at;
+      ++offset_;
+      continue;
     } else if (const std::size_t taken = take_token(piece.substr(at)); taken > 0) {
       if (failed()) return false;
       at += taken;
@@ -341,9 +346,11 @@ bool JsonPick::close() {
   name_begin_ = frame.name_begin;
   if (stack_.empty()) members_ = frame.items;
   ++offset_;
-  end_value({.kind = frame.object ? Picked::Kind::kObject : Picked::Kind::kArray,
-             .items = frame.items,
-             .first_item = frame.first_item});
+  const Picked::Kind kind = frame.object ? Picked::Kind::kObject : Picked::Kind::kArray;
+  if (const int path = paths_->path(node_); path != JsonPaths::kNowhere) {
+    tell({.path = path, .kind = kind, .items = frame.items, .first_item = frame.first_item});
+  }
+  end_value(kind);
   --offset_;
   return true;
 }
@@ -504,23 +511,27 @@ bool JsonPick::number_byte(unsigned char c) {
 }
 
 void JsonPick::end_scalar(Picked::Kind kind, std::string_view text, std::uint64_t text_bytes) {
-  end_value({.kind = kind, .text = text, .text_bytes = text_bytes});
+  if (const int path = paths_->path(node_); path != JsonPaths::kNowhere) {
+    tell({.path = path, .kind = kind, .text = text, .text_bytes = text_bytes});
+  }
+  end_value(kind);
 }
 
-void JsonPick::end_value(Picked value) {
-  value.path = paths_->path(node_);
-  if (value.path != JsonPaths::kNowhere) {
-    value.name_begin = name_begin_;
-    value.begin = begin_;
-    value.end = offset_;
-    taker_->on_value(value);
-  }
+void JsonPick::tell(Picked value) {
+  value.name_begin = name_begin_;
+  value.begin = begin_;
+  value.end = offset_;
+  taker_->on_value(value);
+}
+
+/// What is around the value goes on.
+void JsonPick::end_value(Picked::Kind kind) {
   if (stack_.empty()) {
     state_ = State::kDone;
     return;
   }
   Frame& frame = stack_.back();
-  if (frame.items++ == 0) frame.first_item = value.kind;
+  if (frame.items++ == 0) frame.first_item = kind;
   if (stack_.size() == 1) {
     settled_end_ = offset_;
     in_member_value_ = false;

@@ -137,7 +137,8 @@ class JsonPick {
   bool end_string();
   bool end_name(std::string_view name);
   void end_scalar(Picked::Kind kind, std::string_view text, std::uint64_t text_bytes);
-  void end_value(Picked value);
+  void tell(Picked value);
+  void end_value(Picked::Kind kind);
   std::string_view kept() const { return {kept_.data(), kept_bytes_}; }
 
   const JsonPaths* paths_;

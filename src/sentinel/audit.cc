@@ -16,7 +16,7 @@ namespace {
 constexpr int kNice = 5;
 constexpr std::int64_t kRetryMs = 200;
 /// Of a queue, kept with their memory when it is empty.
-constexpr std::size_t kKeptEntries = 512;
+constexpr std::size_t kKeptEntries = 256;
 
 }  // namespace
 

@@ -81,7 +81,7 @@ class AuditLog {
  private:
   /// Entries in the order they came. Their texts keep their memory, and with it the threads their peace: what one of
   /// them allocates is not freed by the other.
-  static constexpr std::size_t kTurns = 5;  ///< in which a batch is gathered
+  static constexpr std::size_t kTurns = 10;  ///< in which a batch is gathered
   struct Queue {
     std::vector<AuditEntry> entries;
     std::size_t used = 0;

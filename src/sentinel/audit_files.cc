@@ -45,7 +45,9 @@ void AuditBatch::add(const AuditFrame& frame, const AuditEntry& entry) {
 
 void AuditBatch::close_record(std::size_t from) {
   tlog::close_record(head_, text_, from);
-  leaves_.push_back(head_.prev);
+  const std::vector<tlog::Node> completed = tree_.append(head_.prev);
+  nodes_.insert(nodes_.end(), completed.begin(), completed.end());
+  completed_.push_back(completed.size());
   text_ += '\n';
 }
 
@@ -226,7 +228,7 @@ void AuditFiles::open_part(std::uint64_t first) {
 
 AuditBatch AuditFiles::begin() const {
   const std::scoped_lock lock(mutex_);
-  return AuditBatch(head_);
+  return {head_, tree_};
 }
 
 Result<> AuditFiles::commit(const AuditBatch& batch) {
@@ -250,10 +252,12 @@ Result<> AuditFiles::commit(const AuditBatch& batch) {
   if (!part_day_) part_day_ = day_of(place_.clock());
   const std::scoped_lock lock(mutex_);
   head_ = batch.head_;
-  for (const Digest& leaf : batch.leaves_) {
-    const std::vector<tlog::Node> completed = tree_.append(leaf);
-    growth_.append(completed);
-    if (pending_) pending_->since.append(completed);
+  tree_ = batch.tree_;
+  std::span<const tlog::Node> nodes(batch.nodes_);
+  for (const std::size_t count : batch.completed_) {
+    growth_.append(nodes.first(count));
+    if (pending_) pending_->since.append(nodes.first(count));
+    nodes = nodes.subspan(count);
   }
   return {};
 }

@@ -41,19 +41,21 @@ struct AuditPlace {
 /// Records that are to be written together.
 class AuditBatch {
  public:
-  explicit AuditBatch(tlog::ChainHead head) : head_(head) {}
+  AuditBatch(tlog::ChainHead head, tlog::Frontier tree) : head_(head), tree_(std::move(tree)) {}
   /// `record` is a JSON object with a member or more, without its closing brace.
   void add(std::string_view record);
   void add(const AuditFrame& frame, const AuditEntry& entry);
   std::size_t bytes() const { return text_.size(); }
-  std::size_t records() const { return leaves_.size(); }
+  std::size_t records() const { return completed_.size(); }
 
  private:
   friend class AuditFiles;
   void close_record(std::size_t from);
   tlog::ChainHead head_;
+  tlog::Frontier tree_;
   std::string text_;
-  std::vector<Digest> leaves_;
+  std::vector<tlog::Node> nodes_;       ///< that the records complete in the tree
+  std::vector<std::size_t> completed_;  ///< how many of them by each record
 };
 
 class AuditFiles {
