@@ -46,6 +46,20 @@ std::string alternative_name(const X509* certificate) {
   return {};
 }
 
+constexpr std::string_view kHttp2 = "h2";
+
+/// A client that offers neither of the two is served HTTP/1.1, as one that offers nothing is.
+int choose_protocol(SSL*, const unsigned char** chosen, unsigned char* bytes, const unsigned char* offered,
+                    unsigned int offered_bytes, void*) {
+  static constexpr unsigned char kOurs[] = "\x02h2\x08http/1.1";
+  unsigned char* found = nullptr;
+  if (SSL_select_next_proto(&found, bytes, kOurs, sizeof kOurs - 1, offered, offered_bytes) != OPENSSL_NPN_NEGOTIATED) {
+    return SSL_TLSEXT_ERR_NOACK;
+  }
+  *chosen = found;
+  return SSL_TLSEXT_ERR_OK;
+}
+
 }  // namespace
 
 std::shared_ptr<SSL_CTX> make_server_tls(const TlsConfig& config) {
@@ -74,6 +88,7 @@ std::shared_ptr<SSL_CTX> make_server_tls(const TlsConfig& config) {
   }
   if (SSL_CTX_check_private_key(ctx) != 1) throw tls_error("the key does not belong to", config.cert_path);
 
+  if (config.offer_http2) SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, nullptr);
   if (!config.client_ca_path.empty()) {
     (void)value_or_throw(read_small_file(config.client_ca_path));
     if (SSL_CTX_load_verify_file(ctx, config.client_ca_path.c_str()) != 1) {
@@ -109,6 +124,13 @@ std::string peer_cert_subject(const SSL* ssl) {
   const X509_NAME* name = X509_get_subject_name(cert.get());
   const int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
   return at < 0 ? std::string() : plain(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
+}
+
+bool chose_http2(const SSL* ssl) {
+  const unsigned char* name = nullptr;
+  unsigned bytes = 0;
+  SSL_get0_alpn_selected(ssl, &name, &bytes);
+  return std::string_view(reinterpret_cast<const char*>(name), bytes) == kHttp2;
 }
 
 UnixMs certificate_end(const SSL_CTX* context) {

@@ -17,6 +17,7 @@ struct TlsConfig {
   std::string key_path;        ///< PEM, 0600
   std::string client_ca_path;  ///< PEM; if set, client certificates are asked for and verified against it
   bool require_client_cert = false;
+  bool offer_http2 = false;  ///< by ALPN, before http/1.1
 };
 
 /// Throws "tls_config_invalid" naming the file, or the file's own error.
@@ -28,6 +29,9 @@ std::string peer_cert_sha256(const SSL* ssl);
 /// Who the verified peer certificate is for: its first URI, DNS name or e-mail address among the alternative names,
 /// else its common name. "" without a certificate, and where the name is not printable ASCII or holds a comma.
 std::string peer_cert_subject(const SSL* ssl);
+
+/// Whether the handshake has chosen HTTP/2.
+bool chose_http2(const SSL* ssl);
 
 /// When the certificate of a server's context ends.
 UnixMs certificate_end(const SSL_CTX* context);

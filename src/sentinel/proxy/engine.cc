@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/crypto.h"
-#include "sentinel/proxy/session.h"
 
 namespace tb::sentinel::proxy {
 namespace {
@@ -37,7 +36,11 @@ Instruments::Instruments(obs::Metrics& metrics)
                               "answers read to their end for their numbers after the client had left")),
       drained_bytes(metrics.counter("trustbridge_sentinel_answer_bytes_read_on_total", "bytes of the same")),
       cut_streams(metrics.counter("trustbridge_sentinel_streams_cut_total", "streams ended by an error event of ours")),
-      tls_failures(metrics.counter("trustbridge_sentinel_tls_handshakes_failed_total", "TLS handshakes that failed")) {}
+      tls_failures(metrics.counter("trustbridge_sentinel_tls_handshakes_failed_total", "TLS handshakes that failed")),
+      http2_connections(
+          metrics.counter("trustbridge_sentinel_http2_connections_total", "connections that chose HTTP/2")),
+      floods(metrics.counter("trustbridge_sentinel_http2_floods_total",
+                             "HTTP/2 connections ended for frames that ask for nothing")) {}
 
 Engine::Engine(const ProxyOptions& options_in, const std::vector<std::unique_ptr<Filter>>& filters_in, obs::Log log_in,
                obs::Metrics& metrics)
@@ -57,7 +60,7 @@ void Engine::round() {
   }
   if (!waiting_again.empty()) wait = 0;
   poller.round(wait);
-  std::vector<Session*> more;
+  std::vector<Client*> more;
   more.swap(waiting_again);
   for (std::size_t i = 0; i < more.size(); ++i) more[i]->resume();
   if (poller.now_ms() >= next_deadline) check_deadlines();
@@ -65,9 +68,9 @@ void Engine::round() {
 
 void Engine::check_deadlines() {
   next_deadline = std::numeric_limits<std::int64_t>::max();
-  // Backwards: a session that ends is replaced by the last one, which has been looked at.
-  for (std::size_t i = sessions.size(); i-- > 0;) {
-    if (i < sessions.size()) sessions[i]->check_deadlines(poller.now_ms());
+  // Backwards: a client that ends is replaced by the last one, which has been looked at.
+  for (std::size_t i = clients.size(); i-- > 0;) {
+    if (i < clients.size()) clients[i]->check_deadlines(poller.now_ms());
   }
   if (!job_) return;
   if (poller.now_ms() >= job_at_) {
@@ -83,39 +86,47 @@ void Engine::call_at(std::int64_t boot_ms, std::function<void()> job) {
   note_deadline(boot_ms);
 }
 
-void Engine::add(std::unique_ptr<Session> session) {
-  session->place = sessions.size();
-  sessions.push_back(std::move(session));
-  instruments.connections.set(static_cast<double>(sessions.size()));
-  sessions.back()->begin();
+void Engine::add(std::unique_ptr<Client> client) {
+  client->place = clients.size();
+  clients.push_back(std::move(client));
+  instruments.connections.set(static_cast<double>(clients.size()));
+  clients.back()->begin();
 }
 
-void Engine::remove(Session& session) {
-  std::erase(waiting_again, &session);
-  const std::size_t place = session.place;
-  std::unique_ptr<Session> gone = std::move(sessions[place]);
-  if (place + 1 != sessions.size()) {
-    sessions[place] = std::move(sessions.back());
-    sessions[place]->place = place;
+void Engine::remove(Client& client) {
+  std::erase(waiting_again, &client);
+  const std::size_t place = client.place;
+  std::unique_ptr<Client> gone = std::move(clients[place]);
+  if (place + 1 != clients.size()) {
+    clients[place] = std::move(clients.back());
+    clients[place]->place = place;
   }
-  sessions.pop_back();
-  instruments.connections.set(static_cast<double>(sessions.size()));
+  clients.pop_back();
+  instruments.connections.set(static_cast<double>(clients.size()));
   poller.retire(std::move(gone));
 }
 
-void Engine::again(Session& session) {
-  waiting_again.push_back(&session);
+void Engine::again(Client& client) {
+  waiting_again.push_back(&client);
 }
 
 void Engine::cut(const Refusal& reason) {
   pool.clear();
-  std::vector<Session*> all;
-  for (const auto& session : sessions) all.push_back(session.get());
-  for (Session* session : all) session->cut(reason);
+  std::vector<Client*> all;
+  for (const auto& client : clients) all.push_back(client.get());
+  for (Client* client : all) client->cut(reason);
+}
+
+void Engine::say_ending(bool draining_now) {
+  last_requests = true;
+  draining = draining || draining_now;
+  std::vector<Client*> all;
+  for (const auto& client : clients) all.push_back(client.get());
+  for (Client* client : all) draining ? client->close_if_idle() : client->say_ending();
 }
 
 std::size_t Engine::left_of_cut() const {
-  return static_cast<std::size_t>(std::ranges::count_if(sessions, [](const auto& s) { return s->is_cut(); }));
+  return static_cast<std::size_t>(std::ranges::count_if(clients, [](const auto& client) { return client->is_cut(); }));
 }
 
 }  // namespace tb::sentinel::proxy

@@ -21,7 +21,23 @@
 
 namespace tb::sentinel::proxy {
 
-class Session;
+/// A client of the loop: a connection of HTTP/1.1 or 2, or one stream of the latter.
+class Client : public Watched {
+ public:
+  virtual void begin() = 0;
+  /// Goes on where it had let others go first.
+  virtual void resume() = 0;
+  virtual void check_deadlines(std::int64_t now_ms) = 0;
+  /// Ends what is under way with `reason`.
+  virtual void cut(const Refusal& reason) = 0;
+  virtual bool is_cut() const = 0;
+  /// Nothing more should be sent here: says so where the protocol can.
+  virtual void say_ending() {}
+  /// Draining: ends if it is between requests.
+  virtual void close_if_idle() = 0;
+
+  std::size_t place = 0;  ///< in Engine::clients
+};
 
 /// Request ids: 128 random bits in hex, drawn in bulk.
 class RequestIds {
@@ -45,6 +61,8 @@ struct Instruments {
   obs::Counter& drained_bytes;
   obs::Counter& cut_streams;
   obs::Counter& tls_failures;
+  obs::Counter& http2_connections;
+  obs::Counter& floods;
 };
 
 struct Engine {
@@ -56,12 +74,12 @@ struct Engine {
 
   /// One round of events, of deadlines that have passed and of connections that had more to do.
   void round();
-  void add(std::unique_ptr<Session> session);
-  /// The session has ended; it is destroyed after this round.
-  void remove(Session& session);
-  /// The session has more to do and lets others go first.
-  void again(Session& session);
-  /// Some deadline of a session is at `boot_ms`.
+  void add(std::unique_ptr<Client> client);
+  /// The client has ended; it is destroyed after this round.
+  void remove(Client& client);
+  /// The client has more to do and lets others go first.
+  void again(Client& client);
+  /// Some deadline of a client is at `boot_ms`.
   void note_deadline(std::int64_t boot_ms) {
     if (boot_ms < next_deadline) next_deadline = boot_ms;
   }
@@ -69,6 +87,8 @@ struct Engine {
   void call_at(std::int64_t boot_ms, std::function<void()> job);
   /// Ends all that is under way with `reason`.
   void cut(const Refusal& reason);
+  /// All clients are told that nothing more should come, or, `draining`, that nothing more is taken.
+  void say_ending(bool draining_now);
   /// Requests under way of the last cut that have not ended yet.
   std::size_t left_of_cut() const;
 
@@ -90,8 +110,8 @@ struct Engine {
   std::string client_text, upstream_text, transformed, events_text;
   std::vector<std::string_view> pieces;
 
-  std::vector<std::unique_ptr<Session>> sessions;
-  std::vector<Session*> waiting_again;
+  std::vector<std::unique_ptr<Client>> clients;
+  std::vector<Client*> waiting_again;
   std::int64_t next_deadline = std::numeric_limits<std::int64_t>::max();
 
  private:

@@ -140,7 +140,7 @@ struct Proxy::Impl final : Watched {
         if (errno != EAGAIN && errno != EWOULDBLOCK) pause();
         return;
       }
-      if (engine.sessions.size() >= options.max_connections) {
+      if (engine.clients.size() >= options.max_connections) {
         engine.instruments.turned_away.add();
         continue;
       }
@@ -233,19 +233,16 @@ void Proxy::cut(const Refusal& reason) {
 void Proxy::stop(std::int64_t drain_ms, std::int64_t accept_ms) {
   if (impl_->stopped) return;
   if (accept_ms > 0 && is_open()) {
-    impl_->on_loop([this] { impl_->engine.last_requests = true; });
+    impl_->on_loop([this] { impl_->engine.say_ending(false); });
     std::this_thread::sleep_for(std::chrono::milliseconds(accept_ms));
   }
   impl_->on_loop([this] {
-    impl_->engine.draining = true;
     impl_->engine.poller.forget(impl_->listener.get());
     impl_->listener = Fd();
-    std::vector<Session*> all;
-    for (const auto& session : impl_->engine.sessions) all.push_back(session.get());
-    for (Session* session : all) session->close_if_idle();
+    impl_->engine.say_ending(true);
   });
   impl_->accepting = false;
-  const auto is_empty = [this] { return impl_->engine.sessions.empty(); };
+  const auto is_empty = [this] { return impl_->engine.clients.empty(); };
   if (!impl_->wait_until(drain_ms, is_empty)) {
     impl_->on_loop([this] { impl_->engine.cut(kShuttingDown); });
     impl_->wait_until(kCutMostMs, is_empty);

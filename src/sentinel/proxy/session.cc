@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "http/tls.h"
+#include "sentinel/proxy/h2_connection.h"
 
 namespace tb::sentinel::proxy {
 namespace {
@@ -181,6 +182,12 @@ bool Session::shake_hands() {
     return false;
   }
   if (client_.is_tls()) peer_.certificate_subject = http::peer_cert_subject(client_.ssl());
+  if (client_.is_tls() && http::chose_http2(client_.ssl())) {
+    auto next = std::make_unique<H2Connection>(engine_, std::move(client_), std::move(peer_));
+    gone();
+    if (engine_.poller.watch(next->stream(), *next)) engine_.add(std::move(next));
+    return false;
+  }
   to_next_head();
   return true;
 }

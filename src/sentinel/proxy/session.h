@@ -15,26 +15,22 @@
 
 namespace tb::sentinel::proxy {
 
-class Session final : public Watched, public UpstreamUser {
+class Session final : public Client, public UpstreamUser {
  public:
   Session(Engine& engine, Stream client, Peer peer);
 
-  void begin();
+  void begin() override;
   void on_ready(std::uint32_t events) override;
   void on_upstream() override;
   void on_connection(std::unique_ptr<UpstreamLink> link) override;
-  /// Goes on where it had let others go first.
-  void resume();
-  void check_deadlines(std::int64_t now_ms);
+  void resume() override;
+  void check_deadlines(std::int64_t now_ms) override;
   /// Ends what is under way: a stream of events by an event that tells `reason`, an answer that has not begun by
   /// `reason`, anything else hard. A client that is too slow for that is cut hard after kCutMs.
-  void cut(const Refusal& reason);
-  bool is_cut() const { return cut_; }
+  void cut(const Refusal& reason) override;
+  bool is_cut() const override { return cut_; }
   Stream& stream() { return client_; }
-  /// Draining: ends the connection if it is between requests.
-  void close_if_idle();
-
-  std::size_t place = 0;  ///< in Engine::sessions
+  void close_if_idle() override;
 
  private:
   enum class Phase { kHandshake, kHead, kExchange, kFinish, kLinger, kGone };

@@ -25,7 +25,7 @@ void SslFree::operator()(SSL* ssl) const {
 
 bool Stream::watch(int epoll, void* whom) {
   epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.ptr = whom}};
-  if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd_.get(), &event) != 0) return false;
+  if (epoll_ctl(epoll, epoll_ < 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd_.get(), &event) != 0) return false;
   epoll_ = epoll;
   return true;
 }

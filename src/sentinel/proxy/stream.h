@@ -51,8 +51,8 @@ class Stream {
   bool is_open() const { return static_cast<bool>(fd_); }
   bool is_tls() const { return ssl_ != nullptr; }
   int fd() const { return fd_.get(); }
-  /// Tells of `whom` in the set `epoll` until this stream closes: edge-triggered, both directions. False if the kernel
-  /// has no room.
+  /// Tells of `whom` in the set `epoll` until this stream closes: edge-triggered, both directions. Where it is watched,
+  /// the new one is told from now on. False if the kernel has no room.
   bool watch(int epoll, void* whom);
   const SSL* ssl() const { return ssl_.get(); }
   void note(std::uint32_t events);
