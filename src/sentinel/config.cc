@@ -435,6 +435,7 @@ void read_gate(Reader& reader, const Settings& settings, Config& config) {
   if (!config.tls_client_subjects.empty() && config.tls_client_ca_path.empty()) {
     reader.fault("TB_TLS_CLIENT_SUBJECTS", "needs TB_TLS_CLIENT_CA_PATH");
   }
+  config.proxy_http2 = reader.truth("TB_PROXY_HTTP2");
   config.allow_anonymous = reader.truth("TB_ALLOW_ANONYMOUS");
   if (config.allow_anonymous && (!config.tls_client_subjects.empty() || !reader.text("TB_JWT_KEYS").empty())) {
     reader.fault("TB_ALLOW_ANONYMOUS", "lets everybody in: TB_JWT_KEYS and TB_TLS_CLIENT_SUBJECTS would mean nothing");

@@ -76,7 +76,8 @@ struct Config {
   http::ListenAddress public_address, health_address;
   std::string tls_cert_path, tls_key_path, tls_client_ca_path;
   std::vector<std::string> tls_client_subjects;  ///< certificates that need no key
-  std::string jwt_keys;                          ///< a file or an https URL; empty: tokens let nobody in
+  bool proxy_http2 = true;
+  std::string jwt_keys;  ///< a file or an https URL; empty: tokens let nobody in
   TokenRules jwt_rules;
   std::string served_model_name;
   std::vector<std::string> hidden_paths;  ///< of TB_HIDDEN_PATHS

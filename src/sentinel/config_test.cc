@@ -103,6 +103,7 @@ TEST(Config, DefaultsAreThoseOfTheWire) {
   EXPECT_EQ(out.config.health_address.to_text(), "0.0.0.0:8001");
   EXPECT_EQ(out.config.download_request_bytes, 8388608U);
   EXPECT_EQ(out.config.download_connections, 4U);
+  EXPECT_TRUE(out.config.proxy_http2);
   EXPECT_EQ(out.config.api_keys_file, "/var/lib/trustbridge-sentinel/api-keys");
   EXPECT_EQ(out.config.audit_dir, "/var/lib/trustbridge-sentinel/audit");
   EXPECT_EQ(out.config.max_body_bytes, std::uint64_t{1} << 30);
@@ -215,6 +216,7 @@ TEST(Config, RefusedValues) {
            {"TB_DOWNLOAD_CHUNK_BYTES", "1023"},
            {"TB_MODEL_DIR", "relative"},
            {"TB_AUDIT_KEYED", "yes"},
+           {"TB_PROXY_HTTP2", "no"},
            {"TB_RUNTIME_ISOLATION", "some"},
            {"TB_RUNTIME_READ_PATHS", "relative"},
            {"TB_RUNTIME_READ_PATHS", "/srv/../etc"},

@@ -107,8 +107,9 @@ int serve(const Config& config) {
   proxy::ProxyOptions proxy_options{
       .address = config.public_address, .upstream = config.runtime, .max_body_bytes = config.max_body_bytes};
   if (!config.tls_cert_path.empty()) {
-    proxy_options.tls = http::TlsConfig{config.tls_cert_path, config.tls_key_path, config.tls_client_ca_path,
-                                        !config.tls_client_ca_path.empty() && config.tls_client_subjects.empty()};
+    proxy_options.tls =
+        http::TlsConfig{config.tls_cert_path, config.tls_key_path, config.tls_client_ca_path,
+                        !config.tls_client_ca_path.empty() && config.tls_client_subjects.empty(), config.proxy_http2};
   }
   if (!config.allowed_paths.empty()) proxy_options.allowed.narrow(config.allowed_paths);
   proxy::Proxy proxy(proxy_options, std::move(filters), log.named("proxy"), &metrics);

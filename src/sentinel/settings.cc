@@ -92,6 +92,7 @@ constexpr std::array kSettings = {
     Setting{"TB_TLS_CLIENT_SUBJECTS", kList, "",
             "comma-separated names in client certificates (URI, DNS name, e-mail address or common name): these "
             "need no key, others do"},
+    Setting{"TB_PROXY_HTTP2", kSwitch, "true", "offer HTTP/2 where the public address has TLS"},
     Setting{"TB_API_KEYS_FILE", kText, "", "hashed API keys; default `$TB_STATE_DIR/api-keys`"},
     Setting{"TB_ALLOW_ANONYMOUS", kSwitch, "false", "serve without API keys"},
     Setting{"TB_JWT_KEYS", kText, "",
