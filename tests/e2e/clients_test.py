@@ -241,6 +241,47 @@ class Curl(unittest.TestCase):
                 said = b""
             self.assertNotIn(b"HTTP/1.1 200", said)
 
+    def http_version(self, sentinel, *arguments, key=None):
+        """The version that curl was answered in, and the status."""
+        port = sentinel.addresses()["public"].rsplit(":", 1)[1]
+        done = subprocess.run(["curl", "-sS", "--max-time", "60", "--cacert", self.tls.ca, "--resolve", f"model.example:{port}:127.0.0.1",
+                               "-o", "/dev/null", "-w", "%{http_version} %{http_code}", "-H", "X-Test: echo",
+                               "-H", f"Authorization: Bearer {key}", "-d", '{"a":1}', *arguments,
+                               f"https://model.example:{port}/v1/completions"], capture_output=True, text=True, check=True)
+        return done.stdout
+
+    def test_http_2_by_alpn_alone(self):
+        sentinel = self.start()
+        key = sentinel.api_key()
+        for version in (["--tlsv1.2", "--tls-max", "1.2"], ["--tlsv1.3"]):
+            self.assertEqual(self.http_version(sentinel, "--http2", *version, key=key), "2 200", version)
+        self.assertEqual(self.http_version(sentinel, "--http1.1", key=key), "1.1 200")
+        self.assertEqual(self.http_version(sentinel, "--no-alpn", key=key), "1.1 200")
+        self.assertEqual(self.http_version(sentinel, "--http2", key="wrong"), "2 401")
+        self.assertEqual(self.curl(sentinel, "--http2", "-H", "Transfer-Encoding: chunked", key=key), (0, 200, '{"a":1}'))
+        head = self.runtime.heads[-1].decode()
+        self.assertTrue(head.startswith("POST /v1/completions HTTP/1.1\r\n"), head)
+        self.assertNotIn("uthorization", head)
+        statuses = [json.loads(line).get("status") for line in sentinel.audit()]
+        self.assertEqual((statuses.count(200), statuses.count(401)), (5, 1), statuses)
+        without = self.start(TB_PROXY_HTTP2="false")
+        self.assertEqual(self.http_version(without, "--http2", key=without.api_key()), "1.1 200")
+
+    def test_many_streams_of_one_connection(self):
+        sentinel = self.start()
+        port = sentinel.addresses()["public"].rsplit(":", 1)[1]
+        body = os.path.join(self.tls.work, "body.json")
+        with open(body, "w", encoding="utf-8") as file:
+            file.write('{"a":1}')
+        done = subprocess.run(["h2load", "-n", "1000", "-c", "4", "-m", "25", "-d", body, "-H", "X-Test: echo",
+                               "-H", f"Authorization: Bearer {sentinel.api_key()}", f"https://127.0.0.1:{port}/v1/completions"],
+                              capture_output=True, text=True, timeout=120, check=True)
+        self.assertIn("Application protocol: h2", done.stdout)
+        self.assertIn("1000 succeeded, 0 failed, 0 errored", done.stdout)
+        self.assertIn("status codes: 1000 2xx", done.stdout)
+        statuses = [json.loads(line).get("status") for line in sentinel.audit()]
+        self.assertEqual(statuses.count(200), 1000)
+
     def test_a_certificate_of_the_ca_is_needed_where_it_is_required(self):
         sentinel = self.start(TB_TLS_CLIENT_CA_PATH=self.tls.ca)
         key = sentinel.api_key()
