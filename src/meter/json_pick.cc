@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::int64_t kMaxInteger = (std::int64_t{1} << 53) - 1;
 constexpr std::uint64_t kFnvOffset = 0xcbf29ce484222325, kFnvPrime = 0x100000001b3;
+constexpr std::size_t kShortName = 16;
 constexpr std::uint32_t kReplacement = 0xfffd;
 
 bool is_digit(unsigned char c) {
@@ -66,11 +67,8 @@ std::size_t plain_run(std::string_view text) {
 }
 
 /// Most names are of a length that none has who is looked for.
-std::uint32_t length_bit(std::string_view name) {
-  return std::uint32_t{1} << std::min<std::size_t>(name.size(), 31);
-}
-bool has_length(std::uint32_t lengths, std::string_view name) {
-  return (lengths & length_bit(name)) != 0;
+std::uint32_t length_bit(std::size_t name_bytes) {
+  return std::uint32_t{1} << std::min<std::size_t>(name_bytes, 31);
 }
 
 std::string_view literal_of(unsigned char first) {
@@ -82,24 +80,50 @@ Picked::Kind kind_of_literal(unsigned char first) {
 
 }  // namespace
 
-JsonPaths::JsonPaths(const std::vector<std::string_view>& paths, std::vector<std::string_view> anywhere,
+JsonName::JsonName(std::string_view name) : text(name) {
+  if (name.size() >= sizeof first) {
+    std::memcpy(&first, name.data(), sizeof first);
+    std::memcpy(&last, name.data() + name.size() - sizeof last, sizeof last);
+  } else if (name.size() >= 4) {
+    std::uint32_t low = 0, high = 0;
+    std::memcpy(&low, name.data(), sizeof low);
+    std::memcpy(&high, name.data() + name.size() - sizeof high, sizeof high);
+    first = low | std::uint64_t{high} << 32;
+  } else {
+    for (const char c : name) first = first << 8 | static_cast<unsigned char>(c);
+  }
+}
+
+std::uint64_t JsonName::short_hash() const {
+  const std::uint64_t mixed = (first * kFnvPrime) ^ std::rotl(last + text.size(), 29);
+  return mixed ^ (mixed * kFnvOffset >> 31);
+}
+
+JsonPaths::JsonPaths(const std::vector<std::string_view>& paths, const std::vector<std::string_view>& anywhere,
                      const std::vector<int>& numbers)
-    : nodes_(1), anywhere_(std::move(anywhere)) {
-  for (const std::string_view name : anywhere_) anywhere_lengths_ |= length_bit(name);
+    : nodes_(1) {
+  for (const std::string_view name : anywhere) {
+    anywhere_.emplace_back(name);
+    anywhere_lengths_ |= length_bit(name.size());
+  }
   for (std::size_t number = 0; number < paths.size(); ++number) {
     std::string_view rest = paths[number];
     int node = 0;
     while (!rest.empty()) {
-      const bool item = rest.starts_with("[]");
-      const std::string_view name = item ? rest.substr(0, 2) : rest.substr(0, rest.find_first_of(".["));
+      const bool is_item = rest.starts_with("[]");
+      const std::string_view name = is_item ? rest.substr(0, 2) : rest.substr(0, rest.find_first_of(".["));
       rest.remove_prefix(name.size());
       if (rest.starts_with('.')) rest.remove_prefix(1);
-      int next = child(node, name);
+      int next = is_item ? item(node) : child(node, JsonName(name));
       if (next == kNowhere) {
         next = static_cast<int>(nodes_.size());
         Node& parent = nodes_[static_cast<std::size_t>(node)];
-        parent.children.emplace_back(name, next);
-        parent.lengths |= length_bit(name);
+        if (is_item) {
+          parent.item = next;
+        } else {
+          parent.children.emplace_back(name, next);
+          parent.lengths |= length_bit(name.size());
+        }
         nodes_.emplace_back();
       }
       node = next;
@@ -108,22 +132,22 @@ JsonPaths::JsonPaths(const std::vector<std::string_view>& paths, std::vector<std
   }
 }
 
-int JsonPaths::child(int node, std::string_view name) const {
+bool JsonPaths::may_know(int node, std::size_t name_bytes) const {
+  const std::uint32_t here = node == kNowhere ? 0 : nodes_[static_cast<std::size_t>(node)].lengths;
+  return ((here | anywhere_lengths_) & length_bit(name_bytes)) != 0;
+}
+
+int JsonPaths::child(int node, const JsonName& name) const {
   if (node == kNowhere) return kNowhere;
   const Node& here = nodes_[static_cast<std::size_t>(node)];
-  if (!has_length(here.lengths, name)) return kNowhere;
   for (const auto& [have, to] : here.children) {
     if (have == name) return to;
   }
   return kNowhere;
 }
 
-int JsonPaths::item(int node) const {
-  return child(node, "[]");
-}
-
-bool JsonPaths::is_anywhere(std::string_view name) const {
-  return has_length(anywhere_lengths_, name) && std::ranges::find(anywhere_, name) != anywhere_.end();
+bool JsonPaths::is_anywhere(const JsonName& name) const {
+  return std::ranges::find(anywhere_, name) != anywhere_.end();
 }
 
 bool Picked::is_integer(std::int64_t& value) const {
@@ -201,9 +225,10 @@ std::size_t JsonPick::take_token(std::string_view rest) {
       return run + 2;
     }
     name_begin_ = offset_;
-    hash_ = kFnvOffset;
-    const std::string_view compared = stack_.size() == 1 ? text : std::string_view();
-    for (const char byte : compared) hash_ = (hash_ ^ static_cast<unsigned char>(byte)) * kFnvPrime;
+    if (stack_.size() == 1 && (run > kShortName || run == 0)) {
+      hash_ = kFnvOffset;
+      for (const char byte : text) hash_ = (hash_ ^ static_cast<unsigned char>(byte)) * kFnvPrime;
+    }
     offset_ += run + 1;
     if (!end_name(run <= kKeptBytes ? text : std::string_view())) return run + 1;
     ++offset_;
@@ -458,10 +483,16 @@ bool JsonPick::end_string() {
 }
 
 /// At its closing quote. Empty: too long for any that is looked for.
-bool JsonPick::end_name(std::string_view name) {
-  node_ = paths_->child(stack_.back().node, name);
-  if (!saw_anywhere_ && paths_->is_anywhere(name)) saw_anywhere_ = true;
+bool JsonPick::end_name(std::string_view text) {
+  const int node = stack_.back().node;
+  node_ = JsonPaths::kNowhere;
+  const JsonName name(text);
+  if (paths_->may_know(node, text.size())) {
+    node_ = paths_->child(node, name);
+    if (!saw_anywhere_ && paths_->is_anywhere(name)) saw_anywhere_ = true;
+  }
   if (stack_.size() == 1) {
+    if (!text.empty() && text.size() <= kShortName) hash_ = name.short_hash();
     if (std::ranges::find(name_hashes_, hash_) != name_hashes_.end()) return fail("names a member twice");
     if (name_hashes_.size() >= kMaxNames) return fail("has too many members");
     if (name_hashes_.capacity() == 0) name_hashes_.reserve(kUsualNames);

@@ -15,27 +15,44 @@
 
 namespace tb::meter {
 
+/// A name in a form that is compared at once: the shorter ones are in their two words whole.
+struct JsonName {
+  explicit JsonName(std::string_view name);
+  bool operator==(const JsonName& other) const {
+    return first == other.first && last == other.last && text.size() == other.text.size() &&
+           (text.size() <= 2 * sizeof first || text == other.text);
+  }
+  /// Different for different short names, almost always.
+  std::uint64_t short_hash() const;
+
+  std::string_view text;
+  std::uint64_t first = 0, last = 0;  ///< its first and last eight bytes, or all of fewer
+};
+
 /// What to pick: names from the outermost object inwards, `[]` for the items of an array ("choices[].delta.content").
 /// A path's number is its place in the list.
 class JsonPaths {
  public:
   static constexpr int kNowhere = -1;
   /// `anywhere`: names that are only noticed, at any depth. `numbers`: of the paths, where their places will not do.
-  explicit JsonPaths(const std::vector<std::string_view>& paths, std::vector<std::string_view> anywhere = {},
+  explicit JsonPaths(const std::vector<std::string_view>& paths, const std::vector<std::string_view>& anywhere = {},
                      const std::vector<int>& numbers = {});
-  int child(int node, std::string_view name) const;
-  int item(int node) const;
+  /// False: neither child() nor is_anywhere() can know a name of this length here.
+  bool may_know(int node, std::size_t name_bytes) const;
+  int child(int node, const JsonName& name) const;
+  int item(int node) const { return node == kNowhere ? kNowhere : nodes_[static_cast<std::size_t>(node)].item; }
   int path(int node) const { return node == kNowhere ? kNowhere : nodes_[static_cast<std::size_t>(node)].path; }
-  bool is_anywhere(std::string_view name) const;
+  bool is_anywhere(const JsonName& name) const;
 
  private:
   struct Node {
-    std::vector<std::pair<std::string_view, int>> children;
+    std::vector<std::pair<JsonName, int>> children;
     std::uint32_t lengths = 0;  ///< of the children's names, a bit each
+    int item = kNowhere;
     int path = kNowhere;
   };
   std::vector<Node> nodes_;
-  std::vector<std::string_view> anywhere_;
+  std::vector<JsonName> anywhere_;
   std::uint32_t anywhere_lengths_ = 0;
 };
 

@@ -93,12 +93,23 @@ TEST(JsonPick, ReadsTokensAlikeWhereverTheyAreCut) {
               ElementsAre("0=\"" + longest + "\"257@266-525"));
 }
 
+TEST(JsonPick, AMemberThatIsCalledLikeTheItemsOfAnArrayIsNone) {
+  EXPECT_THAT(read(R"({"d":{"[]":{"e":1}}})").seen, ElementsAre("3={1}@5-19"));
+}
+
 TEST(JsonPick, ReadsNamesAfterTheirEscapes) {
   EXPECT_THAT(read(R"({"\u0061":2})").seen, ElementsAre("0=2@10-11"));
   EXPECT_EQ(read(R"({"a":2,"\u0061":3})").fault, "names a member twice");
 }
 
 TEST(JsonPick, RefusesANameTwiceOnlyInTheOutermostObject) {
+  EXPECT_EQ(read(R"({"":1,"":3})").fault, "names a member twice");
+  for (const std::size_t bytes : {1U, 3U, 4U, 7U, 8U, 15U, 16U, 17U, 31U, 255U, 257U, 1000U}) {
+    const std::string name(bytes, 'x'), escaped = "\\u0078" + name.substr(1), other = name.substr(1) + "y";
+    EXPECT_EQ(read("{\"" + name + "\":1,\"" + escaped + "\":2}").fault, "names a member twice") << bytes;
+    EXPECT_EQ(read("{\"" + escaped + "\":1,\"" + name + "\":2}").fault, "names a member twice") << bytes;
+    EXPECT_EQ(read("{\"" + name + "\":1,\"" + other + "\":2}").fault, "") << bytes;
+  }
   EXPECT_EQ(read(R"({"q":1,"r":2,"q":3})").fault, "names a member twice");
   EXPECT_TRUE(read(R"({"q":{"r":1,"r":2}})").whole);
 }
