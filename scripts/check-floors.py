@@ -31,7 +31,7 @@ PLACES = [
     (r"#include <tss2/|\b(Esys|Tss2)_\w+\(", r"tpm/", "tpm2-tss"),
     (r"#include <nghttp2/|\bnghttp2_(session|submit|option)_\w+\(", r"sentinel/proxy/h2_(connection|client_test)", "nghttp2"),
     (r"#include <zlib\.h>|\b(deflate|inflate)\w*\(", r"oci/layer", "zlib"),
-    (r"#include <intel-ipsec-mb|\bIMB_\w+", r"base/crypto_gcm_vector", "ipsec-mb"),
+    (r"#include <intel-ipsec-mb|\bIMB_\w+", r"base/(crypto_gcm_vector|hmac_lanes)", "ipsec-mb"),
     (r"\bEVP_\w+\(", r"base/crypto_\w+\.cc|jose/|http/tls|attest/(crypto_\w+\.cc|snp_certificate)|oms/crypto_keys", "EVP_ calls"),
     (r"\bgetenv\(", r"\w+/(settings|config)\w*\.cc|cli/console\.cc|http/transfer\.cc|base/test_scale\.h", "getenv"),
 ]

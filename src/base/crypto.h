@@ -40,6 +40,8 @@ class Sha256 {
   void update(ByteView bytes);
   /// Digest of everything so far; the object starts anew.
   Digest finish();
+  /// Its eight words (FIPS 180-4, 6.2) after the whole blocks so far.
+  std::array<std::uint32_t, 8> chaining_value() const;
 
  private:
   alignas(8) std::array<std::uint8_t, 112> state_;  ///< OpenSSL's SHA256_CTX

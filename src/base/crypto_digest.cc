@@ -10,7 +10,9 @@
 #include <openssl/rand.h>
 #include <openssl/sha.h>
 
+#include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <vector>
 
 #include "base/crypto.h"
@@ -62,6 +64,12 @@ Digest Sha256::finish() {
   Digest out;
   require(SHA256_Final(out.data(), context(state_)) == 1);
   require(SHA256_Init(context(state_)) == 1);
+  return out;
+}
+
+std::array<std::uint32_t, 8> Sha256::chaining_value() const {
+  std::array<std::uint32_t, 8> out;
+  std::memcpy(out.data(), state_.data() + offsetof(SHA256_CTX, h), sizeof out);
   return out;
 }
 

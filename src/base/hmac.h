@@ -13,6 +13,9 @@ class HmacKey {
   explicit HmacKey(ByteView key);
   /// The MAC of one message.
   Digest mac(ByteView message) const;
+  /// SHA-256's eight words (FIPS 180-4, 6.2) after the pad: all that the key adds to a MAC.
+  std::array<std::uint32_t, 8> inner_chaining_value() const { return inner_.chaining_value(); }
+  std::array<std::uint32_t, 8> outer_chaining_value() const { return outer_.chaining_value(); }
 
  private:
   friend class HmacSha256;
