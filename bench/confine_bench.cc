@@ -62,13 +62,14 @@ Fd connect_directly(const sentinel::RuntimeAddress& address) {
 void connections(const std::string& programs, const sentinel::RuntimeAddress& address, const std::string& serve,
                  bool confined, const char* what) {
   Child child(spec_of(programs, address, confined, {"only=serve", serve}));
-  Connector connector;
-  connector.use(child.take_control());
-  while (ask_health(address, "/", 1000, confined ? &connector : nullptr) != 200) usleep(10'000);
+  const auto connector = std::make_shared<Connector>();
+  connector->use(child.take_control());
+  const Channel channel{.address = address, .connector = confined ? connector : nullptr};
+  while (ask_health(channel, "/", 1000) != 200) usleep(10'000);
   std::vector<double> times;
   for (int i = 0; i < 2'000; ++i) {
     const auto began = Clock::now();
-    const Fd fd = confined ? connector.connect_within(5'000) : connect_directly(address);
+    const Fd fd = confined ? connector->connect_within(5'000) : connect_directly(address);
     pollfd wait{fd.get(), POLLOUT, 0};
     if (!fd || poll(&wait, 1, 5'000) != 1) throw Error("runtime_failed", "a connection failed");
     times.push_back(microseconds_since(began));

@@ -1,5 +1,6 @@
 #include "sentinel/audit.h"
 
+#include <sched.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -15,10 +16,20 @@ namespace {
 /// Where the writer shares a core with the proxy's loop, requests go first; a quarter of the core is left to it still.
 constexpr int kNice = 5;
 constexpr std::int64_t kRetryMs = 200;
-/// Of a queue, kept with their memory when it is empty.
-constexpr std::size_t kKeptEntries = 256;
+/// In which a batch is brought to the file.
+constexpr int kTurns = 5;
+constexpr std::size_t kKeptHandfuls = 32;
+/// Of bodies that wait for the writer. Beyond it, whoever appends hashes them.
+constexpr std::size_t kMostWaitingBytes = std::size_t{8} << 20;
+/// Worth an advance(): their bodies fill the lanes that hash them.
+constexpr std::size_t kFewest = 8;
 
 }  // namespace
+
+bool runs_on_one_core() {
+  cpu_set_t cores;
+  return sched_getaffinity(0, sizeof cores, &cores) == 0 && CPU_COUNT(&cores) == 1;
+}
 
 AuditLog::AuditLog(AuditOptions options, obs::Log log)
     : options_(std::move(options)), log_(std::move(log)), files_(options_.place, log_) {
@@ -52,40 +63,45 @@ void AuditLog::count_unrecorded() {
   if (writable_) wake_.notify_all();
 }
 
-AuditEntry& AuditLog::Queue::next() {
-  if (used == entries.size()) entries.emplace_back();
-  return entries[used++];
-}
-
-void AuditLog::Queue::clear() {
-  used = 0;
-  if (entries.size() <= kKeptEntries) return;
-  entries.resize(kKeptEntries);
-  entries.shrink_to_fit();
-}
-
-void AuditLog::append(const AuditEntry& entry) {
+void AuditLog::append(const AuditEntry& entry, const UnhashedBodies& bodies) {
   const UnixMs now = options_.place.clock();
   bool wake = false;
   {
-    const std::scoped_lock lock(mutex_);
-    AuditEntry& queued = queue_.next();
-    queued = entry;
-    queued.time = now;
+    std::unique_lock lock(mutex_);
+    if (bodies.bytes() > 0 && waiting_bytes_ + bodies.bytes() > kMostWaitingBytes) {
+      lock.unlock();
+      AuditEntry hashed = entry;
+      const auto digest = [&](ByteView body) {
+        BodyHash hash = body_hash(entry.request_id);
+        hash.update(body);
+        return hash.finish();
+      };
+      if (bodies.request) hashed.req_sha256 = digest(*bodies.request);
+      if (bodies.response) hashed.resp_sha256 = digest(*bodies.response);
+      return append(hashed);
+    }
+    if (waiting_.empty() || waiting_.back()->is_full()) {
+      if (spare_.empty()) spare_.push_back(std::make_unique<AuditHandful>());
+      waiting_.push_back(std::move(spare_.back()));
+      spare_.pop_back();
+    }
+    waiting_.back()->add(entry, now, bodies);
+    waiting_bytes_ += bodies.bytes();
     ++appended_;
-    wake = std::exchange(idle_, false);
+    waiting_records_.fetch_add(1, std::memory_order_relaxed);
+    wake = std::exchange(idle_, false) || waiting_.back()->is_full();
   }
   if (wake) wake_.notify_all();
 }
 
-BodyHash AuditLog::body_hash(std::string_view request_id) const {
-  return key_ ? BodyHash(HmacKey(key_->mac(as_bytes(request_id)))) : BodyHash();
+void AuditLog::advance() {
+  if (!options_.shares_a_core || waiting_records_.load(std::memory_order_relaxed) < kFewest) return;
+  const std::unique_lock lock(batch_mutex_, std::try_to_lock);
+  if (lock && batch_) take_handful(true);
 }
 
-std::pair<BodyHash, BodyHash> AuditLog::body_hashes(std::string_view request_id) const {
-  if (!key_) return {};
-  const HmacKey request_key(key_->mac(as_bytes(request_id)));
-  return {BodyHash(request_key), BodyHash(request_key)};
+BodyHash AuditLog::body_hash(std::string_view request_id) const {
+  return key_ ? BodyHash(HmacKey(key_->mac(as_bytes(request_id)))) : BodyHash();
 }
 
 AuditView AuditLog::view() const {
@@ -127,7 +143,8 @@ void AuditLog::run(const std::stop_token& stop) {
       std::unique_lock lock(mutex_);
       const std::int64_t until_checkpoint = checkpoint_boot_ms_ + options_.checkpoint_ms - boot_ms_now();
       const auto has_work = [&] {
-        return queue_.used > 0 || hurry_ || checkpoint_wanted_ || witness_has_seen_ || (unrecorded_ != 0 && writable_);
+        return !waiting_.empty() || hurry_ || checkpoint_wanted_ || witness_has_seen_ ||
+               (unrecorded_ != 0 && writable_);
       };
       idle_ = true;
       wake_.wait_for(lock, stop, std::chrono::milliseconds(std::max<std::int64_t>(until_checkpoint, 0)), has_work);
@@ -136,53 +153,75 @@ void AuditLog::run(const std::stop_token& stop) {
     }
     start_anew();
     gather(stop);
-    if (!commit_gathered()) write_gathered(stop);
-    for (Queue& part : gathered_) part.clear();
+    commit_or_write(stop);
     const bool last = stop.stop_requested();
     keep_house(checkpoint || last || boot_ms_now() - checkpoint_boot_ms_ >= options_.checkpoint_ms);
     if (last) {
       const std::scoped_lock lock(mutex_);
-      if (queue_.used == 0) return;
+      if (waiting_.empty()) return;
     }
   }
 }
 
-/// What comes within `gather_ms`, made ready for one commit in a few turns: on a core that the proxy's loop has too,
+/// What comes within `gather_ms`, made ready for one commit by the handful: on a core that the proxy's loop has too,
 /// each is short enough not to be felt.
 void AuditLog::gather(const std::stop_token& stop) {
-  batch_.emplace(files_.begin());
-  const auto turn = std::chrono::microseconds(options_.gather_ms * 1000 / static_cast<std::int64_t>(kTurns));
-  bool hurry = false;
-  for (std::size_t i = 0; i < kTurns && !hurry; ++i) {
-    Queue& part = gathered_[i];
+  {
+    const std::scoped_lock lock(batch_mutex_);
+    batch_.emplace(files_.begin());
+  }
+  const std::chrono::steady_clock::duration whole = std::chrono::milliseconds(options_.gather_ms);
+  const auto end = std::chrono::steady_clock::now() + whole;
+  while (true) {
+    bool all = false;
     {
       std::unique_lock lock(mutex_);
-      if (i > 0 || queue_.used > 0) wake_.wait_for(lock, stop, turn, [&] { return hurry_; });
-      hurry = std::exchange(hurry_, false) || stop.stop_requested() || (i == 0 && queue_.used == 0);
-      std::swap(part, queue_);
+      const auto turn = std::min(end, std::chrono::steady_clock::now() + whole / kTurns);
+      const auto has_full = [&] { return !waiting_.empty() && waiting_.front()->is_full(); };
+      if (appended_ != durable_) wake_.wait_until(lock, stop, turn, [&] { return hurry_ || has_full(); });
+      all = std::exchange(hurry_, false) || stop.stop_requested() || appended_ == durable_ ||
+            std::chrono::steady_clock::now() >= end;
     }
-    for (const AuditEntry& entry : part.all()) {
-      if (!batch_) break;
-      if (batch_->bytes() + kMaxAuditRecordBytes <= kMaxAuditBatchBytes) {
-        batch_->add(options_.place.frame, entry);
-      } else {
-        batch_.reset();
-      }
+    const std::scoped_lock lock(batch_mutex_);
+    while (take_handful(all)) {
     }
-    hurry = hurry || !batch_;
+    if (all || !batch_has_room()) return;
+    if (!files_.write(*batch_)) return batch_.reset();
   }
+}
+
+bool AuditLog::batch_has_room() const {
+  return batch_->bytes() + AuditHandful::kMost * kMaxAuditRecordBytes <= kMaxAuditBatchBytes;
+}
+
+/// Into the batch. False if there is no (full) one, or no room.
+bool AuditLog::take_handful(bool also_if_not_full) {
+  if (!batch_has_room()) return false;
+  std::unique_ptr<AuditHandful> some;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (waiting_.empty() || !(also_if_not_full || waiting_.front()->is_full())) return false;
+    some = std::move(waiting_.front());
+    waiting_.pop_front();
+    waiting_bytes_ -= some->text_bytes();
+    waiting_records_.fetch_sub(some->entries().size(), std::memory_order_relaxed);
+  }
+  some->hash(key_, lanes_);
+  for (const AuditEntry& entry : some->entries()) batch_->add(options_.place.frame, entry);
+  gathered_.push_back(std::move(some));
+  return true;
 }
 
 /// In one commit, as it mostly goes. False if nothing of it is in the log, or there is more to tell.
 bool AuditLog::commit_gathered() {
-  const std::optional<AuditBatch> batch = std::exchange(batch_, std::nullopt);
+  std::optional<AuditBatch> batch = std::exchange(batch_, std::nullopt);
   if (!batch || !writable_ || unrecorded_ != 0) return false;
   if (batch->records() == 0) return true;
   std::uint64_t seq = files_.records();
   if (!files_.commit(*batch)) return false;
-  for (const Queue& part : gathered_) {
-    if (options_.on_durable && part.used > 0) options_.on_durable(files_.origin(), seq, part.all());
-    seq += part.used;
+  for (const auto& some : gathered_) {
+    if (options_.on_durable) options_.on_durable(files_.origin(), seq, some->entries());
+    seq += some->entries().size();
   }
   pending_.fetch_sub(batch->records(), std::memory_order_relaxed);
   const std::scoped_lock lock(mutex_);
@@ -194,10 +233,10 @@ bool AuditLog::commit_gathered() {
 /// Until all of it is durable; a disk that takes nothing is asked again and again, and requests are refused meanwhile.
 void AuditLog::write_gathered(const std::stop_token& stop) {
   std::size_t left = 0;
-  for (const Queue& part : gathered_) left += part.used;
+  for (const auto& some : gathered_) left += some->entries().size();
   std::optional<std::int64_t> give_up_boot_ms;
-  for (const Queue& part : gathered_) {
-    std::span<const AuditEntry> entries = part.all();
+  for (std::size_t i = 0; i < gathered_.size() || unrecorded_ != 0; ++i) {
+    auto entries = i < gathered_.size() ? gathered_[i]->entries() : std::span<const AuditEntry>();
     while (!entries.empty() || unrecorded_ != 0) {
       const auto written = write_some(entries);
       if (written) {
@@ -218,8 +257,9 @@ void AuditLog::write_gathered(const std::stop_token& stop) {
         const std::int64_t now = boot_ms_now();
         if (!give_up_boot_ms) give_up_boot_ms = now + options_.give_up_ms;
         if (now >= *give_up_boot_ms) {
-          log_.error("audit records are lost", {{"records", left + queue_.used}});
-          queue_.clear();
+          log_.error("audit records are lost", {{"records", left + waiting_records_}});
+          waiting_.clear();
+          waiting_records_ = waiting_bytes_ = 0;
           return;
         }
         lock.unlock();
@@ -229,6 +269,18 @@ void AuditLog::write_gathered(const std::stop_token& stop) {
       }
     }
   }
+}
+
+void AuditLog::commit_or_write(const std::stop_token& stop) {
+  const std::scoped_lock lock(batch_mutex_);
+  if (!commit_gathered()) write_gathered(stop);
+  const std::scoped_lock spare(mutex_);
+  for (auto& some : gathered_) {
+    if (spare_.size() == kKeptHandfuls) break;
+    some->clear();
+    spare_.push_back(std::move(some));
+  }
+  gathered_.clear();
 }
 
 /// As many as one commit takes; gives their number.

@@ -226,29 +226,44 @@ void AuditFiles::open_part(std::uint64_t first) {
   part_day_.reset();
 }
 
-AuditBatch AuditFiles::begin() const {
+AuditBatch AuditFiles::begin() {
+  must_truncate_ = must_truncate_ || begun_;
+  begun_ = false;
   const std::scoped_lock lock(mutex_);
   return {head_, tree_};
 }
 
-Result<> AuditFiles::commit(const AuditBatch& batch) {
-  const auto cut_back = [&]() -> Result<> {
-    if (ftruncate(file_.get(), static_cast<off_t>(file_bytes_)) != 0) {
-      return std::unexpected(error_from_errno(errno, log_path()));
-    }
-    must_truncate_ = false;
-    return {};
-  };
+Result<> AuditFiles::cut_back() {
+  if (ftruncate(file_.get(), static_cast<off_t>(file_bytes_)) != 0) {
+    return std::unexpected(error_from_errno(errno, log_path()));
+  }
+  must_truncate_ = false;
+  return {};
+}
+
+Result<> AuditFiles::taken_back(Result<> failed) {
+  begun_ = false;
+  must_truncate_ = true;
+  (void)cut_back();
+  return failed;
+}
+
+Result<> AuditFiles::write(AuditBatch& batch) {
   if (must_truncate_) TRY(cut_back());
   auto written = write_full(file_.get(), as_bytes(batch.text_), log_path());
+  if (!written) return taken_back(std::move(written));
+  begun_ = true;
+  batch.written_ += batch.text_.size();
+  batch.text_.clear();
+  return {};
+}
+
+Result<> AuditFiles::commit(AuditBatch& batch) {
+  TRY(write(batch));
   // What did not reach the disk is written again: a page whose writing failed is not dirty any more.
-  if (written && fdatasync(file_.get()) != 0) written = std::unexpected(error_from_errno(errno, log_path()));
-  if (!written) {
-    must_truncate_ = true;
-    (void)cut_back();
-    return written;
-  }
-  file_bytes_ += batch.text_.size();
+  if (fdatasync(file_.get()) != 0) return taken_back(std::unexpected(error_from_errno(errno, log_path())));
+  begun_ = false;
+  file_bytes_ += batch.written_;
   if (!part_day_) part_day_ = day_of(place_.clock());
   const std::scoped_lock lock(mutex_);
   head_ = batch.head_;
@@ -358,7 +373,7 @@ void AuditFiles::begin_origin(std::string_view why, std::uint64_t found, std::ui
   }
   countersigned_ = 0;
   signed_ = 0;
-  must_truncate_ = false;
+  begun_ = must_truncate_ = false;
   value_or_throw(
       write_file_atomically(place_.directory + "/audit.pub", to_base64url(key_->public_key()) + "\n", 0644, true));
   value_or_throw(record_event(event_record_text(place_.frame, place_.clock(), "origin_begun",

@@ -1,10 +1,11 @@
 // The files of an audit log and what they promise: one chain and one tree over numbered parts (tlog/segments.h), signed
 // checkpoints beside them, and what a witness has countersigned.
 //
-// commit() is the only way in: a batch is written, fdatasync'ed, and only then counts; one that fails leaves the log as
-// it was. At the start the open part is read and checked against its cut and the checkpoints; an end that a crash left
-// half written is cut off, and the next record says so. A log that is not what was signed (shorter, broken, another
-// tree) is never continued: it is set aside whole, and a new origin (a new key) begins with a record of the gap.
+// commit() is the only way in: a batch is written, at once or piece by piece, fdatasync'ed, and only then counts; one
+// that fails or is given up leaves the log as it was. At the start the open part is read and checked against its cut
+// and the checkpoints; an end that a crash left half written is cut off, and the next record says so. A log that is not
+// what was signed (shorter, broken, another tree) is never continued: it is set aside whole, and a new origin (a new
+// key) begins with a record of the gap.
 //
 // One thread writes (all but what is marked "any thread").
 #pragma once
@@ -45,7 +46,7 @@ class AuditBatch {
   /// `record` is a JSON object with a member or more, without its closing brace.
   void add(std::string_view record);
   void add(const AuditFrame& frame, const AuditEntry& entry);
-  std::size_t bytes() const { return text_.size(); }
+  std::size_t bytes() const { return written_ + text_.size(); }
   std::size_t records() const { return completed_.size(); }
 
  private:
@@ -53,7 +54,8 @@ class AuditBatch {
   void close_record(std::size_t from);
   tlog::ChainHead head_;
   tlog::Frontier tree_;
-  std::string text_;
+  std::string text_;                    ///< that is not in the file yet
+  std::size_t written_ = 0;             ///< bytes that are
   std::vector<tlog::Node> nodes_;       ///< that the records complete in the tree
   std::vector<std::size_t> completed_;  ///< how many of them by each record
 };
@@ -64,9 +66,12 @@ class AuditFiles {
   /// file system and the key files say.
   AuditFiles(AuditPlace place, obs::Log log);
 
-  AuditBatch begin() const;
+  /// One batch at a time: what another has written and not committed is taken back.
+  AuditBatch begin();
+  /// Writes what the batch has so far, so that less is left to commit(). On an error the batch is lost.
+  Result<> write(AuditBatch& batch);
   /// The batch is durable when this returns; on an error nothing of it is in the log.
-  Result<> commit(const AuditBatch& batch);
+  Result<> commit(AuditBatch& batch);
   /// Signs what is durable, as `audit.jsonl.checkpoint`, unless it did already.
   Result<> checkpoint();
   /// Closes the open part where that is due.
@@ -118,6 +123,8 @@ class AuditFiles {
   tlog::Note sign(const tlog::Frontier& tree) const;
   std::vector<Digest> proof_from_files(std::uint64_t from, std::uint64_t to) const;
   Result<> record_event(const std::string& record);
+  Result<> cut_back();
+  Result<> taken_back(Result<> failed);
 
   const AuditPlace place_;
   const obs::Log log_;
@@ -126,7 +133,8 @@ class AuditFiles {
   std::uint64_t first_ = 0;               ///< record that the open part begins with
   std::optional<std::int64_t> part_day_;  ///< of its first record, in days since 1970
   std::uint64_t signed_ = 0;              ///< records in the newest checkpoint of ours
-  bool must_truncate_ = false;            ///< a failed commit may have left bytes
+  bool begun_ = false;                    ///< a batch has written some of it
+  bool must_truncate_ = false;            ///< there may be bytes behind `file_bytes_` that nobody will commit
 
   mutable std::mutex parts_;  ///< names of the parts do not change meanwhile; before mutex_
   mutable std::mutex mutex_;  ///< of what follows

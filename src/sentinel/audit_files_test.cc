@@ -137,6 +137,63 @@ TEST_F(AuditFilesTest, ABatchThatCannotBeWrittenLeavesNothing) {
   EXPECT_EQ(tlog::verify_lines(text()).records, 5U);
 }
 
+TEST_F(AuditFilesTest, ABatchMayBeWrittenPieceByPieceAndGivenUp) {
+  AuditFiles files = open();
+  write(files, 3);
+  const std::string before = text();
+  AuditBatch given_up = files.begin();
+  given_up.add(R"({"n":1)");
+  ASSERT_TRUE(files.write(given_up));
+  given_up.add(R"({"n":2)");
+  ASSERT_TRUE(files.write(given_up));
+  EXPECT_GT(text().size(), before.size()) << "it waits in the file";
+  EXPECT_EQ(files.records(), 3U);
+  AuditBatch batch = files.begin();
+  batch.add(R"({"n":3)");
+  ASSERT_TRUE(files.write(batch));
+  EXPECT_EQ(batch.bytes(), text().size() - before.size());
+  batch.add(R"({"n":4)");
+  ASSERT_TRUE(files.commit(batch));
+  EXPECT_EQ(tlog::verify_lines(text()).records, 5U);
+  EXPECT_EQ(json(lines().at(3)).find("n")->as_integer(), 3);
+  EXPECT_EQ(files.records(), 5U);
+}
+
+TEST_F(AuditFilesTest, APieceThatCannotBeWrittenTakesTheOthersWithIt) {
+  AuditFiles files = open();
+  write(files, 3);
+  const std::string before = text();
+  AuditBatch batch = files.begin();
+  batch.add(R"({"n":1)");
+  ASSERT_TRUE(files.write(batch));
+  rlimit old{};
+  getrlimit(RLIMIT_FSIZE, &old);
+  const rlimit small{text().size() + 100, old.rlim_max};
+  signal(SIGXFSZ, SIG_IGN);
+  setrlimit(RLIMIT_FSIZE, &small);
+  for (int i = 0; i < 100; ++i) batch.add(R"({"n":1)");
+  const auto written = files.write(batch);
+  setrlimit(RLIMIT_FSIZE, &old);
+  ASSERT_FALSE(written);
+  EXPECT_EQ(text(), before);
+  write(files, 2);
+  EXPECT_EQ(tlog::verify_lines(text()).records, 5U);
+}
+
+TEST_F(AuditFilesTest, PiecesThatAKilledProcessLeftAreRecords) {
+  {
+    AuditFiles files = open();
+    write(files, 3);
+    AuditBatch batch = files.begin();
+    batch.add(R"({"n":1)");
+    ASSERT_TRUE(files.write(batch));
+  }
+  AuditFiles files = open();
+  EXPECT_EQ(files.records(), 4U);
+  write(files, 1);
+  EXPECT_EQ(tlog::verify_lines(text()).records, 5U);
+}
+
 TEST_F(AuditFilesTest, AnEndThatACrashCutIsRepairedAndTold) {
   std::string whole;
   {

@@ -64,6 +64,7 @@ void Engine::round() {
   more.swap(waiting_again);
   for (std::size_t i = 0; i < more.size(); ++i) more[i]->resume();
   if (poller.now_ms() >= next_deadline) check_deadlines();
+  for (const auto& filter : filters) filter->after_round();
 }
 
 void Engine::check_deadlines() {

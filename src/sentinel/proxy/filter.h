@@ -91,6 +91,8 @@ class Filter {
   Filter& operator=(const Filter&) = delete;
   virtual ~Filter() = default;
   virtual std::unique_ptr<Visit> visit(const Exchange& exchange) = 0;
+  /// After each round of the loop.
+  virtual void after_round() {}
 };
 
 }  // namespace tb::sentinel::proxy

@@ -7,7 +7,7 @@
 namespace tb::sentinel::proxy {
 namespace {
 
-constexpr std::size_t kClassBytes = 64, kClasses = 64, kMostOfAClass = 128;
+constexpr std::size_t kClassBytes = 64, kClasses = 160, kMostOfAClass = 128;
 
 /// Places that ended visits have left, by their size. Of one thread.
 class Spare {
