@@ -20,6 +20,7 @@
 #include "base/fs.h"
 #include "deliver/mount_point.h"
 #include "deliver/mount_table.h"
+#include "deliver/self_access.h"
 
 namespace tb::deliver {
 namespace {
@@ -284,7 +285,9 @@ void FuseSession::mount() {
 void FuseSession::set_read_ahead() const {
   // Answered by our threads, after the kernel has taken its own value from the first exchange.
   struct stat st{};
-  if (stat(options_.mount_point.c_str(), &st) != 0) return;
+  int answer = 0;
+  access_own_mount([&] { answer = stat(options_.mount_point.c_str(), &st); });
+  if (answer != 0) return;
   const std::string path = fmt::format("/sys/class/bdi/{}:{}/read_ahead_kb", major(st.st_dev), minor(st.st_dev));
   const Fd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   // An ordinary user may not; then the kernel reads ahead as it does elsewhere, 128 KiB.

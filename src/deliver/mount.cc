@@ -19,6 +19,7 @@
 #include "deliver/mount_table.h"
 #include "deliver/mount_tree.h"
 #include "deliver/place.h"
+#include "deliver/self_access.h"
 
 namespace tb::deliver {
 namespace {
@@ -96,7 +97,9 @@ class FuseMount final : public Mount {
     const std::vector<std::string> paths = file_paths(*tree_, kMostKnown);
     auto session = std::make_shared<FuseSession>(std::move(*std::exchange(tree_, std::nullopt)), reader, options,
                                                  [this](const Error& error) { note_fault(error); });
-    value_or_throw(require_own_fuse(point_, kMountSource));
+    Result<> is_ours;
+    access_own_mount([&] { is_ours = require_own_fuse(point_, kMountSource); });
+    value_or_throw(std::move(is_ours));
     make_known(paths);
     const std::lock_guard lock(mutex_);
     session_ = std::move(session);
@@ -154,8 +157,10 @@ class FuseMount final : public Mount {
   /// The kernel takes pages of files that it knows only: it is made to look them up, and remembers them as long as it
   /// has memory. Where this program may not look (another user's directories, and not root), the runtime will.
   void make_known(const std::vector<std::string>& paths) const {
-    struct stat st{};
-    for (const std::string& path : paths) (void)stat(fmt::format("{}/{}", point_, path).c_str(), &st);
+    access_own_mount([&] {
+      struct stat st{};
+      for (const std::string& path : paths) (void)stat(fmt::format("{}/{}", point_, path).c_str(), &st);
+    });
   }
 
   void note_fault(const Error& error) {
