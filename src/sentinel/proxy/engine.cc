@@ -1,6 +1,7 @@
 #include "sentinel/proxy/engine.h"
 
 #include <algorithm>
+#include <ranges>
 
 #include "base/crypto.h"
 
@@ -65,6 +66,18 @@ void Engine::round() {
   for (std::size_t i = 0; i < more.size(); ++i) more[i]->resume();
   if (poller.now_ms() >= next_deadline) check_deadlines();
   for (const auto& filter : filters) filter->after_round();
+}
+
+void Engine::note_refused(const Peer& peer, int status) {
+  Exchange exchange;
+  ids.next(exchange.request_id);
+  exchange.peer = peer;
+  exchange.status = status;
+  exchange.outcome = Outcome::kRefused;
+  exchange.started_boot_ms = poller.now_ms();
+  std::vector<std::unique_ptr<Visit>> visits;
+  for (const auto& filter : filters) visits.push_back(filter->visit(exchange));
+  for (const auto& visit : visits | std::views::reverse) visit->on_end(exchange);
 }
 
 void Engine::check_deadlines() {

@@ -85,6 +85,8 @@ struct Engine {
   }
   /// Calls `job` once, at that time. For rare things: one at a time.
   void call_at(std::int64_t boot_ms, std::function<void()> job);
+  /// Tells the filters of a request that was refused before its head was whole: there is no Session that would.
+  void note_refused(const Peer& peer, int status);
   /// Ends all that is under way with `reason`.
   void cut(const Refusal& reason);
   /// All clients are told that nothing more should come, or, `draining`, that nothing more is taken.

@@ -75,6 +75,13 @@ TEST_F(H2AbuseTest, WhatHttp2ForbidsIsReset) {
     EXPECT_EQ(client.answers[id].error, static_cast<std::uint32_t>(NGHTTP2_PROTOCOL_ERROR)) << fields.back().first;
     EXPECT_EQ(client.answers[id].status, 0) << fields.back().first;
   }
+  EXPECT_TRUE(eventually([&] {
+    const std::scoped_lock lock(first_.mutex);
+    return first_.ended == static_cast<int>(requests.size());
+  })) << "each is told to the filters, once: "
+      << first_.ended;
+  EXPECT_EQ(first_.last.status, 400);
+  EXPECT_EQ(first_.last.outcome, Outcome::kRefused);
   EXPECT_TRUE(greet(client));
   EXPECT_EQ(runtime.connections, 1);
 }
@@ -117,12 +124,17 @@ TEST_F(H2AbuseTest, ALengthThatLies) {
     ASSERT_TRUE(client.until_closed(id));
     EXPECT_EQ(client.answers[id].error, static_cast<std::uint32_t>(NGHTTP2_PROTOCOL_ERROR)) << length;
   }
+  ASSERT_TRUE(has_ended(2));
+  {
+    const std::scoped_lock lock(second_.mutex);
+    EXPECT_EQ(second_.last.outcome, Outcome::kAborted);
+  }
   const auto none = client.ask(H2Client::head("POST", "/v1/completions", {{"content-length", "5"}}));
   ASSERT_TRUE(client.until_closed(none));
   EXPECT_EQ(client.answers[none].status, 0);
-  ASSERT_TRUE(has_ended(2));
+  ASSERT_TRUE(has_ended(3));
   const std::scoped_lock lock(second_.mutex);
-  EXPECT_EQ(second_.last.outcome, Outcome::kAborted);
+  EXPECT_EQ(second_.last.outcome, Outcome::kRefused);
 }
 
 TEST_F(H2AbuseTest, StreamsBeyondTheLimit) {

@@ -94,6 +94,7 @@ struct H2Events {
     H2Stream* const stream = connection.find(frame->hd.stream_id);
     if (stream == nullptr || stream->is_reset) return 0;
     if (is_head && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+      stream->has_head = true;
       connection.open(*stream, ends);
     } else if (ends) {
       stream->give_end();
@@ -148,8 +149,12 @@ struct H2Events {
   }
 
   static int stream_closed(nghttp2_session*, std::int32_t id, std::uint32_t, void* user) {
-    if (of(user).head_id_ == id) of(user).head_deadline_ = 0;
-    if (H2Stream* const stream = of(user).find(id)) of(user).remove(*stream);
+    H2Connection& connection = of(user);
+    if (connection.head_id_ == id) connection.head_deadline_ = 0;
+    H2Stream* const stream = connection.find(id);
+    if (stream == nullptr) return 0;
+    if (!stream->has_head) connection.engine_.note_refused(connection.peer_, stream->head.is_too_large() ? 431 : 400);
+    connection.remove(*stream);
     return 0;
   }
 };

@@ -22,6 +22,7 @@ class H2Request {
   const std::string& method() const { return method_; }
   /// Whether the body goes as it is, for a length was told; else it is chunked.
   bool has_length() const { return has_length_; }
+  bool is_too_large() const { return too_large_; }
 
  private:
   /// A client that sends far more than a head may have is not answered any more, only refused.

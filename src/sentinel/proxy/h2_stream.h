@@ -59,6 +59,7 @@ class H2Stream final : public Watched {
   std::size_t place = 0;       ///< in the connection's list
   std::int64_t deadline = 0;   ///< for the client to take more of the answer; 0: it waits for us
   bool is_ready = false;       ///< stands in the connection's list of those
+  bool has_head = false;       ///< the client's is whole, and well formed
   bool is_answered = false;    ///< the head of the answer is on its way
   bool is_deferred = false;    ///< its body waits for the Session
   bool request_ended = false;  ///< by the client
