@@ -2,12 +2,18 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 namespace tb {
 namespace {
 
-constexpr std::string_view kHexDigits = "0123456789abcdef";
+constexpr std::array<std::array<char, 2>, 256> kHexPairs = [] {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::array<std::array<char, 2>, 256> out{};
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = {kDigits[i >> 4], kDigits[i & 15]};
+  return out;
+}();
 constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr std::string_view kBase64Url = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -100,13 +106,14 @@ std::uint64_t load_le64(const std::uint8_t* p) {
   return std::uint64_t{load_le32(p)} | std::uint64_t{load_le32(p + 4)} << 32;
 }
 
+char* put_hex(ByteView bytes, char* at) {
+  for (const std::uint8_t b : bytes) at = std::ranges::copy(kHexPairs[b], at).out;
+  return at;
+}
+
 std::string to_hex(ByteView bytes) {
   std::string out(bytes.size() * 2, '\0');
-  char* at = out.data();
-  for (const std::uint8_t b : bytes) {
-    *at++ = kHexDigits[b >> 4];
-    *at++ = kHexDigits[b & 15];
-  }
+  put_hex(bytes, out.data());
   return out;
 }
 

@@ -35,6 +35,8 @@ std::uint64_t load_le64(const std::uint8_t* p);
 
 /// Lower-case hex, two digits a byte.
 std::string to_hex(ByteView bytes);
+/// The same, to `at` on; gives what is behind it.
+char* put_hex(ByteView bytes, char* at);
 /// Accepts either case; "bad_hex" for odd length or other characters.
 Result<Bytes> from_hex(std::string_view text);
 

@@ -39,7 +39,7 @@ void AuditBatch::add(std::string_view record) {
 
 void AuditBatch::add(const AuditFrame& frame, const AuditEntry& entry) {
   const std::size_t from = text_.size();
-  append_record_text(text_, frame, entry);
+  writer_.append(text_, frame, entry);
   close_record(from);
 }
 

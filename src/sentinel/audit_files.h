@@ -54,6 +54,7 @@ class AuditBatch {
   void close_record(std::size_t from);
   tlog::ChainHead head_;
   tlog::Frontier tree_;
+  AuditRecordWriter writer_;
   std::string text_;                    ///< that is not in the file yet
   std::size_t written_ = 0;             ///< bytes that are
   std::vector<tlog::Node> nodes_;       ///< that the records complete in the tree

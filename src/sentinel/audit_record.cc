@@ -22,9 +22,17 @@ class MemberWriter {
   void member(std::string_view lead, std::string_view value, std::size_t most = kMaxNameBytes) {
     text(lead);
     *at_++ = '"';
-    for (const char c : value.substr(0, most)) {
-      if (c == '"' || c == '\\') *at_++ = '\\';
-      *at_++ = c < 0x20 || c >= 0x7f ? '?' : c;
+    value = value.substr(0, most);
+    const auto is_plain = [](char c) { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; };
+    bool all_plain = true;
+    for (const char c : value) all_plain &= is_plain(c);
+    if (all_plain) {
+      text(value);
+    } else {
+      for (const char c : value) {
+        if (c == '"' || c == '\\') *at_++ = '\\';
+        *at_++ = c < 0x20 || c >= 0x7f ? '?' : c;
+      }
     }
     *at_++ = '"';
   }
@@ -36,13 +44,9 @@ class MemberWriter {
     at_ = std::to_chars(at_, at_ + 24, value).ptr;
   }
   void member(std::string_view lead, const Digest& digest) {
-    constexpr std::string_view kHex = "0123456789abcdef";
     text(lead);
     *at_++ = '"';
-    for (const std::uint8_t byte : digest) {
-      *at_++ = kHex[byte >> 4];
-      *at_++ = kHex[byte & 15];
-    }
+    at_ = put_hex(digest, at_);
     *at_++ = '"';
   }
   void frame(const AuditFrame& frame, UnixMs time) {
@@ -91,9 +95,13 @@ std::string_view outcome_name(Outcome outcome) {
   return "";
 }
 
-void append_record_text(std::string& out, const AuditFrame& frame, const AuditEntry& entry) {
+void AuditRecordWriter::append(std::string& out, const AuditFrame& frame, const AuditEntry& entry) {
+  if (std::exchange(time_, entry.time) != entry.time) {
+    beginning_.clear();
+    append_members(beginning_, [&](MemberWriter& record) { record.frame(frame, entry.time); });
+  }
   append_members(out, [&](MemberWriter& record) {
-    record.frame(frame, entry.time);
+    record.text(beginning_);
     record.member(R"(,"method":)", entry.method);
     record.member(R"(,"path":)", entry.path, kMaxAuditPathBytes);
     record.member(R"(,"req_sha256":)", entry.req_sha256);

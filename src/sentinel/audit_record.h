@@ -58,8 +58,16 @@ struct AuditFrame {
   bool keyed = true;
 };
 
-/// Appends the record as a JSON object without its closing brace: the log adds `seq` and `prev`.
-void append_record_text(std::string& out, const AuditFrame& frame, const AuditEntry& entry);
+/// Writes records of one log. Those of one millisecond have their beginning in common.
+class AuditRecordWriter {
+ public:
+  /// Appends the record as a JSON object without its closing brace: the log adds `seq` and `prev`.
+  void append(std::string& out, const AuditFrame& frame, const AuditEntry& entry);
+
+ private:
+  UnixMs time_ = -1;
+  std::string beginning_;
+};
 
 /// The same for what happened to the log itself (`event`): `{"ts":…,"contract_id":…,"asset_id":…,"event":…,` and
 /// `numbers`.

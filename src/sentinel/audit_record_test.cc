@@ -16,7 +16,7 @@ Json parsed(std::string text) {
 
 Json record(const AuditEntry& entry, const AuditFrame& frame = kFrame) {
   std::string text;
-  append_record_text(text, frame, entry);
+  AuditRecordWriter().append(text, frame, entry);
   EXPECT_LE(text.size(), kMaxAuditRecordBytes - 128) << "seq and prev come on top";
   return parsed(text);
 }

@@ -264,7 +264,7 @@ TEST(AuditReplay, SaysOfALineWhatItSaysOfTheEntry) {
         one.status = status;
         if (!counted) one.usage.reset();
         std::string line;
-        append_record_text(line, {"c1", "a1", true}, one);
+        AuditRecordWriter().append(line, {"c1", "a1", true}, one);
         const auto direct = ledger_entry(one), read = ledger_entry(line + "}");
         EXPECT_EQ(read.served, direct.served) << line;
         EXPECT_EQ(read.bytes, direct.bytes);

@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <charconv>
+
 namespace tb::tlog {
 namespace {
 
@@ -35,9 +38,16 @@ std::string append_record(ChainHead& head, Json record) {
 }
 
 void close_record(ChainHead& head, std::string& text, std::size_t from) {
-  text += ",\"seq\":" + std::to_string(head.records) + ",\"prev\":\"";
-  text += to_hex(head.prev);
-  text += "\"}";
+  constexpr std::string_view kSeq = ",\"seq\":", kPrev = ",\"prev\":\"", kEnd = "\"}";
+  constexpr std::size_t kMost = kSeq.size() + 20 + kPrev.size() + 2 * std::tuple_size_v<Digest> + kEnd.size();
+  const std::size_t before = text.size();
+  text.resize_and_overwrite(before + kMost, [&](char* out, std::size_t) {
+    char* at = std::ranges::copy(kSeq, out + before).out;
+    at = std::to_chars(at, at + 20, head.records).ptr;
+    at = std::ranges::copy(kPrev, at).out;
+    at = put_hex(head.prev, at);
+    return static_cast<std::size_t>(std::ranges::copy(kEnd, at).out - out);
+  });
   head.prev = leaf_hash(std::string_view(text).substr(from));
   ++head.records;
 }
