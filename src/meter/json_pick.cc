@@ -24,26 +24,23 @@ bool is_blank(unsigned char c) {
   return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-/// Length of the run at the beginning that holds no quote, backslash, control byte or byte over 0x7f.
-std::size_t plain_run(std::string_view text) {
+#ifdef __SSE2__
+/// Marks what ends a plain run among sixteen bytes.
+inline __m128i others_at(const char* text) {
+  const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text));
+  // Signed: bytes over 0x7f are below 0x20 too.
+  const __m128i low = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20));
+  const __m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
+  const __m128i backslash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
+  return _mm_or_si128(low, _mm_or_si128(quote, backslash));
+}
+#endif
+
+std::size_t plain_run_from(std::string_view text, std::size_t at) {
   constexpr std::uint64_t kOnes = 0x0101010101010101, kHighs = 0x8080808080808080;
   const auto zero_byte = [](std::uint64_t v) { return (v - kOnes) & ~v & kHighs; };
-  std::size_t at = 0;
 #ifdef __SSE2__
-  const auto others = [&](std::size_t from) {
-    const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + from));
-    // Signed: bytes over 0x7f are below 0x20 too.
-    const __m128i low = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20));
-    const __m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
-    const __m128i backslash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
-    return _mm_or_si128(low, _mm_or_si128(quote, backslash));
-  };
-  // Most texts are short, and end in the first sixteen.
-  if (text.size() >= 16) {
-    const int found = _mm_movemask_epi8(others(0));
-    if (found != 0) return static_cast<std::size_t>(std::countr_zero(static_cast<unsigned>(found)));
-    at = 16;
-  }
+  const auto others = [&](std::size_t from) { return others_at(text.data() + from); };
   for (; at + 64 <= text.size(); at += 64) {
     const __m128i first = _mm_or_si128(others(at), others(at + 16));
     if (_mm_movemask_epi8(_mm_or_si128(first, _mm_or_si128(others(at + 32), others(at + 48)))) != 0) break;
@@ -64,6 +61,19 @@ std::size_t plain_run(std::string_view text) {
     if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\') break;
   }
   return at;
+}
+
+/// Length of the run at the beginning that holds no quote, backslash, control byte or byte over 0x7f.
+inline std::size_t plain_run(std::string_view text) {
+#ifdef __SSE2__
+  // Most texts are short, and end in the first sixteen.
+  if (text.size() >= 16) {
+    const int found = _mm_movemask_epi8(others_at(text.data()));
+    if (found != 0) return static_cast<std::size_t>(std::countr_zero(static_cast<unsigned>(found)));
+    return plain_run_from(text, 16);
+  }
+#endif
+  return plain_run_from(text, 0);
 }
 
 /// Most names are of a length that none has who is looked for.
@@ -485,21 +495,23 @@ bool JsonPick::end_string() {
 /// At its closing quote. Empty: too long for any that is looked for.
 bool JsonPick::end_name(std::string_view text) {
   const int node = stack_.back().node;
+  const bool outermost = stack_.size() == 1;
   node_ = JsonPaths::kNowhere;
+  state_ = State::kColon;
+  const bool may_know = paths_->may_know(node, text.size());
+  if (!outermost && !may_know) return true;
   const JsonName name(text);
-  if (paths_->may_know(node, text.size())) {
+  if (may_know) {
     node_ = paths_->child(node, name);
     if (!saw_anywhere_ && paths_->is_anywhere(name)) saw_anywhere_ = true;
   }
-  if (stack_.size() == 1) {
-    if (!text.empty() && text.size() <= kShortName) hash_ = name.short_hash();
-    if (std::ranges::find(name_hashes_, hash_) != name_hashes_.end()) return fail("names a member twice");
-    if (name_hashes_.size() >= kMaxNames) return fail("has too many members");
-    if (name_hashes_.capacity() == 0) name_hashes_.reserve(kUsualNames);
-    name_hashes_.push_back(hash_);
-    taker_->on_name(paths_->path(node_), name_begin_, offset_ + 1);
-  }
-  state_ = State::kColon;
+  if (!outermost) return true;
+  if (!text.empty() && text.size() <= kShortName) hash_ = name.short_hash();
+  if (std::ranges::find(name_hashes_, hash_) != name_hashes_.end()) return fail("names a member twice");
+  if (name_hashes_.size() >= kMaxNames) return fail("has too many members");
+  if (name_hashes_.capacity() == 0) name_hashes_.reserve(kUsualNames);
+  name_hashes_.push_back(hash_);
+  taker_->on_name(paths_->path(node_), name_begin_, offset_ + 1);
   return true;
 }
 

@@ -67,7 +67,10 @@ constexpr bool equal_fold_sized(std::string_view a, std::string_view b) {
 }
 /// ASCII case-insensitive equality.
 constexpr bool equal_fold(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && equal_fold_sized(a, b);
+  if (a.size() != b.size()) return false;
+  // The cases of a letter differ in one bit; most names that are compared differ in their first.
+  if (!a.empty() && ((a.front() ^ b.front()) & ~0x20) != 0) return false;
+  return equal_fold_sized(a, b);
 }
 
 /// Header names, looked up by their length first. Lower case.
