@@ -89,9 +89,11 @@ class ResumeNote {
   ResumeNote(const LocalAsset& asset, const std::string& endpoint)
       : path_(asset.path + ".upload"), text_(asset.manifest.sha256_ciphertext() + " " + endpoint + "\n") {}
   bool fits() const { return read_small_file(path_).value_or("") == text_; }
-  /// Without one a later upload starts anew: a directory that cannot be written to is no fault.
+  /// Without a whole one a later upload starts anew: a directory that cannot be written to is no fault, and a file
+  /// written aside would only be one more to be left by a kill.
   void write() const {
-    if (!write_file_atomically(path_, text_, 0600, true)) return;
+    const auto file = open_file(path_, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
+    if (file) (void)write_full(file->get(), as_bytes(text_), path_);
   }
   void remove() const { unlink(path_.c_str()); }
 
