@@ -18,6 +18,7 @@
 #include <ctime>
 
 #include "base/fs.h"
+#include "deliver/fuse_notes.h"
 #include "deliver/mount_point.h"
 #include "deliver/mount_table.h"
 #include "deliver/self_access.h"
@@ -240,15 +241,9 @@ FuseSession::FuseSession(MountTree tree, std::shared_ptr<StreamReader> reader, F
       fault_(std::move(fault)),
       mounted_at_s_(time(nullptr)),
       pusher_(tree_, options_.most_pushes, std::clamp(std::thread::hardware_concurrency(), 1U, 4U),
-              [this](Inode inode, std::uint64_t offset, ByteView bytes) {
-                fuse_bufvec pages{};
-                pages.count = 1;
-                pages.buf[0].size = bytes.size();
-                pages.buf[0].fd = -1;
-                pages.buf[0].mem = const_cast<std::uint8_t*>(bytes.data());
-                // ENOENT: the kernel does not know the file. Whatever else: the page is read when it is wanted.
-                (void)fuse_lowlevel_notify_store(session_.get(), inode, static_cast<off_t>(offset), &pages,
-                                                 static_cast<fuse_buf_copy_flags>(0));
+              [this]() -> PagePusher::Store {
+                return [notes = std::make_shared<FuseNotes>(fuse_session_fd(session_.get()))](
+                           Inode inode, std::uint64_t offset, ByteView bytes) { notes->store(inode, offset, bytes); };
               }) {
   mount();
   sigset_t all, before;
@@ -321,9 +316,12 @@ Result<> FuseSession::stop() {
   reader_->cancel();
   pusher_.stop();
   // Our threads still answer: dropping pages waits for reads that have them locked.
-  for (Inode inode = kRootInode; inode <= tree_.size(); ++inode) {
-    if (tree_.node(inode)->bytes != 0) (void)fuse_lowlevel_notify_inval_inode(session_.get(), inode, 0, 0);
-  }
+  std::thread([this] {
+    const FuseNotes notes(fuse_session_fd(session_.get()));
+    for (Inode inode = kRootInode; inode <= tree_.size(); ++inode) {
+      if (tree_.node(inode)->bytes != 0) notes.drop(inode);
+    }
+  }).join();
   for (std::thread& thread : threads_) pthread_cancel(thread.native_handle());
   for (std::thread& thread : threads_) thread.join();
   ended_ = true;

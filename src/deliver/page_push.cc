@@ -16,8 +16,8 @@ constexpr std::int64_t kLookAgainMs = 20;
 
 }  // namespace
 
-PagePusher::PagePusher(const MountTree& tree, std::size_t most_pins, unsigned threads, Store store)
-    : tree_(tree), most_pins_(std::max<std::size_t>(1, most_pins)), store_(std::move(store)) {
+PagePusher::PagePusher(const MountTree& tree, std::size_t most_pins, unsigned threads, MakeStore make_store)
+    : tree_(tree), most_pins_(std::max<std::size_t>(1, most_pins)), make_store_(std::move(make_store)) {
   for (unsigned i = 0; i < std::max(1U, threads); ++i) threads_.emplace_back([this] { run(); });
 }
 
@@ -47,6 +47,7 @@ void PagePusher::stop() {
 }
 
 void PagePusher::run() {
+  Store to;
   std::unique_lock lock(mutex_);
   while (true) {
     work_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
@@ -55,7 +56,8 @@ void PagePusher::run() {
       const ChunkCache::Pin pin = std::move(queue_.front());
       queue_.pop_front();
       lock.unlock();
-      if (!memory_is_short()) store(pin);
+      if (!to) to = make_store_();
+      if (!memory_is_short()) store(pin, to);
     }
     lock.lock();
     --held_;
@@ -73,7 +75,7 @@ bool PagePusher::memory_is_short() {
   return short_.load(std::memory_order_relaxed);
 }
 
-void PagePusher::store(const ChunkCache::Pin& pin) {
+void PagePusher::store(const ChunkCache::Pin& pin, const Store& to) {
   static const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
   const ByteView view = pin.view();
   const std::uint64_t start = pin.offset();
@@ -81,11 +83,11 @@ void PagePusher::store(const ChunkCache::Pin& pin) {
     // The kernel takes a page as read only if it gets all of it, or all there is of the file's last one.
     const std::uint64_t file_end = tree_.node(part.inode)->bytes;
     const std::uint64_t from = (part.file_offset + page - 1) / page * page;
-    std::uint64_t to = part.file_offset + part.bytes;
-    if (to != file_end) to = to / page * page;
-    if (from >= to) continue;
+    std::uint64_t until = part.file_offset + part.bytes;
+    if (until != file_end) until = until / page * page;
+    if (from >= until) continue;
     const auto at = static_cast<std::size_t>(part.stream_offset + (from - part.file_offset) - start);
-    store_(part.inode, from, view.subspan(at, static_cast<std::size_t>(to - from)));
+    to(part.inode, from, view.subspan(at, static_cast<std::size_t>(until - from)));
   }
 }
 

@@ -29,8 +29,11 @@ class PagePusher {
   /// Stores bytes of a file at an offset. Called on the pusher's threads, several at a time.
   using Store = std::function<void(Inode inode, std::uint64_t offset, ByteView bytes)>;
 
+  /// Called once on each of these threads, when there is something to be stored.
+  using MakeStore = std::function<Store()>;
+
   /// `tree` outlives it. Holds at most `most_pins` chunks, and stores as many at once as `threads`.
-  PagePusher(const MountTree& tree, std::size_t most_pins, unsigned threads, Store store);
+  PagePusher(const MountTree& tree, std::size_t most_pins, unsigned threads, MakeStore make_store);
   ~PagePusher() { stop(); }
 
   /// Queues the whole pages of files in this chunk, unless somebody did so since it was opened. Waits for a place in
@@ -42,11 +45,11 @@ class PagePusher {
  private:
   void run();
   bool memory_is_short();
-  void store(const ChunkCache::Pin& pin);
+  void store(const ChunkCache::Pin& pin, const Store& to);
 
   const MountTree& tree_;
   std::size_t most_pins_;
-  Store store_;
+  MakeStore make_store_;
   std::mutex mutex_;
   std::condition_variable work_, room_;
   std::deque<ChunkCache::Pin> queue_;

@@ -34,15 +34,19 @@ ChunkCache::Pin pin_of(ChunkCache& cache, std::uint64_t index) {
   return std::move(*cache.find(index));
 }
 
+PagePusher::MakeStore always(PagePusher::Store store) {
+  return [store = std::move(store)] { return store; };
+}
+
 /// What is stored of one chunk.
 std::vector<Stored> stored_of(const MountTree& tree, std::uint64_t index, std::size_t expected) {
   ChunkCache cache(std::make_shared<test::TestChunks>(3 * kChunk, kChunk), 1);
   std::vector<Stored> stored;
   std::latch all(static_cast<std::ptrdiff_t>(expected));
-  PagePusher pusher(tree, 2, 1, [&](Inode inode, std::uint64_t offset, ByteView bytes) {
-    stored.push_back({inode, offset, Bytes(bytes.begin(), bytes.end())});
-    all.count_down();
-  });
+  PagePusher pusher(tree, 2, 1, always([&](Inode inode, std::uint64_t offset, ByteView bytes) {
+                      stored.push_back({inode, offset, Bytes(bytes.begin(), bytes.end())});
+                      all.count_down();
+                    }));
   pusher.push(pin_of(cache, index));
   all.wait();
   pusher.stop();
@@ -90,11 +94,11 @@ TEST_F(PagePush, OnceForAnOpenedChunkAndNeverInAnyonesWay) {
   ChunkCache cache(std::make_shared<test::TestChunks>(3 * kChunk, kChunk), 1);
   std::latch storing(1), go_on(1);
   std::atomic<int> stores = 0;
-  PagePusher pusher(tree_, 2, 1, [&](Inode, std::uint64_t, ByteView) {
-    ++stores;
-    storing.count_down();
-    go_on.wait();
-  });
+  PagePusher pusher(tree_, 2, 1, always([&](Inode, std::uint64_t, ByteView) {
+                      ++stores;
+                      storing.count_down();
+                      go_on.wait();
+                    }));
   pusher.push(pin_of(cache, 0));
   storing.wait();
   pusher.push(std::move(*cache.find(0)));  // again
@@ -110,9 +114,9 @@ TEST_F(PagePush, OnceForAnOpenedChunkAndNeverInAnyonesWay) {
 TEST_F(PagePush, SeveralAtOnce) {
   ChunkCache cache(std::make_shared<test::TestChunks>(3 * kChunk, kChunk), 1);
   std::latch both(2);
-  PagePusher pusher(tree_, 2, 2, [&](Inode, std::uint64_t, ByteView) {
-    if (!both.try_wait()) both.arrive_and_wait();
-  });
+  PagePusher pusher(tree_, 2, 2, always([&](Inode, std::uint64_t, ByteView) {
+                      if (!both.try_wait()) both.arrive_and_wait();
+                    }));
   pusher.push(pin_of(cache, 0));
   pusher.push(pin_of(cache, 1));
   both.wait();
