@@ -22,6 +22,7 @@ PagePusher::PagePusher(const MountTree& tree, std::size_t most_pins, unsigned th
 }
 
 void PagePusher::push(ChunkCache::Pin pin, std::chrono::milliseconds patience) {
+  if (memory_is_short()) return;
   {
     std::unique_lock lock(mutex_);
     room_.wait_for(lock, patience, [&] { return stopping_ || held_ < most_pins_; });
@@ -57,7 +58,7 @@ void PagePusher::run() {
       queue_.pop_front();
       lock.unlock();
       if (!to) to = make_store_();
-      if (!memory_is_short()) store(pin, to);
+      store(pin, to);
     }
     lock.lock();
     --held_;

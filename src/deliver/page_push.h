@@ -29,7 +29,8 @@ class PagePusher {
   /// Stores bytes of a file at an offset. Called on the pusher's threads, several at a time.
   using Store = std::function<void(Inode inode, std::uint64_t offset, ByteView bytes)>;
 
-  /// Called once on each of these threads, when there is something to be stored.
+  /// Called once on each of these threads, when there is something to be stored. What it gives may take the thread's
+  /// descriptors away: nothing else is opened there.
   using MakeStore = std::function<Store()>;
 
   /// `tree` outlives it. Holds at most `most_pins` chunks, and stores as many at once as `threads`.
