@@ -11,6 +11,7 @@
 
 #include "base/fs.h"
 #include "deliver/mount_table.h"
+#include "deliver/self_access.h"
 
 namespace tb::deliver {
 namespace {
@@ -42,8 +43,11 @@ Result<> require_memory(const std::string& path) {
 Result<> require_own_fuse(const std::string& path, std::string_view source) {
   const auto row = mount_at(own_mount_table(), path);
   struct statfs fs{};
-  if (row && row->type.starts_with("fuse") && row->source == source && statfs(path.c_str(), &fs) == 0 &&
-      (static_cast<std::uint64_t>(fs.f_type) & 0xffffffffU) == FUSE_SUPER_MAGIC) {
+  int answer = -1;
+  if (row && row->type.starts_with("fuse") && row->source == source) {
+    access_own_mount([&] { answer = statfs(path.c_str(), &fs); });
+  }
+  if (answer == 0 && (static_cast<std::uint64_t>(fs.f_type) & 0xffffffffU) == FUSE_SUPER_MAGIC) {
     return {};
   }
   return fail("plaintext_on_disk", path + " is not a mount of ours");

@@ -97,9 +97,7 @@ class FuseMount final : public Mount {
     const std::vector<std::string> paths = file_paths(*tree_, kMostKnown);
     auto session = std::make_shared<FuseSession>(std::move(*std::exchange(tree_, std::nullopt)), reader, options,
                                                  [this](const Error& error) { note_fault(error); });
-    Result<> is_ours;
-    access_own_mount([&] { is_ours = require_own_fuse(point_, kMountSource); });
-    value_or_throw(std::move(is_ours));
+    value_or_throw(require_own_fuse(point_, kMountSource));
     make_known(paths);
     const std::lock_guard lock(mutex_);
     session_ = std::move(session);
