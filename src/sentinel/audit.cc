@@ -1,7 +1,6 @@
 #include "sentinel/audit.h"
 
 #include <sched.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -13,8 +12,6 @@
 namespace tb::sentinel {
 namespace {
 
-/// Where the writer shares a core with the proxy's loop, requests go first; a quarter of the core is left to it still.
-constexpr int kNice = 5;
 constexpr std::int64_t kRetryMs = 200;
 /// In which a batch is brought to the file.
 constexpr int kTurns = 5;
@@ -136,7 +133,6 @@ void AuditLog::begin_new_origin(std::uint64_t seen) {
 }
 
 void AuditLog::run(const std::stop_token& stop) {
-  setpriority(PRIO_PROCESS, 0, kNice);  // this thread's
   while (true) {
     bool checkpoint = false;
     {

@@ -15,7 +15,8 @@
 namespace tb::sentinel::proxy {
 namespace {
 
-constexpr int kEventsPerRound = 128;
+/// Few, so that none waits long for the others' turn; a crowd still (Session::waits_for_the_round).
+constexpr int kEventsPerRound = 32;
 
 bool add(int epoll, int fd, std::uint32_t events, void* whom) {
   epoll_event event{.events = events, .data = {.ptr = whom}};

@@ -149,6 +149,7 @@ struct Proxy::Impl final : Watched {
   }
 
   void serve(Fd fd, std::string address) {
+    if (address.starts_with("127.") || address == "::1") tune_for_loopback(fd.get());
     Stream client(std::move(fd));
     if (!client.secure(tls ? tls->current(engine.poller.now_ms()) : nullptr)) return;
     Peer peer{.address = std::move(address), .tls = tls.has_value()};

@@ -1,5 +1,7 @@
 #include "sentinel/proxy/stream.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <sys/epoll.h>
@@ -21,6 +23,11 @@ constexpr std::size_t kKeptCapacity = 4096;
 
 void SslFree::operator()(SSL* ssl) const {
   SSL_free(ssl);
+}
+
+void tune_for_loopback(int fd) {
+  constexpr std::string_view kPlain = "reno";
+  setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, kPlain.data(), kPlain.size());
 }
 
 bool Stream::watch(int epoll, void* whom) {

@@ -39,6 +39,10 @@ struct IoResult {
   std::size_t bytes = 0;
 };
 
+/// For a TCP connection that stays on this host. The plainest congestion control, which everybody may choose: what the
+/// host has chosen for its networks (BBR paces) only costs here. Where it cannot be had, all stays as it is.
+void tune_for_loopback(int fd);
+
 class Stream {
  public:
   explicit Stream(Fd fd) : fd_(std::move(fd)) {}

@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -58,6 +60,16 @@ TEST_F(StreamTest, IsToldOfNothingOnceClosedWhoeverElseHasTheSocket) {
     stream.emplace(Fd(fcntl(other.get(), F_DUPFD_CLOEXEC, 0)));
     ASSERT_TRUE(poller.watch(*stream, watched));
   }
+}
+
+TEST(TuneForLoopback, ChoosesThePlainestCongestionControl) {
+  const Fd tcp(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_TRUE(tcp);
+  tune_for_loopback(tcp.get());
+  std::array<char, 16> name{};
+  socklen_t bytes = name.size();
+  ASSERT_EQ(getsockopt(tcp.get(), IPPROTO_TCP, TCP_CONGESTION, name.data(), &bytes), 0);
+  EXPECT_STREQ(name.data(), "reno");
 }
 
 }  // namespace

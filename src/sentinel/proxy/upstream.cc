@@ -71,9 +71,7 @@ std::unique_ptr<UpstreamLink> UpstreamPool::adopt(Fd fd, bool connecting) {
   const int on = 1;
   if (!address_.is_unix()) {
     setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    // The plainest there is, everywhere allowed: what a host chose for its networks (BBR paces) only costs on loopback.
-    constexpr std::string_view kPlain = "reno";
-    setsockopt(fd.get(), IPPROTO_TCP, TCP_CONGESTION, kPlain.data(), kPlain.size());
+    tune_for_loopback(fd.get());
   }
   auto link = std::make_unique<UpstreamLink>(*this, std::move(fd), connecting, generation_);
   if (!poller_.watch(link->stream, *link)) return nullptr;
