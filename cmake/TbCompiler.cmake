@@ -47,3 +47,28 @@ if(TB_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${TB_CCACHE})
   add_compile_options("$<$<CXX_COMPILER_ID:Clang>:SHELL:-Xclang -fno-pch-timestamp>")
 endif()
+
+# Programs are optimised across their libraries when they are linked, and for the load of the sentinel's proxy as
+# scripts/profile.sh saw it: what runs often lies together and is inlined. A function that has changed since is compiled as
+# if nobody had looked. Tests link the same objects as they are, which is quick (docs/decisions/0065).
+option(TB_COUNT "count what runs, for scripts/profile.sh" OFF)
+add_library(tb_program INTERFACE)
+target_link_libraries(tb_program INTERFACE tb_options)
+if(TB_LLD AND CMAKE_BUILD_TYPE STREQUAL "Release" AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang"
+   AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 19)
+  set(names_without_paths "SHELL:-mllvm -static-func-full-module-prefix=false")
+  if(TB_COUNT)
+    add_compile_options(-fprofile-generate -fprofile-update=atomic "${names_without_paths}")
+    add_link_options(-fprofile-generate)
+  else()
+    set(counted "${CMAKE_CURRENT_LIST_DIR}/proxy.profdata")
+    file(SHA256 "${counted}" digest)
+    string(SUBSTRING "${digest}" 0 12 digest)
+    set(profile "${CMAKE_BINARY_DIR}/profile-${digest}")  # another one is another flag: all is compiled anew
+    configure_file("${counted}" "${profile}" COPYONLY)
+    add_compile_options(-ffunction-sections -flto=thin -ffat-lto-objects "-fprofile-use=${profile}" "${names_without_paths}"
+      -Wno-profile-instr-unprofiled -Wno-profile-instr-out-of-date -Wno-backend-plugin)
+    target_link_options(tb_program INTERFACE LINKER:--fat-lto-objects
+      "LINKER:--thinlto-cache-dir=${CMAKE_BINARY_DIR}/thinlto" LINKER:--thinlto-cache-policy=cache_size_bytes=1g)
+  endif()
+endif()

@@ -33,7 +33,7 @@ function(tb_folder name)
 
   if(arg_PROGRAM AND EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/main.cc")
     add_executable(${arg_PROGRAM} main.cc)
-    target_link_libraries(${arg_PROGRAM} PRIVATE ${lib} tb_options)
+    target_link_libraries(${arg_PROGRAM} PRIVATE ${lib} tb_program)
     target_compile_definitions(${arg_PROGRAM} PRIVATE TB_VERSION="${PROJECT_VERSION}")
     # Libraries of its own beside it, where an image or a package brings them (src/oci/program.h); the old tag holds for the
     # libraries' own libraries, too.

@@ -11,6 +11,11 @@ include(CMakePackageConfigHelpers)
 set(config_dir "${CMAKE_INSTALL_LIBDIR}/cmake/TrustBridge")
 install(TARGETS tb_base tb_tbenc tb_asset EXPORT TrustBridgeTargets
   ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT library)
+install(CODE "  # whoever links them has another compiler
+  file(GLOB archives \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}/libtb_*.a\")
+  foreach(archive IN LISTS archives)
+    execute_process(COMMAND \"${CMAKE_OBJCOPY}\" --enable-deterministic-archives --remove-section=.llvm.lto \"\${archive}\" COMMAND_ERROR_IS_FATAL ANY)
+  endforeach()" COMPONENT library)
 foreach(folder base tbenc asset)
   install(DIRECTORY "${CMAKE_SOURCE_DIR}/src/${folder}" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/trustbridge"
     COMPONENT library FILES_MATCHING PATTERN "*.h" PATTERN "test_*.h" EXCLUDE)
