@@ -33,7 +33,7 @@ function(tb_folder name)
 
   if(arg_PROGRAM AND EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/main.cc")
     add_executable(${arg_PROGRAM} main.cc)
-    target_link_libraries(${arg_PROGRAM} PRIVATE ${lib} tb_program)
+    target_link_libraries(${arg_PROGRAM} PRIVATE ${lib} tb_options)
     target_compile_definitions(${arg_PROGRAM} PRIVATE TB_VERSION="${PROJECT_VERSION}")
     # Libraries of its own beside it, where an image or a package brings them (src/oci/program.h); the old tag holds for the
     # libraries' own libraries, too.
@@ -44,7 +44,7 @@ function(tb_folder name)
   if(TB_TESTS AND tests)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE ${lib} tb_options ${arg_TEST_LINK} GTest::gmock GTest::gtest_main)
-    target_compile_options(${name}_test PRIVATE $<$<CONFIG:Release>:-g0>)  # a tenth of their compile time
+    target_link_libraries(${name}_test PRIVATE tb_quickly_compiled)
     target_compile_definitions(${name}_test PRIVATE TB_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
     target_precompile_headers(${name}_test PRIVATE ${pch} <gtest/gtest.h> <gmock/gmock.h>)
     add_test(NAME ${name} COMMAND ${name}_test)
