@@ -81,6 +81,7 @@ class EventGate {
  public:
   static constexpr std::size_t kMostHeldBytes = 64 * 1024;
   void begin(bool on) { on_ = on, held_.clear(), between_ = true; }
+  bool is_on() const { return on_; }
   /// What may leave of `pieces`, in the order in which they came: `pieces` itself where it ends with an event, else one
   /// piece that lies in `joined`. `last`: nothing comes after these.
   void pass(std::vector<std::string_view>& pieces, bool last, std::string& joined);

@@ -203,6 +203,34 @@ TEST_F(LeavingTest, AClientThatEndsItsSideAfterTwoRequestsGetsBothAnswers) {
   EXPECT_TRUE(wire.message().ends_with("ok"));
 }
 
+TEST_F(LeavingTest, EventsThatAreAcknowledgedLatePassOnceAndTheConnectionIsUsedAgain) {
+  std::atomic<int> heard = 0;
+  Runtime runtime([&](Wire& wire, int) {
+    for (int sent = 0; !wire.message().empty();) {
+      wire.say(std::string(kStream) + chunk("data: 0\n\n"));
+      for (int i = 1; i < 6; ++i) {
+        ++sent;
+        EXPECT_TRUE(eventually([&] { return heard >= sent; }));
+        wire.say(chunk("data: " + std::to_string(i) + "\n\n"));
+      }
+      wire.say("0\r\n\r\n");
+    }
+  });
+  begin(runtime.address);
+  Wire wire = client();
+  for (int request = 0; request < 3; ++request) {
+    wire.say(post("a"));
+    std::string all;
+    for (int i = 0; i < 6; ++i) {
+      all += "data: " + std::to_string(i) + "\n\n";
+      ASSERT_TRUE(wire.until("data: " + std::to_string(i) + "\n\n"));
+      if (i < 5) ++heard;
+    }
+    EXPECT_EQ(dechunked(wire.message()), all);
+  }
+  EXPECT_EQ(runtime.connections, 1);
+}
+
 TEST_F(LeavingTest, ASuspensionEndsAStreamBetweenEventsWithOneThatTells) {
   // Half of the second event has come: it must not be half of what the client gets.
   Runtime runtime(streaming(std::string(kStream) + chunk("data: 1\n\ndata: {\"half"), ""));

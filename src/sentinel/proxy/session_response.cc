@@ -107,7 +107,9 @@ bool Session::relay_body() {
   const bool first = !run.answered && !run.collecting_answer && !run.client_gone;
   const bool over = run.response_body.next({}).kind == BodyCursor::Kind::kEnd;
   if (upstream_in_.view().empty() && !first && !over) {
-    const IoResult result = upstream_in_.fill(link_->stream);
+    const bool waited_for = run.events.is_on() && !is_crowded();
+    const IoResult result =
+        upstream_in_.fill(link_->stream, waited_for ? Stream::Taking::kLater : Stream::Taking::kNow);
     if (result.io == Io::kWait) return false;
     if (result.io == Io::kEnd && run.response_body.ends_with_connection()) {
       end = true;
@@ -126,6 +128,7 @@ bool Session::relay_body() {
     return used > 0;
   }
   send_pieces(end);
+  if (link_) link_->stream.take();
   upstream_in_.consume(used);
   run.collected.clear();
   if (run.collected.capacity() > 4096) run.collected.shrink_to_fit();

@@ -71,7 +71,8 @@ Io Stream::handshake() {
   return result == 1 ? Io::kDone : tls_wait(result);
 }
 
-IoResult Stream::read(std::span<char> room) {
+IoResult Stream::read(std::span<char> room, Taking taking) {
+  if (!take()) return {Io::kFailed, 0};
   if (!readable_ || room.empty()) return {Io::kWait, 0};
   if (ssl_) {
     ERR_clear_error();
@@ -83,8 +84,10 @@ IoResult Stream::read(std::span<char> room) {
     return {io, 0};
   }
   while (true) {
-    const ssize_t got = recv(fd_.get(), room.data(), room.size(), 0);
+    const bool later = taking == Taking::kLater && may_take_later_;
+    const ssize_t got = recv(fd_.get(), room.data(), room.size(), later ? MSG_PEEK : 0);
     if (got > 0) {
+      if (later) not_taken_ = static_cast<std::size_t>(got);
       // A short read has emptied the socket: the next byte gives a new edge. An end already told gives none.
       if (static_cast<std::size_t>(got) < room.size() && !hung_up_) readable_ = false;
       return {Io::kDone, static_cast<std::size_t>(got)};
@@ -95,6 +98,16 @@ IoResult Stream::read(std::span<char> room) {
     readable_ = false;
     return {Io::kWait, 0};
   }
+}
+
+bool Stream::take() {
+  while (not_taken_ > 0) {
+    const ssize_t taken = recv(fd_.get(), nullptr, not_taken_, MSG_TRUNC | MSG_DONTWAIT);  // drops them, tcp(7)
+    if (taken < 0 && errno == EINTR) continue;
+    if (taken <= 0) return false;
+    not_taken_ -= static_cast<std::size_t>(taken);
+  }
+  return true;
 }
 
 IoResult Stream::write_tls(std::span<const iovec> parts) {
@@ -165,7 +178,7 @@ void Intake::clear() {
   if (own_.capacity() > kKeptCapacity) own_.shrink_to_fit();
 }
 
-IoResult Intake::fill(Stream& stream) {
+IoResult Intake::fill(Stream& stream, Stream::Taking taking) {
   char* const room = room_.data();
   if (view_.empty()) {
     view_ = {room, 0};
@@ -177,7 +190,7 @@ IoResult Intake::fill(Stream& stream) {
   own_.clear();
   char* const end = room + (view_.data() - room) + view_.size();
   const auto left = static_cast<std::size_t>(room + ReadRoom::kBytes - end);
-  const IoResult result = stream.read({end, std::min(left, most_bytes_)});
+  const IoResult result = stream.read({end, std::min(left, most_bytes_)}, taking);
   view_ = {view_.data(), view_.size() + result.bytes};
   return result;
 }

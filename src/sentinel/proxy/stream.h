@@ -65,7 +65,17 @@ class Stream {
   bool may_read() const { return readable_; }
 
   Io handshake();
-  IoResult read(std::span<char> room);
+  /// When the kernel is told that bytes are taken.
+  enum class Taking {
+    kNow,
+    kLater,  ///< by take(), or before the next read, where may_take_later() was called
+  };
+  IoResult read(std::span<char> room, Taking taking = Taking::kNow);
+  /// Only for plain TCP. Once its reader has emptied the socket TCP acknowledges, and that is a packet's whole way:
+  /// bytes that are waited for elsewhere had better be sent on first.
+  void may_take_later() { may_take_later_ = true; }
+  /// False if it cannot be: nothing can be read any more.
+  bool take();
   /// TLS gathers the parts into one record where they are small.
   IoResult write(std::span<const iovec> parts);
   /// Ends our side: the peer reads an end after what was written.
@@ -80,7 +90,8 @@ class Stream {
   Fd fd_;
   int epoll_ = -1;  ///< the set that watches it
   SslPointer ssl_;
-  bool readable_ = false, hung_up_ = false, end_sent_ = false;
+  std::size_t not_taken_ = 0;
+  bool readable_ = false, hung_up_ = false, end_sent_ = false, may_take_later_ = false;
 };
 
 /// Room that all connections of a loop read into, one after the other.
@@ -104,7 +115,7 @@ class Intake {
   void consume(std::size_t bytes) { view_.remove_prefix(bytes); }
   void clear();
   /// Reads once, behind what is there. Views from before are gone. kWait also when there is no room.
-  IoResult fill(Stream& stream);
+  IoResult fill(Stream& stream, Stream::Taking taking = Stream::Taking::kNow);
   /// The room is for the next connection now: what is left becomes the connection's own.
   void park();
 

@@ -74,6 +74,7 @@ std::unique_ptr<UpstreamLink> UpstreamPool::adopt(Fd fd, bool connecting) {
     tune_for_loopback(fd.get());
   }
   auto link = std::make_unique<UpstreamLink>(*this, std::move(fd), connecting, generation_);
+  if (!address_.is_unix()) link->stream.may_take_later();
   if (!poller_.watch(link->stream, *link)) return nullptr;
   ++connected_;
   return link;
@@ -118,7 +119,9 @@ UpstreamPool::~UpstreamPool() {
 }
 
 void UpstreamPool::keep(std::unique_ptr<UpstreamLink> link) {
-  if (most_ == 0 || link->generation_ != generation_ || link->stream.hung_up()) return drop(std::move(link));
+  if (most_ == 0 || link->generation_ != generation_ || link->stream.hung_up() || !link->stream.take()) {
+    return drop(std::move(link));
+  }
   if (kept_.size() >= most_) drop_kept(kept_.front().get());
   link->user_ = nullptr;
   link->since_boot_ms_ = poller_.now_ms();
