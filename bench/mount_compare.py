@@ -29,7 +29,10 @@ def cpu_of(pid):
     """Processor seconds of every thread that a process has."""
     total = 0
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-        total += int((task / "schedstat").read_text().split()[0])
+        try:
+            total += int((task / "schedstat").read_text().split()[0])
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # has ended
     return total / 1e9
 
 
