@@ -2,7 +2,6 @@
 
 #include <curl/curl.h>
 #include <fmt/format.h>
-#include <poll.h>
 
 #include <cstdlib>
 #include <exception>
@@ -14,8 +13,8 @@ namespace tb::http {
 
 namespace {
 
-// Handles kept with their connections; more at once are made and dropped.
-constexpr std::size_t kKeptHandles = 64;
+// Kept with their connections; more at once are made and dropped.
+constexpr std::size_t kMostKept = 64;
 
 }  // namespace
 
@@ -24,54 +23,29 @@ struct Client::Impl {
     static const CURLcode kReady = curl_global_init(CURL_GLOBAL_DEFAULT);
     if (kReady != CURLE_OK) throw Error("internal", "libcurl does not start");
   }
-  ~Impl() {
-    for (const Kept& kept : handles) curl_easy_cleanup(kept.handle);
-  }
 
-  /// An idle handle and the connection that it used last.
-  struct Kept {
-    CURL* handle = nullptr;
-    curl_socket_t socket = CURL_SOCKET_BAD;
-
-    /// Bytes that nobody asked for would be read as the next answer: libcurl looks only whether the peer has closed. A
-    /// late TLS session ticket looks the same and costs a connection.
-    bool has_unread_bytes() const {
-      pollfd idle{socket, POLLIN, 0};
-      return socket != CURL_SOCKET_BAD && poll(&idle, 1, 0) > 0;
-    }
-  };
-
-  CURL* take() {
+  std::unique_ptr<TransferLoop> take() {
     for (;;) {
-      Kept kept;
+      std::unique_ptr<TransferLoop> kept;
       {
         std::lock_guard lock(mutex);
-        if (handles.empty()) break;
-        kept = handles.back();
-        handles.pop_back();
+        if (idle.empty()) break;
+        kept = std::move(idle.back());
+        idle.pop_back();
       }
-      if (!kept.has_unread_bytes()) return kept.handle;
-      curl_easy_cleanup(kept.handle);
+      if (!kept->has_unread_bytes()) return kept;
     }
-    CURL* handle = curl_easy_init();
-    if (!handle) throw Error("out_of_memory", "no memory for an HTTP handle");
-    return handle;
+    return std::make_unique<TransferLoop>();
   }
-  void give_back(CURL* handle) {
-    Kept kept{handle};
-    curl_easy_getinfo(handle, CURLINFO_ACTIVESOCKET, &kept.socket);
-    curl_easy_reset(handle);  // options go, connections stay
+  void give_back(std::unique_ptr<TransferLoop> loop) {
+    loop->reset();
     std::lock_guard lock(mutex);
-    if (handles.size() < kKeptHandles) {
-      handles.push_back(kept);
-    } else {
-      curl_easy_cleanup(handle);
-    }
+    if (idle.size() < kMostKept) idle.push_back(std::move(loop));
   }
 
   ClientConfig config;
   std::mutex mutex;
-  std::vector<Kept> handles;
+  std::vector<std::unique_ptr<TransferLoop>> idle;
 };
 
 Client::Client(ClientConfig config) : impl_(std::make_unique<Impl>(std::move(config))) {}
@@ -88,23 +62,19 @@ ClientResponse Client::send(const ClientRequest& request) {
 }
 
 ClientResponse Client::fetch(const ClientRequest& request, const OnHead& on_head, const Sink& sink) {
-  // Refusals come before a handle is taken: nothing has left this machine then.
+  // Refusals come before a connection is taken: nothing has left this machine then.
   Transfer transfer(impl_->config, request, on_head, sink);
   struct Borrowed {
     Impl& impl;
-    CURL* handle;
+    std::unique_ptr<TransferLoop> loop;
     int faults = std::uncaught_exceptions();
     ~Borrowed() {
       // After a fault it has no connection worth keeping; and one whose name did not resolve refuses options
       // afterwards.
-      if (std::uncaught_exceptions() > faults) {
-        curl_easy_cleanup(handle);
-      } else {
-        impl.give_back(handle);
-      }
+      if (std::uncaught_exceptions() == faults) impl.give_back(std::move(loop));
     }
   } const borrowed{*impl_, impl_->take()};
-  return transfer.run(borrowed.handle);
+  return transfer.run(*borrowed.loop);
 }
 
 std::optional<std::int64_t> retry_after_ms(std::string_view value, UnixMs now) {

@@ -57,7 +57,7 @@ struct ClientRequest {
   std::optional<SecretString> bearer;  ///< sent as `Authorization: Bearer …`, wiped from our memory afterwards
   ClientBody body;
   std::uint64_t max_answer_bytes = std::uint64_t{1} << 20;  ///< of the body: "answer_too_large" beyond
-  std::stop_token stop;                                     ///< ends the call with "cancelled", within about a second
+  std::stop_token stop;               ///< ends the call with "cancelled", in a quarter of a second
   std::int64_t total_timeout_ms = 0;  ///< the whole exchange in this time, or "network_unreachable"; 0: no such end
 };
 

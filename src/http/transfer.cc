@@ -145,9 +145,6 @@ void Transfer::set_options(CURL* handle) {
   set(CURLOPT_HEADERDATA, this);
   set(CURLOPT_WRITEFUNCTION, &Transfer::on_body);
   set(CURLOPT_WRITEDATA, this);
-  set(CURLOPT_XFERINFOFUNCTION, &Transfer::on_progress);
-  set(CURLOPT_XFERINFODATA, this);
-  set(CURLOPT_NOPROGRESS, 0L);
   set_body(handle);
 }
 
@@ -171,12 +168,14 @@ void Transfer::set_body(CURL* handle) {
   curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, request_.method.c_str());
 }
 
-ClientResponse Transfer::run(CURL* handle) {
+ClientResponse Transfer::run(TransferLoop& loop) {
+  loop_ = &loop;
+  CURL* const handle = loop.handle();
   set_options(handle);
   CURLcode code = CURLE_OK;
   {
     const SigpipeBlock block;
-    code = curl_easy_perform(handle);
+    code = loop.run({.body = body_, .direct = proxy_.empty(), .stop = request_.stop});
   }
   if (thrown_) std::rethrow_exception(thrown_);
   // A refused address is no fault if another one of the same name served.
@@ -261,6 +260,10 @@ bool Transfer::header_line(std::string_view line) {
 bool Transfer::tell_head() {
   if (response_.status < 200) return false;
   head_told_ = true;
+  const std::string* length = response_.headers.find("Content-Length");
+  if (length != nullptr && !response_.headers.find("Transfer-Encoding")) {
+    std::from_chars(length->data(), length->data() + length->size(), body_.length);
+  }
   if (!on_head_) return true;
   try {
     if (on_head_(response_)) return true;
@@ -277,11 +280,12 @@ std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count, v
 }
 
 bool Transfer::body_piece(ByteView piece) {
-  received_ += piece.size();
-  if (received_ > request_.max_answer_bytes) {
+  body_.received += piece.size();
+  if (body_.received > request_.max_answer_bytes) {
     fault_ = refused("answer_too_large", fmt::format("the answer is longer than {} bytes", request_.max_answer_bytes));
     return false;
   }
+  if (body_.received == body_.length) loop_->look_behind_body();
   try {
     if (sink_(piece)) return true;
     fault_ = refused("cancelled", "the transfer was ended by its receiver");
@@ -331,10 +335,6 @@ int Transfer::on_seek(void* self, curl_off_t offset, int origin) {
   }
   transfer->upload_at_ = static_cast<std::uint64_t>(offset);
   return CURL_SEEKFUNC_OK;
-}
-
-int Transfer::on_progress(void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-  return static_cast<Transfer*>(self)->request_.stop.stop_requested() ? 1 : 0;
 }
 
 curl_socket_t Transfer::on_socket(void* self, curlsocktype, curl_sockaddr* address) {

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "http/client.h"
+#include "http/transfer_loop.h"
 
 namespace tb::http {
 
@@ -33,14 +34,13 @@ class Transfer {
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
-  ClientResponse run(CURL* handle);
+  ClientResponse run(TransferLoop& loop);
 
  private:
   static std::size_t on_header(char* data, std::size_t size, std::size_t count, void* self);
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* self);
   static std::size_t on_read(char* out, std::size_t size, std::size_t count, void* self);
   static int on_seek(void* self, curl_off_t offset, int origin);
-  static int on_progress(void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t);
   static curl_socket_t on_socket(void* self, curlsocktype purpose, curl_sockaddr* address);
 
   void add_header(std::string line);
@@ -66,7 +66,8 @@ class Transfer {
 
   ClientResponse response_;
   std::size_t header_bytes_ = 0;
-  std::uint64_t received_ = 0;
+  BodyProgress body_;
+  TransferLoop* loop_ = nullptr;
   std::uint64_t upload_at_ = 0;
   bool head_told_ = false;
   bool ended_by_head_ = false;
