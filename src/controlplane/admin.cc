@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "api/asset.h"
 #include "base/crypto.h"
 #include "base/fs.h"
@@ -99,6 +101,21 @@ std::string wrapping_key_lines(const Keyring& keyring) {
                        out.empty() ? "newest" : "accepted");
   }
   return out;
+}
+
+Json wrapping_key_list(const Keyring& keyring) {
+  Json items = Json::array();
+  std::string_view state = "newest";
+  for (const WrappingKey& one : keyring.wrapping_keys()) {
+    Json item = Json::object();
+    item.set("kid", one.key.thumbprint());
+    if (one.made_at != 0) item.set("created_at", to_rfc3339(one.made_at));
+    item.set("state", std::exchange(state, "accepted"));
+    items.push(std::move(item));
+  }
+  Json json = Json::object();
+  json.set("items", std::move(items));
+  return json;
 }
 
 std::string verify_events_against(store::Store& store, const std::string& checkpoint_path, const Keyring& keyring) {

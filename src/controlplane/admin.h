@@ -21,6 +21,8 @@ std::string rekey_to(const Config& config, const std::string& to, store::Store& 
 
 /// One line a wrapping key, newest first: kid, when it was made, and which one is taken by providers.
 std::string wrapping_key_lines(const Keyring& keyring);
+/// The same, as `{"items": [{kid, created_at, state}]}`; a key of the first start has no created_at.
+Json wrapping_key_list(const Keyring& keyring);
 
 struct TokenWish {
   std::string role;

@@ -53,7 +53,8 @@ CommandLineOutcome parse_command_line(int argc, char** argv, const std::string& 
       ->required();
   CLI::App* keys = app.add_subcommand("keys", "the keys that providers seal asset keys to");
   keys->require_subcommand(1)->fallthrough();
-  command(keys, "list", "wrapping keys that are published, newest first", Command::kWrappingKeysList);
+  command(keys, "list", "wrapping keys that are published, newest first", Command::kWrappingKeysList)
+      ->add_flag("--json", line.json, "as JSON");
   command(keys, "rotate-wrapping", "publish a new wrapping key; the old ones are accepted until they are retired",
           Command::kWrappingKeyRotate);
   command(keys, "retire-wrapping", "accept nothing more that is sealed to a wrapping key", Command::kWrappingKeyRetire)

@@ -63,7 +63,8 @@ std::string on_the_store(const CommandLine& line, const Config& config) {
     case Command::kRekey:
       return rekey_to(config, line.rekey_to, *store) + "\n";
     case Command::kWrappingKeysList:
-      return wrapping_key_lines(open_keyring(config, *store));
+      return line.json ? wrapping_key_list(open_keyring(config, *store)).pretty() + "\n"
+                       : wrapping_key_lines(open_keyring(config, *store));
     case Command::kWrappingKeyRotate:
       return open_keyring(config, *store).add_wrapping_key(unix_ms_now()).key.thumbprint() + "\n";
     case Command::kWrappingKeyRetire:

@@ -1,4 +1,6 @@
 """A wrapping key is replaced while the control plane serves: `register` seals to the newest, and nobody pins anew."""
+import json
+
 from control_plane_process import ControlPlane
 from scenario import check, equal, play
 
@@ -28,6 +30,9 @@ def story(s):
         plane.run("keys", "retire-wrapping", first, rc=7)
         second = plane.run("keys", "rotate-wrapping").strip()
         equal(keys(), [(second, "newest"), (first, "accepted")], "after the rotation")
+        items = json.loads(plane.run("keys", "list", "--json"))["items"]
+        equal([(item["kid"], item["state"], "created_at" in item) for item in items],
+              [(second, "newest", True), (first, "accepted", False)], "the same as JSON")
         s.tb(*register("b"))
         plane.run("keys", "retire-wrapping", first)
         plane.run("keys", "retire-wrapping", first, rc=5)
