@@ -80,14 +80,10 @@ void Session::advance() {
   }
 }
 
-bool Session::is_crowded() const {
-  return engine_.poller.crowd() >= kCrowd;
-}
-
 /// While many are served in one round, short messages are sent at its end, one after the other: whoever reads them is
 /// woken once and not for each.
 bool Session::waits_for_the_round(Outbox& out) {
-  if (!is_crowded() || out.unsent_bytes() > kMostHeldBytes) return false;
+  if (engine_.poller.crowd() < kCrowd || out.unsent_bytes() > kMostHeldBytes) return false;
   out.hold();
   if (!std::exchange(queued_, true)) engine_.again(*this);
   return true;

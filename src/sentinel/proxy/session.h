@@ -65,7 +65,6 @@ class Session final : public Client, public UpstreamUser {
   void advance();
   bool step();
   bool waits_for_the_round(Outbox& out);
-  bool is_crowded() const;
   void park();
   void set_deadlines();
 

@@ -107,9 +107,8 @@ bool Session::relay_body() {
   const bool first = !run.answered && !run.collecting_answer && !run.client_gone;
   const bool over = run.response_body.next({}).kind == BodyCursor::Kind::kEnd;
   if (upstream_in_.view().empty() && !first && !over) {
-    const bool waited_for = run.events.is_on() && !is_crowded();
     const IoResult result =
-        upstream_in_.fill(link_->stream, waited_for ? Stream::Taking::kLater : Stream::Taking::kNow);
+        upstream_in_.fill(link_->stream, run.events.is_on() ? Stream::Taking::kLater : Stream::Taking::kNow);
     if (result.io == Io::kWait) return false;
     if (result.io == Io::kEnd && run.response_body.ends_with_connection()) {
       end = true;
@@ -256,7 +255,8 @@ void Session::upstream_failed() {
 }
 
 Io Session::flush_client() {
-  if (waits_for_the_round(client_out_)) return Io::kWait;
+  // Somebody looks on as events come; and holding them saves nothing, as each goes to another reader.
+  if (!run_.events.is_on() && waits_for_the_round(client_out_)) return Io::kWait;
   const std::uint64_t before = client_out_.took();
   const Io io = client_out_.flush(client_, [&](std::string_view sent) {
     run_.exchange.response_bytes += sent.size();
