@@ -150,16 +150,21 @@ def ratio(rows, base, key):
     return statistics.median(a[key] / b[key] for a, b in zip(rows, base))
 
 
+def in_turn(ways, number):
+    """Every other round the other way round: what comes first must not always be the same."""
+    return ways if number % 2 == 0 else ways[::-1]
+
+
 def requests(args, directory, size, answer, ways):
     """Closed loop at 64 connections, then the same rate for all: 60 % of what nginx reached."""
     running = [start(args, directory, name) for name in ways]
     closed = {w.name: [] for w in running}
     paced = {w.name: [] for w in running}
-    for _ in range(args.rounds):
-        for way in running:
+    for number in range(args.rounds):
+        for way in in_turn(running, number):
             closed[way.name].append(way.load(args, "requests", 64, args.seconds, size, answer, 0))
         rate = 0.6 * closed[ways[0]][-1]["rate"]
-        for way in running:
+        for way in in_turn(running, number):
             paced[way.name].append(way.load(args, "requests", 64, args.seconds, size, answer, rate))
     for way in running:
         way.end()
@@ -196,10 +201,10 @@ def events(args, directory, ways):
     """Latency of events through each proxy, less that of the same load without one."""
     running = [start(args, directory, name, buffering="off") for name in ways]
     rows = {name: [] for name in ["direct", *ways]}
-    for _ in range(args.rounds):
+    for number in range(args.rounds):
         port = free_port()
         rows["direct"].append(load(args, port, port, "streams", "none", 64, args.seconds, 4000, 0))
-        for way in running:
+        for way in in_turn(running, number):
             rows[way.name].append(way.load(args, "streams", 64, args.seconds, 4000, 0))
     for way in running:
         way.end()
