@@ -261,6 +261,10 @@ bool Transfer::tell_head() {
   if (response_.status < 200) return false;
   head_told_ = true;
   const std::string* length = response_.headers.find("Content-Length");
+  if (response_.headers.count("Content-Length") > 1) {  // RFC 9112, 6.3: where it ends nobody can know
+    fault_ = refused("answer_malformed", "the answer tells its length more than once");
+    return false;
+  }
   if (length != nullptr && !response_.headers.find("Transfer-Encoding")) {
     std::from_chars(length->data(), length->data() + length->size(), body_.length);
   }

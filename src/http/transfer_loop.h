@@ -25,8 +25,8 @@ struct BodyProgress {
 /// An easy handle, and the multi handle that keeps its connections.
 class TransferLoop {
  public:
-  static constexpr std::uint64_t kLargePiece = std::uint64_t{256} << 10;
-  static constexpr int kLargePieceMs = 20;
+  static constexpr std::uint64_t kLargePiece = std::uint64_t{256} << 10;  ///< bytes
+  static constexpr int kLargePieceMs = 20;                                ///< waited for it, at most
 
   /// Throws "out_of_memory".
   TransferLoop();
