@@ -27,15 +27,16 @@ def story(s):
         [(first, state)] = keys()
         equal(state, "newest", "the only key")
         s.tb(*register("a"))
-        plane.run("keys", "retire-wrapping", first, rc=7)
+        plane.run("keys", "retire-wrapping", "--", first, rc=7)
+        plane.run("keys", "retire-wrapping", "--", "-" + first[1:], rc=5)  # one in 64 begins so
         second = plane.run("keys", "rotate-wrapping").strip()
         equal(keys(), [(second, "newest"), (first, "accepted")], "after the rotation")
         items = json.loads(plane.run("keys", "list", "--json"))["items"]
         equal([(item["kid"], item["state"], "created_at" in item) for item in items],
               [(second, "newest", True), (first, "accepted", False)], "the same as JSON")
         s.tb(*register("b"))
-        plane.run("keys", "retire-wrapping", first)
-        plane.run("keys", "retire-wrapping", first, rc=5)
+        plane.run("keys", "retire-wrapping", "--", first)
+        plane.run("keys", "retire-wrapping", "--", first, rc=5)
         equal(keys(), [(second, "newest")], "after the retirement")
         s.tb(*register("c"))
         equal(plane.run("identity"), identity, "the identity key stays")
