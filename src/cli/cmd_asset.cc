@@ -58,13 +58,13 @@ void remove(const Flags& flags, ControlPlane& control_plane, const Console& cons
   console.result(result, flags.id);
 }
 
-void add_action(CLI::App& group, Context& context, const char* name, const char* description,
-                const std::string& example, bool with_id, Action action) {
+void add_action(Command group, Context& context, const char* name, const char* description, const std::string& example,
+                bool with_id, Action action) {
   auto flags = std::make_shared<Flags>();
-  CLI::App& command = add_command(group, context, name, description, "trustbridge asset " + example);
+  const Command command = add_command(group, context, name, description, "trustbridge asset " + example);
   add_control_plane_flags(command, flags->settings);
   add_tenant_flag(command, flags->settings);
-  if (with_id) command.add_option("asset", flags->id, "the asset's id")->required()->type_name("ID");
+  if (with_id) command.add_option("asset", flags->id, "the asset's id").required().type_name("ID");
   command.callback([&context, flags, action] {
     context.action = [&context, flags, action] {
       ControlPlane control_plane(settle(flags->settings), context.console);
@@ -75,10 +75,10 @@ void add_action(CLI::App& group, Context& context, const char* name, const char*
 
 }  // namespace
 
-void add_asset(CLI::App& root, Context& context) {
-  CLI::App& group = *root.add_subcommand("asset", "see what is registered, and take it away");
+void add_asset(Command root, Context& context) {
+  const Command group = root.add_subcommand("asset", "see what is registered, and take it away");
   group.group("Commands");
-  group.require_subcommand(1);
+  group.require_subcommand();
   group.footer("Example:\n  trustbridge asset list\n");
   add_action(group, context, "list", "list your assets: id, size, since when, SHA-256 of the ciphertext", "list --json",
              false, list);

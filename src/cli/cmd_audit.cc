@@ -148,74 +148,73 @@ void tail(const Flags& flags, const Console& console) {
   }
 }
 
-CLI::App& add_action(CLI::App& audit, Context& context, const std::shared_ptr<Flags>& flags, const char* name,
-                     const char* description, const std::string& example,
-                     void (*action)(const Flags&, const Console&)) {
-  CLI::App& command = add_command(audit, context, name, description, "trustbridge audit " + example);
+Command add_action(Command audit, Context& context, const std::shared_ptr<Flags>& flags, const char* name,
+                   const char* description, const std::string& example, void (*action)(const Flags&, const Console&)) {
+  const Command command = add_command(audit, context, name, description, "trustbridge audit " + example);
   command.callback(
       [&context, flags, action] { context.action = [&context, flags, action] { action(*flags, context.console); }; });
   return command;
 }
 
-void add_log_flags(CLI::App& command, Flags& flags) {
-  command.add_option("file", flags.log.path, "the log: a sentinel's audit.jsonl, or exported events")
-      ->type_name("FILE");
+void add_log_flags(Command command, Flags& flags) {
+  command.add_option("file", flags.log.path, "the log: a sentinel's audit.jsonl, or exported events").type_name("FILE");
   command
       .add_option("--checkpoint", flags.log.checkpoints,
                   "a checkpoint of the log; may be repeated [files FILE.checkpoint* beside it]")
-      ->type_name("FILE")
-      ->allow_extra_args(false);
-  command.add_option("--key", flags.log.key_file, "public key that the checkpoints are signed with")->type_name("FILE");
+      .type_name("FILE")
+      .takes_one();
+  command.add_option("--key", flags.log.key_file, "public key that the checkpoints are signed with").type_name("FILE");
   command.add_flag("--control-plane", flags.control_plane, "the event log of a control plane, over HTTP")
-      ->group("Control plane");
+      .group("Control plane");
   command
       .add_option("--control-plane-key", flags.settings.control_plane_key,
                   "file with its identity key, which is pinned [TB_CONTROL_PLANE_KEY, profile]")
-      ->type_name("FILE")
-      ->group("Control plane");
+      .type_name("FILE")
+      .group("Control plane");
   add_control_plane_flags(command, flags.settings);
 }
 
 }  // namespace
 
-void add_audit(CLI::App& root, Context& context) {
-  CLI::App& audit = *root.add_subcommand("audit", "check a log that somebody else keeps");
+void add_audit(Command root, Context& context) {
+  const Command audit = root.add_subcommand("audit", "check a log that somebody else keeps");
   audit.group("Commands");
-  audit.require_subcommand(1);
+  audit.require_subcommand();
   audit.footer("Example:\n  trustbridge audit verify audit.jsonl --key audit.pub\n");
 
   auto checking = std::make_shared<Flags>();
-  CLI::App& verify_command =
+  const Command verify_command =
       add_action(audit, context, checking, "verify", "prove a log whole and unchanged, or say where it is not",
                  "verify audit.jsonl --key audit.pub", verify);
   add_log_flags(verify_command, *checking);
   verify_command
       .add_option("--witness-key", checking->log.witness_key_file,
                   "identity key of a control plane that must have countersigned the log")
-      ->type_name("FILE");
-  verify_command.add_option("--proof", checking->proof, "check the proof of one record instead")->type_name("FILE");
+      .type_name("FILE");
+  verify_command.add_option("--proof", checking->proof, "check the proof of one record instead").type_name("FILE");
   verify_command
       .add_option("--state", checking->remote.state_file,
                   "the checkpoint kept from last time, which the log must continue; made at the first time")
-      ->type_name("FILE")
-      ->group("Control plane");
+      .type_name("FILE")
+      .group("Control plane");
   verify_command
       .add_option("--export", checking->remote.export_file, "write the events there, their checkpoint beside them")
-      ->type_name("FILE")
-      ->group("Control plane");
+      .type_name("FILE")
+      .group("Control plane");
 
   auto proving = std::make_shared<Flags>();
-  CLI::App& prove_command = add_action(audit, context, proving, "prove", "make the proof that one record is in a log",
-                                       "prove audit.jsonl --record 17 --out 17.tlog-proof", prove);
+  const Command prove_command =
+      add_action(audit, context, proving, "prove", "make the proof that one record is in a log",
+                 "prove audit.jsonl --record 17 --out 17.tlog-proof", prove);
   add_log_flags(prove_command, *proving);
-  prove_command.add_option("--record", proving->record, "its number: `seq`")->required()->type_name("N");
-  prove_command.add_option("--out", proving->out, "where the proof goes [standard output]")->type_name("FILE");
+  prove_command.add_option("--record", proving->record, "its number: `seq`").required().type_name("N");
+  prove_command.add_option("--out", proving->out, "where the proof goes [standard output]").type_name("FILE");
 
   auto watching = std::make_shared<Flags>();
-  CLI::App& tail_command = add_action(audit, context, watching, "tail", "show the last records, one line each",
-                                      "tail -f /var/lib/trustbridge-sentinel/audit/audit.jsonl", tail);
-  tail_command.add_option("file", watching->log.path, "the log")->required()->type_name("FILE");
-  tail_command.add_option("-n,--lines", watching->lines, "how many [10]")->type_name("N");
+  const Command tail_command = add_action(audit, context, watching, "tail", "show the last records, one line each",
+                                          "tail -f /var/lib/trustbridge-sentinel/audit/audit.jsonl", tail);
+  tail_command.add_option("file", watching->log.path, "the log").required().type_name("FILE");
+  tail_command.add_option("-n,--lines", watching->lines, "how many [10]").type_name("N");
   tail_command.add_flag("-f,--follow", watching->follow, "go on with what is appended, until an interrupt");
 }
 

@@ -16,15 +16,16 @@ struct Flags {
 };
 
 struct Scene {
-  CLI::App& contract;
+  Command contract;
   Context& context;
 };
 
 using Action = std::function<void(Flags&, ControlPlane&, const Console&)>;
 
-CLI::App& add_action(const Scene& scene, const std::shared_ptr<Flags>& flags, const char* name, const char* description,
-                     const std::string& example, const Action& action) {
-  CLI::App& command = add_command(scene.contract, scene.context, name, description, "trustbridge contract " + example);
+Command add_action(const Scene& scene, const std::shared_ptr<Flags>& flags, const char* name, const char* description,
+                   const std::string& example, const Action& action) {
+  const Command command =
+      add_command(scene.contract, scene.context, name, description, "trustbridge contract " + example);
   add_control_plane_flags(command, flags->settings);
   add_tenant_flag(command, flags->settings);
   Context& context = scene.context;
@@ -37,21 +38,21 @@ CLI::App& add_action(const Scene& scene, const std::shared_ptr<Flags>& flags, co
   return command;
 }
 
-void add_id(CLI::App& command, Flags& flags) {
-  command.add_option("contract", flags.id, "the contract's id")->required()->type_name("CONTRACT");
+void add_id(Command command, Flags& flags) {
+  command.add_option("contract", flags.id, "the contract's id").required().type_name("CONTRACT");
 }
 
-void add_pin(CLI::App& command, Flags& flags) {
+void add_pin(Command command, Flags& flags) {
   command
       .add_option("--control-plane-key", flags.settings.control_plane_key,
                   "file with the control plane's identity key, which is pinned [TB_CONTROL_PLANE_KEY, profile]")
-      ->type_name("FILE")
-      ->group("Control plane");
+      .type_name("FILE")
+      .group("Control plane");
 }
 
 void add_making(const Scene& scene) {
   auto flags = std::make_shared<Flags>();
-  CLI::App& create = add_action(
+  const Command create = add_action(
       scene, flags, "create", "make a contract and keep its activation token",
       "create --consumer acme --asset-id my-model-v1 --not-after 30d --activation-token-file acme.token",
       [](Flags& f, ControlPlane& control_plane, const Console& console) {
@@ -61,15 +62,15 @@ void add_making(const Scene& scene) {
         console.result(contract, contract_text(contract));
       });
   add_pin(create, *flags);
-  create.add_option("--contract-id", flags->id, "its id [made by the control plane]")->type_name("CONTRACT");
+  create.add_option("--contract-id", flags->id, "its id [made by the control plane]").type_name("CONTRACT");
   create
       .add_option("--activation-token-file", flags->token_file,
                   "where the activation token goes, 0600; it is told once")
-      ->type_name("FILE");
+      .type_name("FILE");
   add_term_flags(create, flags->terms);
 
   auto update_flags = std::make_shared<Flags>();
-  CLI::App& update = add_action(
+  const Command update = add_action(
       scene, update_flags, "update", "change the terms of a contract", "update acme-1 --not-after 90d --max-seats 4",
       [](Flags& f, ControlPlane& control_plane, const Console& console) {
         const Json body = terms_json(f.terms, unix_ms_now());
@@ -81,7 +82,7 @@ void add_making(const Scene& scene) {
   add_term_flags(update, update_flags->terms);
 
   auto token_flags = std::make_shared<Flags>();
-  CLI::App& token = add_action(
+  const Command token = add_action(
       scene, token_flags, "token", "replace a contract's activation token",
       "token acme-1 --activation-token-file acme-new.token",
       [](Flags& f, ControlPlane& control_plane, const Console& console) {
@@ -91,11 +92,11 @@ void add_making(const Scene& scene) {
   add_id(token, *token_flags);
   add_pin(token, *token_flags);
   token.add_option("--activation-token-file", token_flags->token_file, "where the new token goes, 0600")
-      ->required()
-      ->type_name("FILE");
+      .required()
+      .type_name("FILE");
   token
       .add_option("--expires-in", token_flags->expires_in, "how long the new token enrols sentinels, as 90d [for ever]")
-      ->type_name("DURATION");
+      .type_name("DURATION");
 }
 
 void add_looking(const Scene& scene) {
@@ -149,23 +150,24 @@ void add_state_change(const Scene& scene, const char* name, const char* descript
 
 void add_evict(const Scene& scene) {
   auto flags = std::make_shared<Flags>();
-  CLI::App& evict = add_action(scene, flags, "evict", "end one lease for good", "evict acme-1 LEASE",
-                               [](Flags& f, ControlPlane& control_plane, const Console& console) {
-                                 const std::string path = contract_path(f.id, "/leases/" + path_part(f.lease));
-                                 const Answer answer = control_plane.send("DELETE", path, nullptr, Repeat::kHarmless);
-                                 Json result = Json::object();
-                                 result.set("contract_id", f.id);
-                                 result.set("lease_id", f.lease);
-                                 result.set("state", "evicted");
-                                 console.result(answer.body.is_object() ? answer.body : result, f.lease);
-                               });
+  const Command evict = add_action(scene, flags, "evict", "end one lease for good", "evict acme-1 LEASE",
+                                   [](Flags& f, ControlPlane& control_plane, const Console& console) {
+                                     const std::string path = contract_path(f.id, "/leases/" + path_part(f.lease));
+                                     const Answer answer =
+                                         control_plane.send("DELETE", path, nullptr, Repeat::kHarmless);
+                                     Json result = Json::object();
+                                     result.set("contract_id", f.id);
+                                     result.set("lease_id", f.lease);
+                                     result.set("state", "evicted");
+                                     console.result(answer.body.is_object() ? answer.body : result, f.lease);
+                                   });
   add_id(evict, *flags);
-  evict.add_option("lease", flags->lease, "the lease's id")->required()->type_name("LEASE");
+  evict.add_option("lease", flags->lease, "the lease's id").required().type_name("LEASE");
 }
 
 void add_hardware(const Scene& scene) {
   auto flags = std::make_shared<Flags>();
-  CLI::App& hardware =
+  const Command hardware =
       add_action(scene, flags, "hardware", "approve the machine of a pin_first contract, or forget it",
                  "hardware acme-1 --approve HWID", [](Flags& f, ControlPlane& control_plane, const Console& console) {
                    if (f.approve.empty() != f.reset) throw usage_error("one of --approve and --reset is required");
@@ -179,13 +181,13 @@ void add_hardware(const Scene& scene) {
                    console.result(control_plane.send("POST", path, body, Repeat::kHarmless).body, f.id);
                  });
   add_id(hardware, *flags);
-  hardware.add_option("--approve", flags->approve, "the hardware id that may run it from now on")->type_name("HWID");
+  hardware.add_option("--approve", flags->approve, "the hardware id that may run it from now on").type_name("HWID");
   hardware.add_flag("--reset", flags->reset, "forget the machine: the next one is pinned, and pending again");
 }
 
 void add_machines(const Scene& scene) {
   auto flags = std::make_shared<Flags>();
-  CLI::App& machines =
+  const Command machines =
       add_action(scene, flags, "machines", "show, approve or forget machines with a TPM",
                  "machines acme-1 --approve EKHASH", [](Flags& f, ControlPlane& control_plane, const Console& console) {
                    const std::string path = contract_path(f.id, "/machines");
@@ -204,17 +206,17 @@ void add_machines(const Scene& scene) {
                  });
   add_id(machines, *flags);
   machines.add_option("--approve", flags->approve, "SHA-256 of the endorsement key that may run it from now on")
-      ->type_name("EKHASH");
+      .type_name("EKHASH");
   machines.add_option("--forget", flags->forget, "forget approval and keys of this machine: it enrols anew")
-      ->type_name("EKHASH");
+      .type_name("EKHASH");
 }
 
 }  // namespace
 
-void add_contract(CLI::App& root, Context& context) {
-  CLI::App& contract = *root.add_subcommand("contract", "say who may run an asset, and until when");
+void add_contract(Command root, Context& context) {
+  const Command contract = root.add_subcommand("contract", "say who may run an asset, and until when");
   contract.group("Commands");
-  contract.require_subcommand(1);
+  contract.require_subcommand();
   contract.footer("Example:\n  trustbridge contract list\n");
   const Scene scene{contract, context};
   add_making(scene);

@@ -102,15 +102,14 @@ void simulate(const Flags& flags, const Console& console) {
 
 }  // namespace
 
-void add_contract_simulate(CLI::App& contract, Context& context) {
+void add_contract_simulate(Command contract, Context& context) {
   auto flags = std::make_shared<Flags>();
-  CLI::App& command =
+  const Command command =
       add_command(contract, context, "simulate", "say what other terms would have refused and allowed; changes nothing",
                   "trustbridge contract simulate acme-1 --max-seats 1 --since 7d");
-  command.add_option("contract", flags->id, "the contract's id")->required()->type_name("CONTRACT");
-  command.add_option("--since", flags->since, "requests from then on: RFC 3339, or so long ago [7d]")
-      ->type_name("TIME");
-  command.add_option("--until", flags->until, "requests until then: RFC 3339, or so long ago [now]")->type_name("TIME");
+  command.add_option("contract", flags->id, "the contract's id").required().type_name("CONTRACT");
+  command.add_option("--since", flags->since, "requests from then on: RFC 3339, or so long ago [7d]").type_name("TIME");
+  command.add_option("--until", flags->until, "requests until then: RFC 3339, or so long ago [now]").type_name("TIME");
   command.add_flag("--at-now", flags->at_now,
                    "hold not_before, not_after and quotas against now, not against the time of each request");
   add_term_flags(command, flags->terms);

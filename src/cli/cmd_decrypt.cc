@@ -35,25 +35,23 @@ void decrypt(Flags& flags, const Console& console) {
 
 }  // namespace
 
-void add_decrypt(CLI::App& root, Context& context) {
+void add_decrypt(Command root, Context& context) {
   auto flags = std::make_shared<Flags>();
   DecryptOptions& o = flags->options;
-  CLI::App& command = add_command(root, context, "decrypt", "decrypt an asset to a file, a directory or a stream",
-                                  "trustbridge decrypt model.tbenc --key-file model.tbenc.key --out ./model");
-  command.add_option("file", flags->positional, "ciphertext, or - for standard input")->type_name("FILE");
-  command.add_option("--in", flags->in, "the same, as a flag")->type_name("FILE");
-  command.add_option("--key-file", o.key_file, "file key, or - for standard input")->required()->type_name("FILE");
+  const Command command = add_command(root, context, "decrypt", "decrypt an asset to a file, a directory or a stream",
+                                      "trustbridge decrypt model.tbenc --key-file model.tbenc.key --out ./model");
+  command.add_option("file", flags->positional, "ciphertext, or - for standard input").type_name("FILE");
+  command.add_option("--in", flags->in, "the same, as a flag").type_name("FILE");
+  command.add_option("--key-file", o.key_file, "file key, or - for standard input").required().type_name("FILE");
   command.add_option("-o,--out", o.out, "file or directory to make, or - for standard output")
-      ->required()
-      ->type_name("PATH");
+      .required()
+      .type_name("PATH");
   add_manifest_flags(command, o.manifest);
   command.add_flag("--allow-unauthenticated-manifest", o.manifest.allow_unauthenticated,
                    "accept a manifest without mac; its SHA-256 is then checked");
   command.add_flag("--no-manifest", o.manifest.no_manifest, "decrypt without one: the end is then not authenticated");
   command.add_flag("--raw", o.raw, "write a directory's tar stream instead of unpacking it");
-  command.add_option("-j,--jobs", o.jobs, "threads [all cores]")
-      ->type_name("N")
-      ->check(CLI::Range(1U, 1024U).description(""));
+  command.add_option("-j,--jobs", o.jobs, "threads [all cores]").type_name("N").between(1, 1024);
   command.add_flag("-f,--force", o.force, "replace the output if it exists");
   command.callback([&context, flags] { context.action = [&context, flags] { decrypt(*flags, context.console); }; });
 }

@@ -52,14 +52,14 @@ void doctor(const SettingFlags& flags, const std::string& tcti, Context& context
 
 }  // namespace
 
-void add_doctor(CLI::App& root, Context& context) {
+void add_doctor(Command root, Context& context) {
   auto flags = std::make_shared<SettingFlags>();
-  CLI::App& command = add_command(root, context, "doctor", "say what this machine can do and what to change",
-                                  "trustbridge doctor --edc-endpoint https://cp.example.com");
+  const Command command = add_command(root, context, "doctor", "say what this machine can do and what to change",
+                                      "trustbridge doctor --edc-endpoint https://cp.example.com");
   add_control_plane_flags(command, *flags);
   auto tcti = std::make_shared<std::string>();
   command.add_option("--tpm", *tcti, "ask this TPM, too: its EK hash and PCRs; as tpm2-tss names it, or default")
-      ->type_name("TCTI");
+      .type_name("TCTI");
   command.callback(
       [&context, flags, tcti] { context.action = [&context, flags, tcti] { doctor(*flags, *tcti, context); }; });
 }

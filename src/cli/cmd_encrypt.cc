@@ -26,7 +26,7 @@ bool names_a_store(const StoreFlags& s) {
          s.create_container || s.replace || s.block_mib != 0 || s.max_bytes_per_second != 0;
 }
 
-void encrypt(Flags& flags, const CLI::App& command, const Console& console) {
+void encrypt(Flags& flags, Command command, const Console& console) {
   flags.options.in = positional_or_flag(flags.positional, flags.in, "--in");
   flags.options.allow_finetune = !flags.no_finetune;
   if (command.count("--model-version") > 0) flags.options.version = flags.version;
@@ -66,54 +66,51 @@ void encrypt(Flags& flags, const CLI::App& command, const Console& console) {
 
 }  // namespace
 
-void add_encrypt(CLI::App& root, Context& context) {
+void add_encrypt(Command root, Context& context) {
   auto flags = std::make_shared<Flags>();
   EncryptOptions& o = flags->options;
-  CLI::App& command = add_command(root, context, "encrypt", "encrypt a file or a model directory",
-                                  "trustbridge encrypt ./llama-3-8b --asset-id llama-3-8b-v1 --out model.tbenc");
-  command.add_option("path", flags->positional, "file, GGUF or Hugging Face style directory")->type_name("PATH");
-  command.add_option("--in", flags->in, "the same, as a flag")->type_name("PATH");
+  const Command command = add_command(root, context, "encrypt", "encrypt a file or a model directory",
+                                      "trustbridge encrypt ./llama-3-8b --asset-id llama-3-8b-v1 --out model.tbenc");
+  command.add_option("path", flags->positional, "file, GGUF or Hugging Face style directory").type_name("PATH");
+  command.add_option("--in", flags->in, "the same, as a flag").type_name("PATH");
   command.add_option("--asset-id", o.asset_id, "name of the asset: letters, digits, _ and -")
-      ->required()
-      ->type_name("ID");
-  command.add_option("-o,--out", o.out, "ciphertext, or a directory for it")->type_name("FILE")->capture_default_str();
-  command.add_option("--manifest", o.manifest, "manifest [beside the ciphertext, .manifest.json]")->type_name("FILE");
+      .required()
+      .type_name("ID");
+  command.add_option("-o,--out", o.out, "ciphertext, or a directory for it").type_name("FILE").shows_default();
+  command.add_option("--manifest", o.manifest, "manifest [beside the ciphertext, .manifest.json]").type_name("FILE");
   command.add_option("--key-file", o.key_file, "file key, made if absent [<out>.key]; one key serves one encryption")
-      ->type_name("FILE");
-  command.add_option("--sign-key", o.sign_key, "sign the manifest with this key of keygen --signing")
-      ->type_name("FILE");
+      .type_name("FILE");
+  command.add_option("--sign-key", o.sign_key, "sign the manifest with this key of keygen --signing").type_name("FILE");
   command.add_option("--oms-key", o.oms.key, "sign the model's files too, as OpenSSF Model Signing: EC key, PEM, 0600")
-      ->type_name("FILE");
+      .type_name("FILE");
   command
       .add_option("--oms-certificates", o.oms.certificates, "name the signer by this chain, PEM, the key's own first")
-      ->type_name("FILE");
+      .type_name("FILE");
   command.add_option("--oms-bundle", o.oms.bundle, "where the signature goes [beside the ciphertext, .sig]")
-      ->type_name("FILE");
+      .type_name("FILE");
   command.add_option("--chunk-bytes", o.chunk_bytes, "plaintext bytes of a chunk, 1024 to 67108864")
-      ->type_name("N")
-      ->capture_default_str();
+      .type_name("N")
+      .shows_default();
   command.add_option("--model-version", flags->version, "number that grows with every ciphertext of the model")
-      ->type_name("N")
-      ->check(CLI::Validator(CLI::NonNegativeNumber).description(""));
-  CLI::Option* on =
+      .type_name("N")
+      .not_negative();
+  const Option on =
       command.add_flag("--allow-finetune", flags->finetune, "let consumers train adapters on this model [this]");
-  CLI::Option* off =
+  const Option off =
       command.add_flag("--no-allow-finetune", flags->no_finetune, "do not let consumers train adapters on this model");
-  on->excludes(off);
+  on.excludes(off);
   command.add_flag("--allow-pickle", o.allow_pickle, "accept pickle weights (.bin, .pt, .pkl)");
   command.add_flag("--plaintext-hashes", o.plaintext_hashes,
                    "put SHA-256s of the plaintext into the manifest (slower)");
-  command.add_option("-j,--jobs", o.jobs, "threads [all cores]")
-      ->type_name("N")
-      ->check(CLI::Range(1U, 1024U).description(""));
+  command.add_option("-j,--jobs", o.jobs, "threads [all cores]").type_name("N").between(1, 1024);
   command.add_flag("-f,--force", o.force, "replace ciphertext and manifest if they exist (never a key)");
   command.add_flag("--upload", flags->upload, "send it to a store while it is made, with no ciphertext on this disk")
-      ->group("Store");
+      .group("Store");
   add_store_flags(command, flags->store);
-  command.add_flag("--overwrite", flags->store.replace, "replace blobs that hold other content")->group("Store");
+  command.add_flag("--overwrite", flags->store.replace, "replace blobs that hold other content").group("Store");
   add_control_plane_flags(command, flags->settings);
-  command.callback([&context, &command, flags] {
-    context.action = [&context, &command, flags] { encrypt(*flags, command, context.console); };
+  command.callback([&context, command, flags] {
+    context.action = [&context, command, flags] { encrypt(*flags, command, context.console); };
   });
 }
 

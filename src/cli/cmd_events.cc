@@ -59,15 +59,16 @@ void show(const Flags& flags, const Console& console) {
 
 }  // namespace
 
-void add_events(CLI::App& root, Context& context) {
+void add_events(Command root, Context& context) {
   auto flags = std::make_shared<Flags>();
-  CLI::App& command = add_command(root, context, "events", "show the control plane's event log; with --json one a line",
-                                  "trustbridge events --subject acme-1 --type license_denied");
+  const Command command =
+      add_command(root, context, "events", "show the control plane's event log; with --json one a line",
+                  "trustbridge events --subject acme-1 --type license_denied");
   command.add_option("--after", flags->after, "events after this number [from the first]")
-      ->type_name("SEQ")
-      ->check(CLI::NonNegativeNumber.description(""));
-  command.add_option("--type", flags->type, "of this type only, as license_denied")->type_name("TYPE");
-  command.add_option("--subject", flags->subject, "about this contract or asset only")->type_name("ID");
+      .type_name("SEQ")
+      .not_negative();
+  command.add_option("--type", flags->type, "of this type only, as license_denied").type_name("TYPE");
+  command.add_option("--subject", flags->subject, "about this contract or asset only").type_name("ID");
   add_control_plane_flags(command, flags->settings);
   add_tenant_flag(command, flags->settings);
   command.callback([&context, flags] { context.action = [&context, flags] { show(*flags, context.console); }; });

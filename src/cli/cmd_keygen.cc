@@ -39,17 +39,18 @@ void keygen(const KeygenOptions& options, const Console& console) {
 
 }  // namespace
 
-void add_keygen(CLI::App& root, Context& context) {
+void add_keygen(Command root, Context& context) {
   auto options = std::make_shared<KeygenOptions>();
-  CLI::App& command = add_command(root, context, "keygen", "make a file key, or a pair that signs manifests or models",
-                                  "trustbridge keygen --signing --out provider.key");
+  const Command command =
+      add_command(root, context, "keygen", "make a file key, or a pair that signs manifests or models",
+                  "trustbridge keygen --signing --out provider.key");
   command.add_option("-o,--out", options->out, "where the key goes; a file that exists is never replaced")
-      ->required()
-      ->type_name("FILE");
-  CLI::Option* signing =
+      .required()
+      .type_name("FILE");
+  const Option signing =
       command.add_flag("--signing", options->signing, "an Ed25519 pair for manifests: FILE (0600) and FILE.pub");
   command.add_flag("--oms", options->oms, "an EC P-256 pair for OpenSSF Model Signing, PEM: FILE (0600) and FILE.pub")
-      ->excludes(signing);
+      .excludes(signing);
   command.callback(
       [&context, options] { context.action = [&context, options] { keygen(*options, context.console); }; });
 }

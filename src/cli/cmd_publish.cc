@@ -69,12 +69,11 @@ Json plan_json(const PublishPlan& plan, const std::vector<StepStanding>& standin
   return json;
 }
 
-void require_commands(const PublishPlan& plan, const CLI::App& root) {
-  const auto commands = root.get_subcommands([](const CLI::App*) { return true; });
+void require_commands(const PublishPlan& plan, Command root) {
   for (const Step& step : plan.steps) {
     if (step.arguments.empty()) continue;
     const std::string& verb = step.arguments.front();
-    if (std::ranges::none_of(commands, [&](const CLI::App* c) { return c->get_name() == verb; })) {
+    if (!root.has_subcommand(verb)) {
       throw Error("usage", fmt::format("this build has no command {}", verb))
           .with_hint(fmt::format("say --skip-{}", step.name));
     }
@@ -147,7 +146,7 @@ void settle_places(PublishFlags& f) {
   if (f.registry.empty()) f.registry = process_environment("DOCKER_REGISTRY").value_or("");
 }
 
-void publish(Flags& flags, const CLI::App& root, Context& context) {
+void publish(Flags& flags, Command root, Context& context) {
   const Console& console = context.console;
   if (!flags.positional.empty() || !flags.plan.in.empty()) {
     flags.plan.in = positional_or_flag(flags.positional, flags.plan.in, "--in");
@@ -185,9 +184,9 @@ void publish(Flags& flags, const CLI::App& root, Context& context) {
   context.exit_status = outcome.exit_status;
 }
 
-void add_store_flags(CLI::App& command, PublishFlags& f) {
+void add_store_flags(Command command, PublishFlags& f) {
   const auto option = [&](const char* name, std::string& value, const char* text, const char* type) {
-    command.add_option(name, value, text)->type_name(type)->group("Store");
+    command.add_option(name, value, text).type_name(type).group("Store");
   };
   option("--store", f.store, "cp:, file:DIR, azure: or https:URL, as upload takes them", "STORE");
   option("--storage-account", f.storage_account, "Azure account", "NAME");
@@ -200,16 +199,16 @@ void add_store_flags(CLI::App& command, PublishFlags& f) {
   option("--authorization-file", f.authorization_file, "Authorization header of an https store, 0600", "FILE");
   option("--parallel", f.parallel, "blocks that are sent at once", "N");
   option("--max-bytes-per-second", f.max_bytes_per_second, "send no faster than this", "N");
-  command.add_flag("--create-container", f.create_container, "make the container if it is not there")->group("Store");
+  command.add_flag("--create-container", f.create_container, "make the container if it is not there").group("Store");
   option("--blob-url", f.blob_url, "where sentinels fetch the ciphertext, if the store does not say", "URL");
   option("--manifest-url", f.manifest_url, "where they fetch the manifest [beside it]", "URL");
   command.add_flag("--one-pass", f.one_pass, "encrypt and upload at once, without a ciphertext on this disk")
-      ->group("Store");
+      .group("Store");
 }
 
-void add_contract_flags(CLI::App& command, PublishFlags& f) {
+void add_contract_flags(Command command, PublishFlags& f) {
   const auto option = [&](const char* name, std::string& value, const char* text, const char* type) {
-    command.add_option(name, value, text)->type_name(type)->group("Contract");
+    command.add_option(name, value, text).type_name(type).group("Contract");
   };
   option("--contract-id", f.contract_id, "the first contract's id", "CONTRACT");
   option("--consumer", f.consumer, "who may run it", "NAME");
@@ -217,47 +216,47 @@ void add_contract_flags(CLI::App& command, PublishFlags& f) {
   option("--not-after", f.not_after, "when it ends: RFC 3339, or from now as 30d", "TIME");
   option("--max-seats", f.max_seats, "sentinels at one time [1]", "N");
   command.add_option("--hardware", f.hardware, "any, pin_first, or a hardware id; may be repeated")
-      ->type_name("MODE")
-      ->group("Contract")
-      ->allow_extra_args(false);
+      .type_name("MODE")
+      .group("Contract")
+      .takes_one();
   option("--attestation", f.attestation, "none, tpm, snp or token [none]", "KIND");
   option("--attestation-policy", f.attestation_policy, "file with the expected values, JSON", "FILE");
   option("--quotas", f.quotas, "file with the quotas, JSON", "FILE");
   option("--metering", f.metering, "file with what is counted, JSON", "FILE");
   for (const TermFlag& flag : contract_term_flags()) {
-    CLI::Option* term = command.add_option(flag.name, f.terms[flag.name], flag.text)->type_name(flag.type);
-    term->group("Contract");
-    flag.repeats ? term->allow_extra_args(false) : term->expected(1);
+    const Option term = command.add_option(flag.name, f.terms[flag.name], flag.text).type_name(flag.type);
+    term.group("Contract");
+    flag.repeats ? term.takes_one() : term.takes_just_one();
   }
   option("--activation-token-file", f.activation_token_file, "where the activation token goes [in the directory]",
          "FILE");
 }
 
-void add_package_flags(CLI::App& command, PublishFlags& f) {
+void add_package_flags(Command command, PublishFlags& f) {
   const auto option = [&](const char* name, std::string& value, const char* text, const char* type) {
-    return command.add_option(name, value, text)->type_name(type)->group("Image and package");
+    return command.add_option(name, value, text).type_name(type).group("Image and package");
   };
   option("--registry", f.registry, "where the image is pushed", "HOST");
   option("--image-name", f.image_name, "its name [trustbridge-KIND]", "NAME");
-  option("--tag", f.tag, "its tag", "TAG")->capture_default_str();
+  option("--tag", f.tag, "its tag", "TAG").shows_default();
   option("--sentinel-binary", f.sentinel_binary, "sentinel that goes into it", "FILE");
   option("--base-image", f.base_image, "runtime that it is built on", "IMAGE");
   option("--auth-file", f.auth_file, "registry logins [REGISTRY_AUTH_FILE, then podman's, then docker's]", "FILE");
   option("--oci-layout", f.oci_layout, "write the image there too", "DIR");
-  command.add_flag("--no-push", f.no_push, "do not push it")->group("Image and package");
+  command.add_flag("--no-push", f.no_push, "do not push it").group("Image and package");
   option("--image", f.image, "image of the package [the one that build makes]", "IMAGE");
   option("--output-zip", f.output_zip, "where the package goes [in the directory]", "FILE");
   option("--offer-id", f.offer_id, "offer at the marketplace, for the draft", "ID");
   option("--plan-id", f.plan_id, "its plan", "ID");
   command.add_option("--dimension", f.dimensions, "a metered dimension; may be repeated")
-      ->type_name("ID")
-      ->group("Image and package")
-      ->allow_extra_args(false);
+      .type_name("ID")
+      .group("Image and package")
+      .takes_one();
 }
 
-void add_publish_control_plane(CLI::App& command, PublishFlags& f) {
+void add_publish_control_plane(Command command, PublishFlags& f) {
   const auto option = [&](const char* name, std::string& value, const char* text, const char* type) {
-    command.add_option(name, value, text)->type_name(type)->group("Control plane");
+    command.add_option(name, value, text).type_name(type).group("Control plane");
   };
   option("--edc-endpoint", f.edc_endpoint, "the control plane's base URL [TB_EDC_ENDPOINT, profile]", "URL");
   option("--token-file", f.token_file, "file with your bearer token, 0600 [TB_TOKEN_FILE, profile]", "FILE");
@@ -267,34 +266,32 @@ void add_publish_control_plane(CLI::App& command, PublishFlags& f) {
   option("--tenant", f.tenant, "refuse a token of another tenant [TB_TENANT, profile]", "NAME");
   option("--profile", f.profile, "profile of ~/.trustbridge/config.toml [TB_PROFILE, default_profile]", "NAME");
   command.add_flag("--allow-insecure-http", f.allow_insecure_http, "let credentials travel in the clear")
-      ->group("Control plane");
+      .group("Control plane");
 }
 
 }  // namespace
 
-void add_publish(CLI::App& root, Context& context) {
+void add_publish(Command root, Context& context) {
   auto flags = std::make_shared<Flags>();
   PublishFlags& f = flags->plan;
-  CLI::App& command =
+  const Command command =
       add_command(root, context, "publish", "all steps from a model to a deployment, resumed where they stopped",
                   "trustbridge publish ./llama-3-8b --asset-id llama-3-8b-v1 --store cp: --consumer acme "
                   "--contract-id acme-1 --not-after 30d --yes");
-  command.add_option("path", flags->positional, "file, GGUF or Hugging Face style directory")->type_name("PATH");
-  command.add_option("--in", f.in, "the same, as a flag")->type_name("PATH");
+  command.add_option("path", flags->positional, "file, GGUF or Hugging Face style directory").type_name("PATH");
+  command.add_option("--in", f.in, "the same, as a flag").type_name("PATH");
   command.add_option("--asset-id", f.asset_id, "name of the asset: letters, digits, _ and -")
-      ->required()
-      ->type_name("ID");
+      .required()
+      .type_name("ID");
   command.add_option("-o,--out", f.out, "directory of everything that is made, and of the state [<asset>.publish]")
-      ->type_name("DIR");
-  command.add_option("--key-file", f.key_file, "file key, made if absent [in the directory]")->type_name("FILE");
-  command.add_option("--sign-key", f.sign_key, "sign the manifest with this key of keygen --signing")
-      ->type_name("FILE");
-  command.add_option("--oms-key", f.oms_key, "sign the model's files with this key of keygen --oms")->type_name("FILE");
-  command.add_option("--oms-certificates", f.oms_certificates, "name that signer by this chain, PEM")
-      ->type_name("FILE");
-  command.add_option("--chunk-bytes", f.chunk_bytes, "plaintext bytes of a chunk")->type_name("N");
+      .type_name("DIR");
+  command.add_option("--key-file", f.key_file, "file key, made if absent [in the directory]").type_name("FILE");
+  command.add_option("--sign-key", f.sign_key, "sign the manifest with this key of keygen --signing").type_name("FILE");
+  command.add_option("--oms-key", f.oms_key, "sign the model's files with this key of keygen --oms").type_name("FILE");
+  command.add_option("--oms-certificates", f.oms_certificates, "name that signer by this chain, PEM").type_name("FILE");
+  command.add_option("--chunk-bytes", f.chunk_bytes, "plaintext bytes of a chunk").type_name("N");
   command.add_option("--model-version", f.model_version, "number that grows with every ciphertext of the model")
-      ->type_name("N");
+      .type_name("N");
   command.add_flag("--no-allow-finetune", f.no_allow_finetune, "do not let consumers train adapters on this model");
   command.add_flag("--allow-pickle", f.allow_pickle, "accept pickle weights (.bin, .pt, .pkl)");
   command.add_flag("--all-steps", f.all_steps, "every step, also those for which nothing was given");
@@ -305,13 +302,13 @@ void add_publish(CLI::App& root, Context& context) {
   }
   command.add_flag("-n,--dry-run", flags->dry_run, "print the plan, as the commands that would be run, and do nothing");
   command.add_flag("-y,--yes", flags->yes, "do not ask");
-  command.add_option("--summary", flags->summary, "where the summary goes, JSON [in the directory]")->type_name("FILE");
+  command.add_option("--summary", flags->summary, "where the summary goes, JSON [in the directory]").type_name("FILE");
   add_store_flags(command, f);
   add_publish_control_plane(command, f);
   add_contract_flags(command, f);
   add_package_flags(command, f);
   command.callback(
-      [&context, &root, flags] { context.action = [&context, &root, flags] { publish(*flags, root, context); }; });
+      [&context, root, flags] { context.action = [&context, root, flags] { publish(*flags, root, context); }; });
 }
 
 }  // namespace tb::cli

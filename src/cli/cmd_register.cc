@@ -32,28 +32,28 @@ void register_command(Flags& flags, const Console& console) {
 
 }  // namespace
 
-void add_register(CLI::App& root, Context& context) {
+void add_register(Command root, Context& context) {
   auto flags = std::make_shared<Flags>();
   RegisterOptions& o = flags->options;
-  CLI::App& command =
+  const Command command =
       add_command(root, context, "register", "register an asset and its key with the control plane",
                   "trustbridge register --manifest model.manifest.json --key-file model.tbenc.key --store cp:");
-  command.add_option("--asset-id", o.asset_id, "refuse another asset than this")->type_name("ID");
-  command.add_option("--manifest", o.manifest, "the asset's manifest")->required()->type_name("FILE");
-  command.add_option("--key-file", o.key_file, "file key, or - for standard input")->type_name("FILE");
+  command.add_option("--asset-id", o.asset_id, "refuse another asset than this").type_name("ID");
+  command.add_option("--manifest", o.manifest, "the asset's manifest").required().type_name("FILE");
+  command.add_option("--key-file", o.key_file, "file key, or - for standard input").type_name("FILE");
   command.add_option("--key-hex", o.key_hex, "the key itself: shows it to every process of this machine")
-      ->type_name("HEX");
-  command.add_option("--blob-url", o.blob_url, "where the ciphertext lies")->type_name("URL");
+      .type_name("HEX");
+  command.add_option("--blob-url", o.blob_url, "where the ciphertext lies").type_name("URL");
   command.add_option("--manifest-url", o.manifest_url, "where the manifest lies [beside the ciphertext]")
-      ->type_name("URL");
+      .type_name("URL");
   command.add_option("--storage-account", o.storage_account, "Azure account where both lie; env AZURE_STORAGE_ACCOUNT")
-      ->type_name("NAME");
+      .type_name("NAME");
   command.add_option("--container", flags->container, "its container [models]; env AZURE_STORAGE_CONTAINER")
-      ->type_name("NAME");
-  command.add_option("--prefix", o.prefix, "what stands before the asset's id in the container")->type_name("PATH");
+      .type_name("NAME");
+  command.add_option("--prefix", o.prefix, "what stands before the asset's id in the container").type_name("PATH");
   command.add_option("--endpoint", o.endpoint, "of another cloud or an emulator, with {account} in it")
-      ->type_name("URL");
-  command.add_option("--store", flags->store, "cp: if upload --store cp: put it there")->type_name("cp:");
+      .type_name("URL");
+  command.add_option("--store", flags->store, "cp: if upload --store cp: put it there").type_name("cp:");
   add_control_plane_flags(command, flags->settings, true);
   command.callback(
       [&context, flags] { context.action = [&context, flags] { register_command(*flags, context.console); }; });

@@ -92,19 +92,19 @@ void show(const Flags& flags, const Console& console) {
 
 }  // namespace
 
-void add_usage(CLI::App& root, Context& context) {
+void add_usage(Command root, Context& context) {
   auto flags = std::make_shared<Flags>();
-  CLI::App& command = add_command(root, context, "usage", "show what was used, by contract, asset and time",
-                                  "trustbridge usage --contract acme-1 --by hour --csv");
-  command.add_option("--contract", flags->contract_id, "of this contract only")->type_name("CONTRACT");
-  command.add_option("--asset-id", flags->asset_id, "of this asset only")->type_name("ID");
+  const Command command = add_command(root, context, "usage", "show what was used, by contract, asset and time",
+                                      "trustbridge usage --contract acme-1 --by hour --csv");
+  command.add_option("--contract", flags->contract_id, "of this contract only").type_name("CONTRACT");
+  command.add_option("--asset-id", flags->asset_id, "of this asset only").type_name("ID");
   command.add_option("--dimension", flags->dimension, "requests, tokens, input_tokens, output_tokens, bytes, …")
-      ->type_name("NAME");
-  command.add_option("--from", flags->from, "hours from this time on, RFC 3339")->type_name("TIME");
-  command.add_option("--to", flags->to, "hours before this time, RFC 3339")->type_name("TIME");
+      .type_name("NAME");
+  command.add_option("--from", flags->from, "hours from this time on, RFC 3339").type_name("TIME");
+  command.add_option("--to", flags->to, "hours before this time, RFC 3339").type_name("TIME");
   command.add_option("--by", flags->by, "hour, day or total [day]")
-      ->type_name("PERIOD")
-      ->check(CLI::IsMember({"hour", "day", "total"}).description(""));
+      .type_name("PERIOD")
+      .one_of({"hour", "day", "total"});
   command.add_flag("--csv", flags->csv, "print CSV");
   add_control_plane_flags(command, flags->settings);
   add_tenant_flag(command, flags->settings);

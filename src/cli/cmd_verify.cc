@@ -52,30 +52,28 @@ void verify(Flags& flags, const Console& console) {
 
 }  // namespace
 
-void add_verify(CLI::App& root, Context& context) {
+void add_verify(Command root, Context& context) {
   auto flags = std::make_shared<Flags>();
   VerifyOptions& o = flags->options;
-  CLI::App& command =
+  const Command command =
       add_command(root, context, "verify", "prove an asset whole and unchanged, with or without its key",
                   "trustbridge verify model.tbenc --key-file model.tbenc.key");
-  command.add_option("file", flags->positional, "ciphertext, or a model directory with --oms-key")->type_name("FILE");
-  command.add_option("--in", flags->in, "the same, as a flag")->type_name("FILE");
+  command.add_option("file", flags->positional, "ciphertext, or a model directory with --oms-key").type_name("FILE");
+  command.add_option("--in", flags->in, "the same, as a flag").type_name("FILE");
   command.add_option("--key-file", o.key_file, "file key, or - for standard input: every tag, the mac and the content")
-      ->type_name("FILE");
+      .type_name("FILE");
   add_manifest_flags(command, o.manifest);
   command
       .add_option("--oms-key", o.oms.key,
                   "hold the plaintext against its OpenSSF Model Signing bundle, of this EC public key")
-      ->type_name("FILE");
+      .type_name("FILE");
   command.add_option("--oms-ca", o.oms.ca, "the same for a bundle by certificate: authorities that are trusted, PEM")
-      ->type_name("FILE");
+      .type_name("FILE");
   command.add_option("--oms-bundle", o.oms.bundle, "the bundle [.sig beside the file, model.sig in a directory]")
-      ->type_name("FILE");
+      .type_name("FILE");
   command.add_flag("--plaintext", o.plaintext, "the file is the model itself and not a ciphertext");
   command.add_flag("--no-manifest", o.manifest.no_manifest, "check the tags alone: the end is then not authenticated");
-  command.add_option("-j,--jobs", o.jobs, "threads [all cores]")
-      ->type_name("N")
-      ->check(CLI::Range(1U, 1024U).description(""));
+  command.add_option("-j,--jobs", o.jobs, "threads [all cores]").type_name("N").between(1, 1024);
   command.callback([&context, flags] { context.action = [&context, flags] { verify(*flags, context.console); }; });
 }
 

@@ -3,42 +3,8 @@
 #include <fmt/format.h>
 
 namespace tb::cli {
-namespace {
 
-constexpr std::size_t kNear = 2;
-
-// Levenshtein's distance.
-std::size_t edits_between(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t change = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, change});
-    }
-  }
-  return row.back();
-}
-
-}  // namespace
-
-std::string nearest_command(const CLI::App& app, std::string_view word) {
-  std::string nearest;
-  std::size_t best = kNear + 1;
-  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
-    const std::size_t edits = edits_between(command->get_name(), word);
-    if (edits < best) {
-      best = edits;
-      nearest = command->get_name();
-    }
-  }
-  return nearest;
-}
-
-void add_commands(CLI::App& root, Context& context) {
+void add_commands(Command root, Context& context) {
   add_keygen(root, context);
   add_encrypt(root, context);
   add_decrypt(root, context);
@@ -59,9 +25,9 @@ void add_commands(CLI::App& root, Context& context) {
   add_completion(root, context);
 }
 
-CLI::App& add_command(CLI::App& parent, Context& context, const std::string& name, const std::string& description,
-                      const std::string& example) {
-  CLI::App& command = *parent.add_subcommand(name, description);
+Command add_command(Command parent, Context& context, const std::string& name, const std::string& description,
+                    const std::string& example) {
+  const Command command = parent.add_subcommand(name, description);
   command.group("Commands");
   command.footer("Example:\n  " + example + "\n");
   command.add_flag("--json", context.console.json, "print the result, or the error, as JSON");
@@ -69,9 +35,9 @@ CLI::App& add_command(CLI::App& parent, Context& context, const std::string& nam
   return command;
 }
 
-void add_control_plane_flags(CLI::App& command, SettingFlags& flags, bool wrapping) {
+void add_control_plane_flags(Command command, SettingFlags& flags, bool wrapping) {
   const auto option = [&](const char* name, std::string& value, const char* text, const char* type) {
-    command.add_option(name, value, text)->type_name(type)->group("Control plane");
+    command.add_option(name, value, text).type_name(type).group("Control plane");
   };
   option("--edc-endpoint", flags.edc_endpoint, "the control plane's base URL [TB_EDC_ENDPOINT, profile]", "URL");
   option("--token-file", flags.token_file, "file with your bearer token, 0600 [TB_TOKEN_FILE, profile]", "FILE");
@@ -85,20 +51,20 @@ void add_control_plane_flags(CLI::App& command, SettingFlags& flags, bool wrappi
   command
       .add_flag("--allow-insecure-http", flags.allow_insecure_http,
                 "allow http:// to hosts that are not loopback [TB_ALLOW_INSECURE_HTTP]")
-      ->group("Control plane");
+      .group("Control plane");
 }
 
-void add_tenant_flag(CLI::App& command, SettingFlags& flags) {
+void add_tenant_flag(Command command, SettingFlags& flags) {
   command.add_option("--tenant", flags.tenant, "whose, where your token is of no tenant [TB_TENANT, profile]")
-      ->type_name("NAME")
-      ->group("Control plane");
+      .type_name("NAME")
+      .group("Control plane");
 }
 
-void add_manifest_flags(CLI::App& command, ManifestFlags& flags) {
+void add_manifest_flags(Command command, ManifestFlags& flags) {
   command.add_option("--manifest", flags.manifest, "manifest [beside the ciphertext, .manifest.json]")
-      ->type_name("FILE");
-  command.add_option("--asset-id", flags.asset_id, "refuse another asset than this")->type_name("ID");
-  command.add_option("--provider-key", flags.provider_key, "require a signature by this public key")->type_name("FILE");
+      .type_name("FILE");
+  command.add_option("--asset-id", flags.asset_id, "refuse another asset than this").type_name("ID");
+  command.add_option("--provider-key", flags.provider_key, "require a signature by this public key").type_name("FILE");
 }
 
 Error usage_error(std::string message) {

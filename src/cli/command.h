@@ -3,10 +3,10 @@
 // action in the Context, and main runs it.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
 
+#include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/manifest_file.h"
 #include "cli/settings.h"
@@ -20,43 +20,40 @@ struct Context {
 };
 
 /// The whole command tree.
-void add_commands(CLI::App& root, Context& context);
+void add_commands(Command root, Context& context);
 
-void add_keygen(CLI::App& root, Context& context);
-void add_encrypt(CLI::App& root, Context& context);
-void add_decrypt(CLI::App& root, Context& context);
-void add_verify(CLI::App& root, Context& context);
-void add_inspect(CLI::App& root, Context& context);
-void add_mount(CLI::App& root, Context& context);
-void add_upload(CLI::App& root, Context& context);
-void add_register(CLI::App& root, Context& context);
-void add_package(CLI::App& root, Context& context);
-void add_publish(CLI::App& root, Context& context);
-void add_asset(CLI::App& root, Context& context);
-void add_contract(CLI::App& root, Context& context);
-void add_build(CLI::App& root, Context& context);
-void add_usage(CLI::App& root, Context& context);
-void add_events(CLI::App& root, Context& context);
-void add_audit(CLI::App& root, Context& context);
-void add_doctor(CLI::App& root, Context& context);
-void add_completion(CLI::App& root, Context& context);
+void add_keygen(Command root, Context& context);
+void add_encrypt(Command root, Context& context);
+void add_decrypt(Command root, Context& context);
+void add_verify(Command root, Context& context);
+void add_inspect(Command root, Context& context);
+void add_mount(Command root, Context& context);
+void add_upload(Command root, Context& context);
+void add_register(Command root, Context& context);
+void add_package(Command root, Context& context);
+void add_publish(Command root, Context& context);
+void add_asset(Command root, Context& context);
+void add_contract(Command root, Context& context);
+void add_build(Command root, Context& context);
+void add_usage(Command root, Context& context);
+void add_events(Command root, Context& context);
+void add_audit(Command root, Context& context);
+void add_doctor(Command root, Context& context);
+void add_completion(Command root, Context& context);
 
 /// A subcommand with `--json`, `--quiet` and its example at the end of `--help`.
-CLI::App& add_command(CLI::App& parent, Context& context, const std::string& name, const std::string& description,
-                      const std::string& example);
+Command add_command(Command parent, Context& context, const std::string& name, const std::string& description,
+                    const std::string& example);
 
 /// --edc-endpoint, --token-file, --ca-path, --profile, --allow-insecure-http; --control-plane-key and --tenant with
 /// `wrapping`.
-void add_control_plane_flags(CLI::App& command, SettingFlags& flags, bool wrapping = false);
+void add_control_plane_flags(Command command, SettingFlags& flags, bool wrapping = false);
 
 /// --tenant for those whose token is of no tenant: operators, and auditors of everything.
-void add_tenant_flag(CLI::App& command, SettingFlags& flags);
+void add_tenant_flag(Command command, SettingFlags& flags);
 
 /// --manifest, --asset-id, --provider-key.
-void add_manifest_flags(CLI::App& command, ManifestFlags& flags);
-
-/// The subcommand whose name is at most two edits from `word`; empty if there is none.
-std::string nearest_command(const CLI::App& app, std::string_view word);
+void add_manifest_flags(Command command, ManifestFlags& flags);
 
 /// Makes the usage error of a command; main adds the hint.
 Error usage_error(std::string message);

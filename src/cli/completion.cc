@@ -1,6 +1,7 @@
 #include "cli/completion.h"
 
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <vector>
 
@@ -17,7 +18,7 @@ struct Flag {
   Takes takes = Takes::kNothing;
 };
 
-struct Command {
+struct Node {
   std::string path;  // "" for the program itself, "contract create"
   std::string text;
   std::vector<Flag> flags;
@@ -33,8 +34,8 @@ Takes taken_by(const CLI::Option& option) {
   return Takes::kOther;
 }
 
-void collect(const CLI::App& app, const std::string& path, std::vector<Command>& out) {
-  Command command{path, app.get_description(), {}, {}};
+void collect(const CLI::App& app, const std::string& path, std::vector<Node>& out) {
+  Node command{path, app.get_description(), {}, {}};
   for (const CLI::Option* option : app.get_options()) {
     Flag flag{{}, option->get_description(), taken_by(*option)};
     for (const std::string& name : option->get_snames()) flag.names.push_back("-" + name);
@@ -70,7 +71,7 @@ std::string zsh_text(std::string_view text) {
   return out;
 }
 
-std::string words_of(const Command& command) {
+std::string words_of(const Node& command) {
   std::string words;
   for (const CLI::App* child : command.children) words += child->get_name() + " ";
   for (const Flag& flag : command.flags) {
@@ -80,9 +81,9 @@ std::string words_of(const Command& command) {
   return words;
 }
 
-std::string bash(const std::vector<Command>& commands) {
+std::string bash(const std::vector<Node>& commands) {
   std::string steps, words, paths, others;
-  for (const Command& command : commands) {
+  for (const Node& command : commands) {
     if (!command.path.empty()) {
       const std::size_t last = command.path.rfind(' ');
       const std::string parent = last == std::string::npos ? "" : command.path.substr(0, last);
@@ -125,10 +126,10 @@ std::string zsh_function_name(const std::string& path) {
   return name;
 }
 
-std::string zsh(const std::vector<Command>& commands) {
+std::string zsh(const std::vector<Node>& commands) {
   std::string out =
       "#compdef trustbridge\n# zsh completion for trustbridge; put it into a directory of $fpath as _trustbridge\n";
-  for (const Command& command : commands) {
+  for (const Node& command : commands) {
     out += fmt::format("{}() {{\n", zsh_function_name(command.path));
     std::string specs;
     for (const Flag& flag : command.flags) {
@@ -160,9 +161,9 @@ std::string zsh(const std::vector<Command>& commands) {
   return out + "_trustbridge \"$@\"\n";
 }
 
-std::string fish(const std::vector<Command>& commands) {
+std::string fish(const std::vector<Node>& commands) {
   std::string out = "# fish completion for trustbridge; put it into ~/.config/fish/completions/trustbridge.fish\n";
-  for (const Command& command : commands) {
+  for (const Node& command : commands) {
     std::string where = "__fish_use_subcommand";
     if (!command.path.empty()) {
       where.clear();
@@ -193,7 +194,7 @@ std::string fish(const std::vector<Command>& commands) {
 }  // namespace
 
 std::string completion_script(const CLI::App& root, std::string_view shell) {
-  std::vector<Command> commands;
+  std::vector<Node> commands;
   collect(root, "", commands);
   if (shell == "bash") return bash(commands);
   if (shell == "zsh") return zsh(commands);

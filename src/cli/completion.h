@@ -1,9 +1,12 @@
 // Shell completion, printed from the command tree: nothing to keep in step by hand.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <string>
 #include <string_view>
+
+namespace CLI {
+class App;
+}
 
 namespace tb::cli {
 

@@ -2,13 +2,13 @@
 
 namespace tb::cli {
 
-void add_term_flags(CLI::App& command, TermFlags& flags) {
+void add_term_flags(Command command, TermFlags& flags) {
   ContractFields& f = flags.fields;
   const auto one = [&](const char* name, auto& value, const char* what, const char* type) {
-    command.add_option(name, value, what)->type_name(type)->group("Terms");
+    command.add_option(name, value, what).type_name(type).group("Terms");
   };
   const auto many = [&](const char* name, std::vector<std::string>& values, const char* what, const char* type) {
-    command.add_option(name, values, what)->type_name(type)->group("Terms")->allow_extra_args(false);
+    command.add_option(name, values, what).type_name(type).group("Terms").takes_one();
   };
   one("--consumer", f.consumer, "who may run it", "NAME");
   many("--asset-id", f.asset_ids, "an asset that it covers; may be repeated", "ID");
@@ -24,10 +24,10 @@ void add_term_flags(CLI::App& command, TermFlags& flags) {
   one("--quotas", f.quotas, "file with the quotas, JSON", "FILE");
   one("--metering", f.metering, "file with what is counted, JSON", "FILE");
   one("--marketplace", f.marketplace, "file with where the control plane reports usage to, JSON", "FILE");
-  CLI::Option* on = command.add_flag("--allow-finetune", flags.finetune, "let the consumer train adapters");
-  CLI::Option* off = command.add_flag("--no-allow-finetune", flags.no_finetune, "do not let the consumer train [this]");
-  on->group("Terms")->excludes(off);
-  off->group("Terms");
+  const Option on = command.add_flag("--allow-finetune", flags.finetune, "let the consumer train adapters");
+  const Option off = command.add_flag("--no-allow-finetune", flags.no_finetune, "do not let the consumer train [this]");
+  on.group("Terms").excludes(off);
+  off.group("Terms");
   many("--allowed-path", f.allowed_paths, "an HTTP path that callers may use; may be repeated", "HTTP-ROUTE");
   one("--runtime-isolation", f.runtime_isolation, "none or required", "KIND");
   one("--authentication", f.authentication, "token, mtls or none [token]", "KIND");

@@ -11,12 +11,12 @@ struct TermFlags {
   bool finetune = false, no_finetune = false;
 };
 
-void add_term_flags(CLI::App& command, TermFlags& flags);
+void add_term_flags(Command command, TermFlags& flags);
 
 /// The fields that were given. Throws as fields_json.
 Json terms_json(const TermFlags& flags, UnixMs now);
 
 /// `contract simulate`, in its own file: it adds itself to the group.
-void add_contract_simulate(CLI::App& contract, Context& context);
+void add_contract_simulate(Command contract, Context& context);
 
 }  // namespace tb::cli

@@ -1,6 +1,7 @@
 // trustbridge: the provider's command line. Parses, runs the chosen command, and turns whatever it throws into an
 // exit status by the error table.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <string_view>
@@ -65,7 +66,7 @@ int run(int argc, char** argv) {
   root.footer(
       "Example:\n  trustbridge encrypt ./my-model --asset-id my-model-v1 --out model.tbenc\n\n"
       "trustbridge COMMAND --help tells the rest.\n");
-  add_commands(root, context);
+  add_commands(Command(root), context);
   try {
     root.parse(argc, argv);
   } catch (const CLI::Success& done) {

@@ -35,6 +35,10 @@ def story(s):
         done = s.tb(*arguments, rc=2)
         equal(done.out, "", f"stdout of {arguments}")
         check("hint: " in done.err, f"no hint for {arguments}: {done.err}")
+    for arguments, fault in ((["encrypt", "x", "--asset-id", "a", "--model-version", "-1"], "--model-version: -1 is less than 0"),
+                             (["verify", "x", "--jobs", "0"], "--jobs: Value 0 not in range 1 to 1024"),
+                             (["usage", "--by", "year"], "--by: year not in {hour,day,total}")):
+        check(fault in s.tb(*arguments, rc=2).err, f"{fault}: {s.tb(*arguments, rc=2).err}")
     equal(s.fails("usage", 2, "decrypt").json()["error"]["code"], "malformed", "code")
     s.file("f", "x")
     for chunk_bytes in (1023, (64 << 20) + 1):
