@@ -1,4 +1,4 @@
-# tb_folder(NAME [LINK lib...] [PCH header...] [PROGRAM exe-name])
+# tb_folder(NAME [LINK lib...] [PCH header...] [TEST_PCH header...] [PROGRAM exe-name])
 #
 # One folder of src/ is one static library `tb_NAME` of its *.cc files, one test program `NAME_test` of its *_test.cc
 # files, and, with PROGRAM, one executable made of main.cc. LINK names the lower folders and libraries it uses.
@@ -9,7 +9,7 @@ set(TB_SANITIZED_FOLDERS base tbenc async obs api jose tlog sql asset http store
 add_custom_target(sanitized)
 
 function(tb_folder name)
-  cmake_parse_arguments(arg "" "PROGRAM" "LINK;PCH;TEST_LINK" ${ARGN})
+  cmake_parse_arguments(arg "" "PROGRAM" "LINK;PCH;TEST_LINK;TEST_PCH" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
@@ -28,7 +28,12 @@ function(tb_folder name)
   target_compile_features(${lib} PUBLIC cxx_std_23)
   target_link_libraries(${lib} PUBLIC ${arg_LINK} PRIVATE "$<BUILD_INTERFACE:tb_options>")
   set(pch <algorithm> <array> <cstdint> <cstring> <expected> <functional> <map> <memory> <mutex> <optional> <span>
-      <string> <string_view> <thread> <utility> <variant> <vector> ${arg_PCH})
+      <string> <string_view> <thread> <utility> <variant> <vector> <fmt/format.h> ${arg_PCH})
+  if(NOT name STREQUAL "base")  # what nearly every file above it includes
+    foreach(header bytes clock crypto fs json result)
+      list(APPEND pch "${CMAKE_SOURCE_DIR}/src/base/${header}.h")
+    endforeach()
+  endif()
   target_precompile_headers(${lib} PRIVATE ${pch})
 
   if(arg_PROGRAM AND EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/main.cc")
@@ -46,7 +51,7 @@ function(tb_folder name)
     target_link_libraries(${name}_test PRIVATE ${lib} tb_options ${arg_TEST_LINK} GTest::gmock GTest::gtest_main)
     target_link_libraries(${name}_test PRIVATE tb_quickly_compiled)
     target_compile_definitions(${name}_test PRIVATE TB_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-    target_precompile_headers(${name}_test PRIVATE ${pch} <gtest/gtest.h> <gmock/gmock.h>)
+    target_precompile_headers(${name}_test PRIVATE ${pch} <filesystem> <gtest/gtest.h> <gmock/gmock.h> ${arg_TEST_PCH})
     add_test(NAME ${name} COMMAND ${name}_test)
     set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 300)
     if(name IN_LIST TB_SANITIZED_FOLDERS)

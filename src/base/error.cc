@@ -7,6 +7,9 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
+
+#include "base/result.h"
 
 namespace tb {
 namespace {
@@ -257,6 +260,32 @@ const ReasonInfo& reason_info(std::string_view reason) {
   const auto row = std::ranges::lower_bound(kTable, reason, {}, &ReasonInfo::reason);
   if (row != kTable.end() && row->reason == reason) return *row;
   return *std::ranges::lower_bound(kTable, std::string_view("internal"), {}, &ReasonInfo::reason);
+}
+
+Error::Error(std::string_view reason_in, std::string message_in) : reason(reason_in), message(std::move(message_in)) {}
+Error::Error(std::string_view reason_in, std::string message_in, Error cause_in)
+    : reason(reason_in), message(std::move(message_in)), cause(std::make_shared<const Error>(std::move(cause_in))) {}
+Error::Error(const Error& other) = default;
+Error::Error(Error&& other) noexcept = default;
+Error& Error::operator=(const Error& other) = default;
+Error& Error::operator=(Error&& other) noexcept = default;
+Error::~Error() = default;
+
+Error&& Error::with_hint(std::string hint) && {
+  own_hint = std::move(hint);
+  return std::move(*this);
+}
+
+std::string Error::hint() const {
+  return own_hint.empty() ? std::string(info().hint) : own_hint;
+}
+
+std::unexpected<Error> fail(std::string_view reason, std::string message) {
+  return std::unexpected(Error(reason, std::move(message)));
+}
+
+std::unexpected<Error> fail(Error error) {
+  return std::unexpected(std::move(error));
 }
 
 std::string Error::story() const {

@@ -52,23 +52,23 @@ struct Error {
   std::shared_ptr<const Error> cause;
   std::string own_hint;  ///< replaces the table's hint where the place knows better
 
-  Error(std::string_view reason_in, std::string message_in) : reason(reason_in), message(std::move(message_in)) {}
-  Error(std::string_view reason_in, std::string message_in, Error cause_in)
-      : reason(reason_in),
-        message(std::move(message_in)),
-        cause(std::make_shared<const Error>(std::move(cause_in))) {}
+  // Defined in error.cc: every function that returns a Result would hold them otherwise.
+  Error(std::string_view reason_in, std::string message_in);
+  Error(std::string_view reason_in, std::string message_in, Error cause_in);
+  Error(const Error& other);
+  Error(Error&& other) noexcept;
+  Error& operator=(const Error& other);
+  Error& operator=(Error&& other) noexcept;
+  ~Error();
 
-  Error&& with_hint(std::string hint) && {
-    own_hint = std::move(hint);
-    return std::move(*this);
-  }
+  Error&& with_hint(std::string hint) &&;
 
   const ReasonInfo& info() const { return reason_info(reason); }
   Code code() const { return info().code; }
   int exit_status() const { return info().exit_status; }
   int http_status() const { return info().http_status; }
   bool retryable() const { return info().retryable; }
-  std::string hint() const { return own_hint.empty() ? std::string(info().hint) : own_hint; }
+  std::string hint() const;
 
   /// "message: cause: cause", for logs and consoles.
   std::string story() const;

@@ -69,7 +69,8 @@ class Builder : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Builder> 
     return false;
   }
   bool open(Json container) {
-    if (static_cast<int>(stack_.size()) >= limits_.depth) return refuse(fmt::format("deeper than {} levels", limits_.depth));
+    if (static_cast<int>(stack_.size()) >= limits_.depth)
+      return refuse(fmt::format("deeper than {} levels", limits_.depth));
     if (++values_ > limits_.values) return refuse(fmt::format("more than {} values", limits_.values));
     stack_.push_back(std::move(container));
     names_.emplace_back();
@@ -109,13 +110,27 @@ void write_string(std::string& out, std::string_view text) {
   out += '"';
   for (const char c : text) {
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\b': out += "\\b"; break;
-      case '\f': out += "\\f"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\b':
+        out += "\\b";
+        break;
+      case '\f':
+        out += "\\f";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20)
           out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
@@ -133,7 +148,8 @@ std::u16string utf16(std::string_view s) {
     const auto lead = static_cast<unsigned char>(s[i]);
     const std::size_t n = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
     std::uint32_t p = n == 1 ? lead : lead & (0xFFU >> (n + 1));
-    for (std::size_t k = 1; k < n && i + k < s.size(); ++k) p = (p << 6) | (static_cast<unsigned char>(s[i + k]) & 0x3FU);
+    for (std::size_t k = 1; k < n && i + k < s.size(); ++k)
+      p = (p << 6) | (static_cast<unsigned char>(s[i + k]) & 0x3FU);
     i += n;
     if (p >= 0x10000) {
       out += static_cast<char16_t>(0xD800 + ((p - 0x10000) >> 10));
@@ -177,7 +193,8 @@ bool write(std::string& out, const Json& v, const Style& style, std::size_t leve
     std::vector<const Json::Member*> members;
     for (const auto& member : v.as_object()) members.push_back(&member);
     if (style.canonical) {
-      const bool ascii = std::ranges::all_of(members, [](auto* m) { return std::ranges::all_of(m->first, [](char c) { return c >= 0; }); });
+      const bool ascii = std::ranges::all_of(
+          members, [](auto* m) { return std::ranges::all_of(m->first, [](char c) { return c >= 0; }); });
       if (ascii)
         std::ranges::sort(members, {}, [](auto* m) -> std::string_view { return m->first; });
       else
@@ -199,6 +216,31 @@ bool write(std::string& out, const Json& v, const Style& style, std::size_t leve
 }
 
 }  // namespace
+
+Json::Json() = default;
+Json::Json(const Json& other) = default;
+Json::Json(Json&& other) noexcept = default;
+Json& Json::operator=(const Json& other) = default;
+Json& Json::operator=(Json&& other) noexcept = default;
+Json::~Json() = default;
+Json::Json(std::nullptr_t) {}
+Json::Json(bool value) : value_(value) {}
+Json::Json(const char* value) : value_(std::string(value)) {}
+Json::Json(std::string value) : value_(std::move(value)) {}
+Json::Json(std::string_view value) : value_(std::string(value)) {}
+Json::Json(std::int64_t value) : value_(Number{std::to_string(value)}) {}
+Json::Json(std::uint64_t value) : value_(Number{std::to_string(value)}) {}
+Json::Json(int value) : value_(Number{std::to_string(value)}) {}
+Json::Json(unsigned value) : value_(Number{std::to_string(value)}) {}
+Json::Json(Array value) : value_(std::move(value)) {}
+Json::Json(Object value) : value_(std::move(value)) {}
+
+Json Json::object() {
+  return Json(Object{});
+}
+Json Json::array() {
+  return Json(Array{});
+}
 
 Json Json::real(double value) {
   return number_from_text(fmt::format("{}", value));

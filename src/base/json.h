@@ -20,8 +20,8 @@ namespace tb {
 struct JsonLimits {
   std::size_t bytes = std::size_t{1} << 20;
   int depth = 16;
-  bool integers_only = false;         ///< refuse numbers that are not is_integer()
-  bool ascii_names_only = false;      ///< refuse names outside printable ASCII (0x20..0x7e)
+  bool integers_only = false;                 ///< refuse numbers that are not is_integer()
+  bool ascii_names_only = false;              ///< refuse names outside printable ASCII (0x20..0x7e)
   std::size_t values = std::size_t{1} << 20;  ///< most values in one document: bounds memory
 };
 
@@ -34,23 +34,29 @@ class Json {
     std::string text;
   };
 
-  Json() = default;  ///< null
-  Json(std::nullptr_t) {}
-  Json(bool value) : value_(value) {}
-  Json(const char* value) : value_(std::string(value)) {}
-  Json(std::string value) : value_(std::move(value)) {}
-  Json(std::string_view value) : value_(std::string(value)) {}
-  Json(std::int64_t value) : value_(Number{std::to_string(value)}) {}
-  Json(std::uint64_t value) : value_(Number{std::to_string(value)}) {}
-  Json(int value) : value_(Number{std::to_string(value)}) {}
-  Json(unsigned value) : value_(Number{std::to_string(value)}) {}
-  Json(Array value) : value_(std::move(value)) {}
-  Json(Object value) : value_(std::move(value)) {}
+  // Defined in json.cc: instantiated for each file that holds a Json, these were a tenth of the build.
+  Json();  ///< null
+  Json(const Json& other);
+  Json(Json&& other) noexcept;
+  Json& operator=(const Json& other);
+  Json& operator=(Json&& other) noexcept;
+  ~Json();
+  Json(std::nullptr_t);
+  Json(bool value);
+  Json(const char* value);
+  Json(std::string value);
+  Json(std::string_view value);
+  Json(std::int64_t value);
+  Json(std::uint64_t value);
+  Json(int value);
+  Json(unsigned value);
+  Json(Array value);
+  Json(Object value);
   /// For figures in reports only; canonical() refuses it.
   static Json real(double value);
   static Json number_from_text(std::string text);
-  static Json object() { return Json(Object{}); }
-  static Json array() { return Json(Array{}); }
+  static Json object();
+  static Json array();
 
   bool is_null() const { return std::holds_alternative<std::nullptr_t>(value_); }
   bool is_bool() const { return std::holds_alternative<bool>(value_); }
@@ -99,7 +105,7 @@ class JsonReader {
  public:
   JsonReader(const Json& object, std::string_view what) : object_(object), what_(what) {}
 
-  Result<std::string> string(std::string_view name) const;                       ///< required
+  Result<std::string> string(std::string_view name) const;  ///< required
   Result<std::int64_t> integer(std::string_view name, std::int64_t min, std::int64_t max) const;
   Result<bool> boolean(std::string_view name) const;
   Result<std::optional<std::string>> optional_string(std::string_view name) const;  ///< null counts as absent

@@ -13,12 +13,8 @@ template <typename T = void>
 using Result = std::expected<T, Error>;
 
 /// `return fail("tag_mismatch", "chunk 3 does not verify");`
-inline std::unexpected<Error> fail(std::string_view reason, std::string message) {
-  return std::unexpected(Error(reason, std::move(message)));
-}
-inline std::unexpected<Error> fail(Error error) {
-  return std::unexpected(std::move(error));
-}
+std::unexpected<Error> fail(std::string_view reason, std::string message);
+std::unexpected<Error> fail(Error error);
 
 template <typename T>
 T value_or_throw(Result<T>&& result) {
@@ -33,9 +29,9 @@ T value_or_throw(Result<T>&& result) {
 #define TRY(...) TB_TRY_NAMED(TB_TRY_JOIN(tb_try_, __COUNTER__), __VA_ARGS__)
 #define TB_TRY_JOIN(a, b) TB_TRY_JOIN2(a, b)
 #define TB_TRY_JOIN2(a, b) a##b
-#define TB_TRY_NAMED(name, ...)                                  \
-  ({                                                             \
-    auto name = (__VA_ARGS__);                                   \
-    if (!name) return std::unexpected(std::move(name.error()));  \
-    std::move(name).value();                                     \
+#define TB_TRY_NAMED(name, ...)                                 \
+  ({                                                            \
+    auto name = (__VA_ARGS__);                                  \
+    if (!name) return std::unexpected(std::move(name.error())); \
+    std::move(name).value();                                    \
   })
