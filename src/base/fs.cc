@@ -1,4 +1,5 @@
-// Files that appear whole or not at all: the partial file is fsynced before the rename and the directory after it.
+// Files that appear whole or not at all: what was written aside is fsynced before it gets its name, and the directory
+// after it.
 #include "base/fs.h"
 
 #include <fcntl.h>
@@ -22,6 +23,26 @@ std::unexpected<Error> errno_error(std::string_view what) {
 std::string parent_of(const std::string& path) {
   const auto parent = std::filesystem::path(path).parent_path().string();
   return parent.empty() ? "." : parent;
+}
+
+std::string partial_name(const std::string& path) {
+  const auto name = std::filesystem::path(path).filename().string();
+  return fmt::format("{}/.{}.{}.partial", parent_of(path), name, random_token(6));
+}
+
+std::string link_of(int fd) {
+  return fmt::format("/proc/self/fd/{}", fd);
+}
+
+/// Empty where the file system or this process's /proc cannot do it.
+Fd open_without_name(const std::string& directory, mode_t mode) {
+  Fd fd(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, mode));
+  if (fd && access(link_of(fd.get()).c_str(), F_OK) != 0) fd.reset();
+  return fd;
+}
+
+int give_name(int fd, const std::string& path) {
+  return linkat(AT_FDCWD, link_of(fd).c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW);
 }
 
 }  // namespace
@@ -147,21 +168,35 @@ AtomicFile::~AtomicFile() {
   if (!partial_.empty()) ::unlink(partial_.c_str());
 }
 
-Result<AtomicFile> AtomicFile::create(std::string path, mode_t mode, bool replace) {
+Result<AtomicFile> AtomicFile::create(std::string path, mode_t mode, bool replace, Aside aside) {
   struct stat st{};
   if (!replace && lstat(path.c_str(), &st) == 0) return fail("output_exists", fmt::format("{} exists", path));
-  const auto name = std::filesystem::path(path).filename().string();
-  std::string partial = fmt::format("{}/.{}.{}.partial", parent_of(path), name, random_token(6));
-  Fd fd = TRY(open_file(partial, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode));
+  std::string partial;
+  Fd fd;
+  if (aside == Aside::kWithoutName) fd = open_without_name(parent_of(path), mode);
+  if (!fd) {
+    partial = partial_name(path);
+    fd = TRY(open_file(partial, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode));
+  }
   AtomicFile file(std::move(path), std::move(partial), std::move(fd), replace);
-  if (fchmod(file.fd(), mode) != 0) return errno_error(file.partial_);
+  if (fchmod(file.fd(), mode) != 0) return errno_error(file.path_);
   return file;
 }
 
 Result<> AtomicFile::commit() {
   if (fsync(fd_.get()) != 0) return errno_error(path_);
-  const int rc = replace_ ? ::rename(partial_.c_str(), path_.c_str())
-                          : renameat2(AT_FDCWD, partial_.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE);
+  int rc = 0;
+  if (partial_.empty() && !replace_) {
+    rc = give_name(fd_.get(), path_);
+  } else {
+    if (partial_.empty()) {  // only rename(2) replaces
+      std::string partial = partial_name(path_);
+      if (give_name(fd_.get(), partial) != 0) return errno_error(partial);
+      partial_ = std::move(partial);
+    }
+    rc = replace_ ? ::rename(partial_.c_str(), path_.c_str())
+                  : renameat2(AT_FDCWD, partial_.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE);
+  }
   if (rc != 0) {
     if (errno == EEXIST) return fail("output_exists", fmt::format("{} exists", path_));
     return errno_error(path_);

@@ -55,23 +55,28 @@ bool is_private(const struct stat& info);
 /// As read_small_file, into a secret; refuses ("file_mode_unsafe") a file that is not private.
 Result<SecretString> read_secret_file(const std::string& path, std::size_t max_bytes = 65536);
 
-/// A file written aside (`.<name>.<random>.partial` in the same directory), fsynced, then renamed over `path` by
-/// commit(). Dropped without commit it leaves nothing behind.
+/// A file written aside in the same directory, fsynced, then put at `path` by commit(). Dropped without commit it
+/// leaves nothing behind.
 class AtomicFile {
  public:
+  /// kWithoutName: a kill leaves nothing behind either, where the file system has O_TMPFILE (ext4, XFS, Btrfs, tmpfs);
+  /// where it has not, and for kNamed, the file is `.<name>.<random>.partial` until commit().
+  enum class Aside { kWithoutName, kNamed };
+
   /// Without `replace`, an existing `path` is refused ("output_exists"), both now and at commit.
-  static Result<AtomicFile> create(std::string path, mode_t mode, bool replace);
+  static Result<AtomicFile> create(std::string path, mode_t mode, bool replace, Aside aside = Aside::kWithoutName);
   ~AtomicFile();
   AtomicFile(AtomicFile&& other) noexcept;
   AtomicFile& operator=(AtomicFile&&) = delete;
   int fd() const { return fd_.get(); }
-  /// Where it is until commit(): for libraries that open files by name.
+  /// Where it is until commit(), for libraries that open files by name; of kNamed alone.
   const std::string& partial_path() const { return partial_; }
   Result<> commit();
 
  private:
   AtomicFile(std::string path, std::string partial, Fd fd, bool replace);
-  std::string path_, partial_;
+  std::string path_;
+  std::string partial_;  ///< empty while it has no name
   Fd fd_;
   bool replace_ = false;
 };

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <filesystem>
 
 namespace tb {
@@ -58,9 +59,48 @@ TEST_F(Fs, OutputThatAppearsMeanwhileIsRefusedAtCommit) {
 }
 
 TEST_F(Fs, DroppedFileLeavesNothing) {
-  {
-    auto file = AtomicFile::create(dir_ + "/a", 0600, false).value();
+  for (const auto aside : {AtomicFile::Aside::kWithoutName, AtomicFile::Aside::kNamed}) {
+    {
+      auto file = AtomicFile::create(dir_ + "/a", 0600, false, aside).value();
+    }
+    EXPECT_EQ(entries(), 0U);
   }
+}
+
+TEST_F(Fs, AFileThatOthersOpenHasAName) {
+  auto file = AtomicFile::create(dir_ + "/a", 0640, false, AtomicFile::Aside::kNamed).value();
+  ASSERT_TRUE(write_full(open_file(file.partial_path(), O_WRONLY).value().get(), as_bytes("text"), "it").has_value());
+  ASSERT_TRUE(file.commit().has_value());
+  EXPECT_EQ(read_small_file(dir_ + "/a").value(), "text");
+  EXPECT_EQ(entries(), 1U);
+}
+
+TEST_F(Fs, ModeIsWhatWasAskedFor) {
+  const mode_t before = umask(077);
+  for (const bool replace : {false, true}) {
+    ASSERT_TRUE(write_file_atomically(dir_ + "/a", "text", 0644, replace).has_value());
+    struct stat st{};
+    ASSERT_EQ(stat((dir_ + "/a").c_str(), &st), 0);
+    EXPECT_EQ(st.st_mode & 07777, 0644U);
+  }
+  umask(before);
+}
+
+TEST_F(Fs, AKilledWriterLeavesNothing) {
+  if (const int fd = open(dir_.c_str(), O_TMPFILE | O_RDWR, 0600); fd >= 0) {
+    close(fd);
+  } else {
+    GTEST_SKIP() << "NOT PROVEN: no O_TMPFILE in " << dir_;
+  }
+  const pid_t child = fork();
+  if (child == 0) {
+    auto file = AtomicFile::create(dir_ + "/a", 0600, false).value();
+    (void)write_full(file.fd(), as_bytes("half of it"), "a");
+    raise(SIGKILL);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status));
   EXPECT_EQ(entries(), 0U);
 }
 

@@ -194,7 +194,7 @@ BackupSummary back_up(sql::Connection& from, const std::string& path) {
   const std::int64_t version = from.schema_version();
   require_known(version, "the database");
   if (version == 0) throw Error("not_found", "there is no database to back up");
-  auto file = value_or_throw(AtomicFile::create(path, 0600, false));
+  auto file = value_or_throw(AtomicFile::create(path, 0600, false, AtomicFile::Aside::kNamed));
   BackupSummary summary;
   {
     const auto to = sql::open_sqlite(file.partial_path(), {.use = sql::SqliteUse::kNewFile});

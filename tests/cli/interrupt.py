@@ -12,7 +12,7 @@ def story(s):
         process = s.start("encrypt", "m", "--asset-id", "b", "--out", "b.tbenc", stderr=subprocess.PIPE,
                           stdout=subprocess.DEVNULL)
         end = time.monotonic() + 60
-        while time.monotonic() < end and not any(p.stat().st_size > 1 << 20 for p in s.folder.glob(".b.tbenc*.partial")):
+        while time.monotonic() < end and s.unfinished_bytes() <= 1 << 20:
             time.sleep(0.001)
         process.send_signal(number)
         error = process.communicate(timeout=30)[1].decode()

@@ -10,13 +10,15 @@ def kill_in_the_middle(s, *arguments):
     process = s.start(*arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 60
     while time.monotonic() < end and process.poll() is None:
-        if any(p.stat().st_size > 1 << 20 for p in s.folder.rglob("*.partial") if p.is_file()):
+        if s.unfinished_bytes() > 1 << 20:
             break
         if any(q.is_file() and q.stat().st_size > 1 << 20 for p in s.folder.glob("*.partial") if p.is_dir() for q in p.rglob("*")):
             break
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     equal(process.wait(), -signal.SIGKILL, "the run ended before it was killed: exit status")
+    if s.keeps_nameless_files():
+        equal([p for p in s.folder.rglob("*.partial") if p.is_file()], [], "files left by the kill")
     for partial in list(s.folder.glob(".*.partial")):
         subprocess.run(["rm", "-rf", str(partial)], check=True)
 

@@ -3,6 +3,7 @@
 After each scenario nothing unfinished may lie about: no `.partial` file anywhere in its directory, unless the scenario
 killed a process and says so.
 """
+import glob
 import json
 import os
 import pathlib
@@ -92,6 +93,33 @@ class Scenario:
 
     def partials(self):
         return [str(p) for p in self.folder.rglob("*.partial")]
+
+    def unfinished_bytes(self):
+        """Size of the largest file that is being written aside, under a name of its own or none."""
+        found = list(self.folder.rglob("*.partial"))
+        for link in glob.glob("/proc/[0-9]*/fd/*"):
+            try:
+                target = os.readlink(link)
+            except OSError:
+                continue
+            if target.startswith(f"{self.folder}/") and "/#" in target and target.endswith(" (deleted)"):
+                found.append(pathlib.Path(link))
+        sizes = [0]
+        for path in found:
+            try:
+                if path.is_file():
+                    sizes.append(path.stat().st_size)
+            except OSError:
+                pass
+        return max(sizes)
+
+    def keeps_nameless_files(self):
+        """Whether its file system has O_TMPFILE, so that a kill leaves nothing of what was written aside."""
+        try:
+            os.close(os.open(self.folder, os.O_TMPFILE | os.O_RDWR, 0o600))
+            return True
+        except OSError:
+            return False
 
     def model(self, name="weights.bin.enc-me", size=300_000):
         """A file of bytes that do not repeat by chunk."""
