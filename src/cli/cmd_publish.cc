@@ -223,6 +223,7 @@ void add_contract_flags(Command command, PublishFlags& f) {
   option("--attestation-policy", f.attestation_policy, "file with the expected values, JSON", "FILE");
   option("--quotas", f.quotas, "file with the quotas, JSON", "FILE");
   option("--metering", f.metering, "file with what is counted, JSON", "FILE");
+  option("--marketplace", f.marketplace, "file with where the control plane reports usage to, JSON", "FILE");
   for (const TermFlag& flag : contract_term_flags()) {
     const Option term = command.add_option(flag.name, f.terms[flag.name], flag.text).type_name(flag.type);
     term.group("Contract");

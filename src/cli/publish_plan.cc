@@ -180,6 +180,7 @@ Step contract_step(const PublishFlags& f, const Layout& at) {
   add(a, "--attestation-policy", f.attestation_policy);
   add(a, "--quotas", f.quotas);
   add(a, "--metering", f.metering);
+  add(a, "--marketplace", f.marketplace);
   for (const TermFlag& flag : kTermFlags) {
     const auto values = f.terms.find(flag.name);
     if (values == f.terms.end()) continue;
@@ -191,8 +192,10 @@ Step contract_step(const PublishFlags& f, const Layout& at) {
   }
   add_control_plane(a, f);
   add(a, "--control-plane-key", f.control_plane_key);
-  for (const auto& [label, path] :
-       {std::pair("attestation policy", f.attestation_policy), {"quotas", f.quotas}, {"metering", f.metering}}) {
+  for (const auto& [label, path] : {std::pair("attestation policy", f.attestation_policy),
+                                    {"quotas", f.quotas},
+                                    {"metering", f.metering},
+                                    {"marketplace", f.marketplace}}) {
     if (!path.empty()) step.inputs.push_back({label, path, Seen::kContent});
   }
   return step;
@@ -296,6 +299,7 @@ bool begins_with_dash(const PublishFlags& f) {
                                        &f.attestation_policy,
                                        &f.quotas,
                                        &f.metering,
+                                       &f.marketplace,
                                        &f.activation_token_file,
                                        &f.registry,
                                        &f.image_name,

@@ -30,7 +30,7 @@ struct PublishFlags {
   bool allow_insecure_http = false;
   // The first contract.
   std::string contract_id, consumer, not_before, not_after, max_seats, attestation, attestation_policy, quotas,
-      metering;
+      metering, marketplace;
   std::vector<std::string> hardware;
   std::map<std::string, std::vector<std::string>> terms;  ///< by a flag of contract_term_flags()
   std::string activation_token_file;                      ///< empty: in `out`

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "cli/publish_draft.h"
 #include "cli/publish_inputs.h"
@@ -101,6 +103,12 @@ TEST(PublishPlan, PassesTermsOnToTheContract) {
   flags.terms = {{"--authentication", {"mtls"}}, {"--client-certificate", {"ab"}}};
   EXPECT_TRUE(line(flags, "contract").ends_with("--authentication mtls --client-certificate ab")) << "no token comes";
   EXPECT_TRUE(plan_publish(flags).find("contract")->outputs.empty());
+  flags.terms = {};
+  flags.metering = "counted.json";
+  flags.marketplace = "billed.json";
+  const PublishPlan plan = plan_publish(flags);
+  EXPECT_NE(line(flags, "contract").find(" --metering counted.json --marketplace billed.json"), std::string::npos);
+  EXPECT_EQ(std::ranges::count(plan.find("contract")->inputs, "billed.json", &StepInput::path), 1) << "its content is looked at";
   flags.terms = {{"--allowed-path", {"/v1/a", "--x"}}};
   EXPECT_NE(refusal(flags).find("begins with a dash"), std::string::npos);
 }
