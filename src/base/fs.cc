@@ -4,9 +4,13 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
@@ -34,10 +38,17 @@ std::string link_of(int fd) {
   return fmt::format("/proc/self/fd/{}", fd);
 }
 
-/// Empty where the file system or this process's /proc cannot do it.
+/// Empty where the file system or this process's /proc cannot do it. Only where a name is known to be had in the end:
+/// to learn that it is not after all has been written would be too late.
 Fd open_without_name(const std::string& directory, mode_t mode) {
   Fd fd(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, mode));
-  if (fd && access(link_of(fd.get()).c_str(), F_OK) != 0) fd.reset();
+  if (!fd) return fd;
+  struct statfs on{};
+  constexpr auto kKnown =
+      std::to_array<unsigned long>({EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, TMPFS_MAGIC});
+  const bool known =
+      fstatfs(fd.get(), &on) == 0 && std::ranges::count(kKnown, static_cast<unsigned long>(on.f_type)) != 0;
+  if (!known || access(link_of(fd.get()).c_str(), F_OK) != 0) fd.reset();
   return fd;
 }
 
