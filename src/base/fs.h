@@ -59,8 +59,8 @@ Result<SecretString> read_secret_file(const std::string& path, std::size_t max_b
 /// leaves nothing behind.
 class AtomicFile {
  public:
-  /// kWithoutName: a kill leaves nothing behind either, where the file system has O_TMPFILE (ext4, XFS, Btrfs, tmpfs);
-  /// where it has not, and for kNamed, the file is `.<name>.<random>.partial` until commit().
+  /// kWithoutName: a kill while it is being written leaves nothing behind either, on ext4, XFS, Btrfs and tmpfs;
+  /// elsewhere, and for kNamed, the file is `.<name>.<random>.partial` until commit().
   enum class Aside { kWithoutName, kNamed };
 
   /// Without `replace`, an existing `path` is refused ("output_exists"), both now and at commit.

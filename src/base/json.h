@@ -34,7 +34,7 @@ class Json {
     std::string text;
   };
 
-  // Defined in json.cc: instantiated for each file that holds a Json, these were a tenth of the build.
+  // Defined in json.cc: every file that holds a Json would instantiate them otherwise.
   Json();  ///< null
   Json(const Json& other);
   Json(Json&& other) noexcept;
